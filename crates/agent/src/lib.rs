@@ -1,0 +1,1 @@
+//! The agent runtime: boot, turn loop, hooks, tools, chat snapshots.

@@ -1,0 +1,1 @@
+//! The client transport: send, subscribe, resume by cursor.

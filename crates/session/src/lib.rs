@@ -1,0 +1,1 @@
+//! The session server: two channels per session, storage, SSE, starting runs.

@@ -1,0 +1,1 @@
+//! What proves: mock model, mock chat, the simulated world, scenarios, checks.

@@ -1,0 +1,1 @@
+//! Small agents written as an author would write them.

@@ -1,0 +1,1 @@
+//! sim, bless, tidy, test, ci.

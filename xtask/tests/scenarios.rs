@@ -1,0 +1,2 @@
+//! Every scenario file as a test of its own.
+fn main() {}
