@@ -1,0 +1,215 @@
+//! What travels on `in`: messages, stops and handover signals, and the payload that messages and runs carry (A §1).
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::{SeqNum, SessionId, UiMessage};
+
+/// A record of `in`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+#[serde(tag = "kind", rename_all = "kebab-case", rename_all_fields = "camelCase")]
+pub enum ChatInputChunk {
+    /// All that a user does, actions and closes included.
+    Message {
+        /// What is asked.
+        payload: Box<ChatTaskWirePayload>,
+    },
+    /// Ends the running turn's answer.
+    Stop {
+        /// Why, for the `abort` chunk.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        message: Option<String>,
+    },
+    /// Gives the head start's first step to the run.
+    Handover {
+        /// The step's messages in model form.
+        #[cfg_attr(feature = "arbitrary", arbitrary(with = crate::arbitrary_json::values))]
+        partial_assistant_message: Vec<Value>,
+        /// The assistant message's id.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        message_id: Option<String>,
+        /// Whether the answer is already whole.
+        is_final: bool,
+    },
+    /// The head start gave up.
+    HandoverSkip,
+}
+
+impl ChatInputChunk {
+    /// Decodes a record's content, a JSON object or a string that holds one; none for anything else.
+    pub fn decode(content: Value) -> Option<Self> {
+        match content {
+            Value::String(text) => serde_json::from_str(&text).ok(),
+            other => serde_json::from_value(other).ok(),
+        }
+    }
+
+    /// Wraps a payload as a message.
+    pub fn message(payload: ChatTaskWirePayload) -> Self {
+        Self::Message { payload: Box::new(payload) }
+    }
+
+    /// Tells whether the record wants a turn: submit, regenerate or action (D-33).
+    pub fn wants_turn(&self) -> bool {
+        matches!(self, Self::Message { payload } if payload.trigger.is_some_and(Trigger::wants_turn))
+    }
+}
+
+/// Why a payload was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+#[serde(rename_all = "kebab-case")]
+pub enum Trigger {
+    /// Boot before the first message.
+    Preload,
+    /// A message.
+    SubmitMessage,
+    /// Redo the last answer.
+    RegenerateMessage,
+    /// An action, no turn.
+    Action,
+    /// End the run.
+    Close,
+    /// Boot and wait for a head start.
+    HandoverPrepare,
+}
+
+impl Trigger {
+    /// Tells whether a record with this trigger is owed an answer (D-33).
+    pub const fn wants_turn(self) -> bool {
+        matches!(self, Self::SubmitMessage | Self::RegenerateMessage | Self::Action)
+    }
+}
+
+/// A run's payload, and the payload of a message record. Unknown keys survive.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+#[serde(rename_all = "camelCase")]
+pub struct ChatTaskWirePayload {
+    /// The author's id of the chat.
+    pub chat_id: String,
+    /// Absent only on continuations started by the server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trigger: Option<Trigger>,
+    /// At most one message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<UiMessage>,
+    /// The message to regenerate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message_id: Option<String>,
+    /// Client data before validation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "arbitrary", arbitrary(with = crate::arbitrary_json::optional))]
+    pub metadata: Option<Value>,
+    /// The action.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "arbitrary", arbitrary(with = crate::arbitrary_json::optional))]
+    pub action: Option<Value>,
+    /// History for a head start; read only with `handover-prepare`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head_start_messages: Option<Vec<UiMessage>>,
+    /// Whether a run before this one served the session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub continuation: Option<bool>,
+    /// That run's id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous_run_id: Option<String>,
+    /// How long to wait warm, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle_timeout_in_seconds: Option<u64>,
+    /// The session's public id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_id: Option<SessionId>,
+    /// Keys of other versions.
+    #[serde(flatten)]
+    #[cfg_attr(feature = "arbitrary", arbitrary(default))]
+    pub extra: Map<String, Value>,
+}
+
+impl ChatTaskWirePayload {
+    /// Makes a payload that only has a chat and a trigger.
+    pub fn new(chat_id: impl Into<String>, trigger: Trigger) -> Self {
+        Self {
+            chat_id: chat_id.into(),
+            trigger: Some(trigger),
+            message: None,
+            message_id: None,
+            metadata: None,
+            action: None,
+            head_start_messages: None,
+            continuation: None,
+            previous_run_id: None,
+            idle_timeout_in_seconds: None,
+            session_id: None,
+            extra: Map::new(),
+        }
+    }
+
+    /// Makes the payload of a submitted message.
+    pub fn submit(chat_id: impl Into<String>, message: UiMessage) -> Self {
+        Self { message: Some(message), ..Self::new(chat_id, Trigger::SubmitMessage) }
+    }
+}
+
+/// A decoded record of `in` with its place.
+#[derive(Clone, Debug, PartialEq)]
+pub struct InputRecord {
+    /// Its place.
+    pub seq_num: SeqNum,
+    /// When it was stored, Unix milliseconds.
+    pub timestamp: u64,
+    /// What it asks; none when it could not be decoded.
+    pub input: Option<ChatInputChunk>,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn input_kinds_have_their_wire_names_a14() {
+        let stop = ChatInputChunk::Stop { message: None };
+        let skip = ChatInputChunk::HandoverSkip;
+
+        assert_eq!(serde_json::to_value(stop).unwrap(), json!({ "kind": "stop" }));
+        assert_eq!(serde_json::to_value(skip).unwrap(), json!({ "kind": "handover-skip" }));
+        let handover =
+            json!({ "kind": "handover", "partialAssistantMessage": [], "messageId": "a1", "isFinal": true });
+        let decoded = ChatInputChunk::decode(handover.clone()).unwrap();
+        assert_eq!(serde_json::to_value(decoded).unwrap(), handover);
+    }
+
+    #[test]
+    fn a_body_may_be_an_object_or_a_string_holding_one_a15() {
+        let object = json!({ "kind": "stop", "message": "enough" });
+
+        let from_object = ChatInputChunk::decode(object.clone());
+        let from_text = ChatInputChunk::decode(Value::String(object.to_string()));
+
+        assert_eq!(from_object, Some(ChatInputChunk::Stop { message: Some("enough".to_owned()) }));
+        assert_eq!(from_object, from_text);
+        assert_eq!(ChatInputChunk::decode(json!({ "kind": "wink" })), None);
+        assert_eq!(ChatInputChunk::decode(json!(7)), None);
+    }
+
+    #[test]
+    fn payloads_survive_a_round_trip_with_every_trigger_a7_aa123() {
+        for trigger in ["preload", "submit-message", "regenerate-message", "action", "close", "handover-prepare"] {
+            let wire = json!({ "chatId": "c", "trigger": trigger, "metadata": { "k": [1] }, "later": { "x": null } });
+            let payload: ChatTaskWirePayload = serde_json::from_value(wire.clone()).unwrap();
+            assert_eq!(serde_json::to_value(payload).unwrap(), wire, "{trigger}");
+        }
+    }
+
+    #[test]
+    fn only_submit_regenerate_and_action_are_owed_d33() {
+        let owed = |trigger| ChatInputChunk::message(ChatTaskWirePayload::new("c", trigger)).wants_turn();
+
+        assert!(owed(Trigger::SubmitMessage) && owed(Trigger::RegenerateMessage) && owed(Trigger::Action));
+        assert!(!owed(Trigger::Preload) && !owed(Trigger::Close) && !owed(Trigger::HandoverPrepare));
+        assert!(!ChatInputChunk::Stop { message: None }.wants_turn());
+    }
+}

@@ -1,0 +1,183 @@
+//! Bodies of the session routes that clients call (S §1, §3.2, §3.6).
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::{RunId, SeqNum, SessionId, TaskId};
+
+/// How a session's runs are started (S §1.1).
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TriggerConfig {
+    /// What every run's payload starts from.
+    pub base_payload: Map<String, Value>,
+    /// Machine preset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine: Option<String>,
+    /// Queue name, at most 128 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<String>,
+    /// Run tags, at most 5 of 128 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tags: Option<Vec<String>>,
+    /// Tries of one run, 1 to 10; 3 when absent (D-35).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_attempts: Option<u32>,
+    /// Seconds of compute per run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_duration: Option<u64>,
+    /// Pins every run to one worker version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lock_to_version: Option<String>,
+    /// Where to run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+    /// Copied into the run payload, 1 to 3600 (S-36).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle_timeout_in_seconds: Option<u64>,
+}
+
+/// `POST /api/v1/sessions` (S-12).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CreateSession {
+    /// Free text, 1 to 64 characters; `chat.agent` for chats.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The agent's id.
+    pub task_identifier: TaskId,
+    /// How runs start.
+    pub trigger_config: TriggerConfig,
+    /// The caller's id; the chat id for chats.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external_id: Option<String>,
+    /// Row tags, at most 10 of 128 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tags: Option<Vec<String>>,
+    /// Row metadata, unrelated to client data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<Map<String, Value>>,
+    /// When the session expires, ISO-8601.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<String>,
+}
+
+/// A session's public form (S-9). Null fields are written, since clients require them (RC-8).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SessionItem {
+    /// The public id.
+    pub id: SessionId,
+    /// The caller's id.
+    pub external_id: Option<String>,
+    /// Free text.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The agent's id.
+    pub task_identifier: TaskId,
+    /// How runs start.
+    pub trigger_config: TriggerConfig,
+    /// The run in the slot.
+    pub current_run_id: Option<RunId>,
+    /// Row tags.
+    pub tags: Vec<String>,
+    /// Row metadata.
+    pub metadata: Option<Map<String, Value>>,
+    /// When it was closed, ISO-8601.
+    pub closed_at: Option<String>,
+    /// Why.
+    pub closed_reason: Option<String>,
+    /// When it expires, ISO-8601.
+    pub expires_at: Option<String>,
+    /// When it was made, ISO-8601.
+    pub created_at: String,
+    /// When the row last changed, ISO-8601.
+    pub updated_at: String,
+}
+
+/// The answer to a create: 201 when new, 200 when found (S-17).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CreatedSession {
+    /// The session.
+    #[serde(flatten)]
+    pub session: SessionItem,
+    /// The live run.
+    pub run_id: RunId,
+    /// A fresh token for both channels (S-182).
+    pub public_access_token: String,
+    /// Whether the session was there before.
+    pub is_cached: bool,
+}
+
+/// The answer to an append (S-63); `seq` may be absent from older servers (S-75).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Appended {
+    /// Always true on success.
+    pub ok: bool,
+    /// The record's place; a duplicate gives the original's (D-6).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seq: Option<SeqNum>,
+}
+
+/// A refusal's body (D-1, D-54). Only what is known is written.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Refusal {
+    /// Present and false on channel routes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ok: Option<bool>,
+    /// What is wrong, for people.
+    pub error: String,
+    /// What is wrong, for programs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// Why the session was closed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closed_reason: Option<String>,
+}
+
+/// Code of a refusal because the session is closed (D-1).
+pub const CODE_SESSION_CLOSED: &str = "session_closed";
+/// Code of a refusal because the session has expired (D-1).
+pub const CODE_SESSION_EXPIRED: &str = "session_expired";
+/// Code of a refusal because the writer no longer holds the run's lease (D-36).
+pub const CODE_LEASE_LOST: &str = "lease_lost";
+
+/// `POST /api/v1/sessions/{session}/close` (S-23).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CloseSession {
+    /// Why, at most 256 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// The answer to a records drain (S-97).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DrainedRecords {
+    /// Everything after the cursor, commands left out.
+    pub records: Vec<DrainedRecord>,
+}
+
+/// One drained record (S-98).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DrainedRecord {
+    /// The unwrapped content; `""` for control records and unreadable bodies.
+    pub data: Value,
+    /// The part id, or `""`.
+    pub id: String,
+    /// Its place.
+    pub seq_num: SeqNum,
+    /// Control headers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub headers: Vec<crate::Header>,
+}
+
+/// The answer to a snapshot-url request (S-194).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PresignedUrl {
+    /// Where to GET or PUT, valid 300 s. A path below the server's base when the server stores snapshots itself.
+    pub presigned_url: String,
+}
