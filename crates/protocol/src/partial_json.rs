@@ -142,7 +142,7 @@ impl PartialJson {
         let mut piece = String::new();
         let mut closed = false;
         let mut chars = text.chars();
-        while let Some(next) = chars.next() {
+        for next in chars.by_ref() {
             if !self.escape.is_empty() {
                 self.read_escape(next, &mut piece);
             } else if next == '"' {

@@ -47,6 +47,8 @@ pub fn upsert_incoming_message(stored: &mut Vec<UiMessage>, trigger: Trigger, in
 
 #[cfg(test)]
 mod tests {
+    use std::slice::from_ref;
+
     use serde_json::{Value, json};
 
     use super::*;
@@ -121,12 +123,12 @@ mod tests {
             assert_eq!(added, !want.is_empty());
         };
 
-        check(Trigger::SubmitMessage, &[u2.clone()], &[&u2]);
+        check(Trigger::SubmitMessage, from_ref(&u2), &[&u2]);
         check(Trigger::SubmitMessage, &[u2.clone(), u1.clone()], &[]);
         check(Trigger::SubmitMessage, &[u1.clone(), u2.clone()], &[&u2]);
-        check(Trigger::SubmitMessage, &[nameless.clone()], &[&nameless]);
+        check(Trigger::SubmitMessage, from_ref(&nameless), &[&nameless]);
         check(Trigger::SubmitMessage, &[], &[]);
-        check(Trigger::RegenerateMessage, &[u2.clone()], &[]);
-        check(Trigger::Action, &[u2.clone()], &[]);
+        check(Trigger::RegenerateMessage, from_ref(&u2), &[]);
+        check(Trigger::Action, from_ref(&u2), &[]);
     }
 }

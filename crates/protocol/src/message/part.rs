@@ -96,6 +96,7 @@ wire_struct! {
 }
 
 /// Holds one part of any type.
+#[expect(clippy::large_enum_variant, reason = "messages hold few parts, and a box would be in the way of every reader")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UiPart {
     /// Holds text.
