@@ -1,1 +1,23 @@
-//! What proves: mock model, mock chat, the simulated world, scenarios, checks.
+//! What proves: a scripted model, an offline chat, the simulated world, scenarios, checks and goldens.
+//!
+//! The default features build and run anywhere, without any flag (D-28): [`model::MockLanguageModel`] and the offline host. Feature `world`
+//! adds the simulation, which needs tokio's seeded scheduler.
+
+#[cfg(all(feature = "world", not(tokio_unstable)))]
+compile_error!(
+    "feature `world` needs `--cfg tokio_unstable`: put `rustflags = [\"--cfg\", \"tokio_unstable\"]` under `[build]` in \
+     .cargo/config.toml, run cargo from inside that workspace, and unset RUSTFLAGS"
+);
+
+pub mod model;
+mod offline;
+#[cfg(feature = "world")]
+mod outcome;
+#[cfg(feature = "world")]
+pub mod scenario;
+#[cfg(feature = "world")]
+pub mod trace;
+
+pub use offline::{EPOCH, offline_host, since_epoch};
+#[cfg(feature = "world")]
+pub use outcome::{Outcome, Violation, ViolationKind};

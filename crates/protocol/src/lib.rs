@@ -1,0 +1,43 @@
+//! The words on the wire: records, chunks, control, SSE frames, ids.
+//!
+//! No I/O and no async: every crate that speaks or stores the session protocol shares these types.
+
+pub mod chunk;
+mod data_kind;
+mod ids;
+mod input;
+pub mod message;
+pub mod model_message;
+mod overlay;
+mod partial_json;
+mod record;
+pub mod reduce;
+#[cfg(test)]
+mod round_trip;
+pub mod run_api;
+pub mod session_api;
+mod slim;
+pub mod sse;
+mod snapshot;
+#[cfg(test)]
+mod testing;
+mod wire;
+
+pub use chunk::UiMessageChunk;
+pub use data_kind::DataKind;
+pub use ids::{ChannelName, PartId, RunId, SeqNum, SessionId, TaskId, WaitpointId, WorkerId};
+pub use input::{ChatInputChunk, ChatTaskWirePayload, InputRecord, Trigger};
+pub use record::{
+    Batch, Envelope, Header, MAX_CHUNK_BYTES, MAX_RECORD_BYTES, NewRecord, PUBLIC_ACCESS_TOKEN, Ping, Record,
+    RecordKind, SESSION_CLOSED, SESSION_CLOSED_REASON, SESSION_IN_CONSUMED_ID, SESSION_IN_EVENT_ID, TRIGGER_CONTROL,
+    TRIM, Tail, control,
+};
+pub use message::{Role, ToolApproval, ToolPart, ToolState, UiMessage, UiPart};
+pub use model_message::{ContentPart, ModelMessage, ModelRole, ToolResultOutput};
+pub use snapshot::ChatSnapshot;
+pub use overlay::{Overlay, RefusalReason, RefusedAnswer, overlay_tool_states};
+pub use partial_json::parse_partial_json;
+pub use reduce::{MessageReducer, ReduceError, cleanup_aborted_parts};
+pub use slim::{slim_message, upsert_incoming_message};
+pub use sse::{Frame, FrameDecoder, FrameTooLarge};
+pub use wire::JsonObject;

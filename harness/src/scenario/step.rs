@@ -1,0 +1,187 @@
+//! The verbs of a story.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Virtual milliseconds that a wait may take when the file does not say.
+fn default_within_ms() -> u64 {
+    20_000
+}
+
+/// One line of a story.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Step {
+    /// A person sends a message.
+    Send(Send),
+    /// A person presses stop.
+    Stop(Client),
+    /// A person reloads her page: the old one is gone at once, the new one loads its history and resumes.
+    Reload(Client),
+    /// A person closes her page.
+    ClosePage(Client),
+    /// A person opens her page again.
+    OpenPage(Client),
+    /// Waits until a person has been shown so many chunks since her last send or load.
+    WaitChunks(WaitChunks),
+    /// Waits until a person's page has no stream open and no send under way.
+    WaitAnswer(WaitFor),
+    /// Waits until a channel holds so many records, trimmed ones included.
+    WaitStored(WaitStored),
+    /// Waits until the author's database has so many messages of the chat.
+    WaitApp(WaitApp),
+    /// Lets so many virtual milliseconds pass.
+    AdvanceMs(u64),
+    /// Delays every byte between two hosts until `release`.
+    Hold(LinkEnds),
+    /// Lets delayed bytes through.
+    Release(LinkEnds),
+    /// Cuts two hosts apart: what is sent is lost, open connections are silent for good.
+    Partition(LinkEnds),
+    /// Lets two hosts connect again.
+    Repair(LinkEnds),
+    /// Makes every later message between two hosts take so long.
+    Slow(Slow),
+    /// Resets what a host has open to another after so many more bytes arrived.
+    Cut(Cut),
+    /// Hands bytes from one host to another over in small pieces.
+    Dribble(Dribble),
+    /// Kills a host's process; its unsynced writes are lost, its sockets close.
+    Crash(String),
+    /// Cuts a host's power: as a crash, but its peers hear nothing.
+    PowerLoss(String),
+    /// Starts a host again that crashed or lost power.
+    Restart(String),
+}
+
+/// Whom a step concerns.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Client {
+    /// The person.
+    pub client: String,
+}
+
+/// A message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Send {
+    /// The person.
+    pub client: String,
+    /// What she writes.
+    pub text: String,
+    /// What the story waits for before it goes on.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub until: SendUntil,
+}
+
+/// How far a send gets before the story goes on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SendUntil {
+    /// The server has acknowledged it.
+    #[default]
+    Accepted,
+    /// The person has pressed the button.
+    Pressed,
+}
+
+fn is_default(until: &SendUntil) -> bool {
+    *until == SendUntil::default()
+}
+
+/// A wait for chunks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WaitChunks {
+    /// The person.
+    pub client: String,
+    /// How many chunks at least.
+    pub count: usize,
+    /// The longest wait, in virtual milliseconds.
+    #[serde(default = "default_within_ms")]
+    pub within_ms: u64,
+}
+
+/// A wait for a person's page.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WaitFor {
+    /// The person.
+    pub client: String,
+    /// The longest wait, in virtual milliseconds.
+    #[serde(default = "default_within_ms")]
+    pub within_ms: u64,
+}
+
+/// A wait for durable records.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WaitStored {
+    /// `in` or `out`.
+    pub channel: IoName,
+    /// How many records at least.
+    pub count: u64,
+    /// The longest wait, in virtual milliseconds.
+    #[serde(default = "default_within_ms")]
+    pub within_ms: u64,
+}
+
+/// One of a session's channels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum IoName {
+    /// Clients to run.
+    In,
+    /// Run to clients.
+    Out,
+}
+
+/// A wait for the author's database.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WaitApp {
+    /// How many messages at least.
+    pub messages: usize,
+    /// The longest wait, in virtual milliseconds.
+    #[serde(default = "default_within_ms")]
+    pub within_ms: u64,
+}
+
+/// Two hosts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LinkEnds(pub String, pub String);
+
+/// A slow link.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Slow {
+    /// The link.
+    pub between: LinkEnds,
+    /// One way, in milliseconds.
+    pub ms: u64,
+}
+
+/// A reset at an exact byte.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Cut {
+    /// The host that reads.
+    pub client: String,
+    /// The host it reads from.
+    pub from: String,
+    /// How many more bytes arrive first; 0 cuts at the next one.
+    pub after_bytes: usize,
+}
+
+/// Small pieces.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Dribble {
+    /// The host that reads.
+    pub client: String,
+    /// The host it reads from.
+    pub from: String,
+    /// The most bytes of one read, from 1.
+    pub bytes: usize,
+}

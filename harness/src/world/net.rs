@@ -1,0 +1,215 @@
+//! The simulated network as a host sees it: turmoil's TCP, traced, and shaped where a story asks for exact bytes.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+
+use futures::future::BoxFuture;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use turmoil::net::{TcpListener, TcpStream};
+use turnkeep_host::{Connection, Listener, Net};
+
+use crate::trace::{Event, Trace, fingerprint};
+
+/// What a story does to the bytes that one host reads from another.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Shape {
+    /// The most bytes of one read.
+    pub(super) piece: Option<usize>,
+    /// How many more bytes arrive before a reset; the reset hits one connection and is then used up.
+    pub(super) cut_after: Option<usize>,
+}
+
+/// The shapes of all links, by (reader, source). The driver writes, streams read.
+#[derive(Clone, Default)]
+pub(super) struct Shapes(Arc<Mutex<BTreeMap<(String, String), Shape>>>);
+
+impl Shapes {
+    pub(super) fn change(&self, reader: &str, source: &str, change: impl FnOnce(&mut Shape)) {
+        let mut shapes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        change(shapes.entry((reader.to_owned(), source.to_owned())).or_default());
+    }
+
+    pub(super) fn clear(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    fn get(&self, reader: &str, source: &str) -> Shape {
+        let shapes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        shapes.get(&(reader.to_owned(), source.to_owned())).copied().unwrap_or_default()
+    }
+}
+
+/// One host's network.
+pub(super) struct WorldNet {
+    host: String,
+    trace: Trace,
+    shapes: Shapes,
+    connections: Arc<AtomicU64>,
+}
+
+impl WorldNet {
+    pub(super) fn new(host: &str, trace: Trace, shapes: Shapes) -> Self {
+        Self { host: host.to_owned(), trace, shapes, connections: Arc::default() }
+    }
+
+    fn wrap(&self, stream: TcpStream, peer: &str, op: &str) -> Connection {
+        let conn = self.connections.fetch_add(1, Ordering::Relaxed);
+        let wire = Wire {
+            stream,
+            host: self.host.clone(),
+            peer: peer.to_owned(),
+            conn,
+            trace: self.trace.clone(),
+            shapes: self.shapes.clone(),
+            ended: false,
+        };
+        wire.log(op, &[]);
+        Box::new(wire)
+    }
+}
+
+impl Net for WorldNet {
+    fn dial<'a>(&'a self, authority: &'a str) -> BoxFuture<'a, io::Result<Connection>> {
+        Box::pin(async move {
+            let bad = || io::Error::new(io::ErrorKind::InvalidInput, format!("`{authority}` is not name:port"));
+            let (name, port) = authority.rsplit_once(':').ok_or_else(bad)?;
+            let port: u16 = port.parse().map_err(|_| bad())?;
+            let stream = TcpStream::connect((name, port)).await?;
+            Ok(self.wrap(stream, name, "dial"))
+        })
+    }
+
+    fn listen<'a>(&'a self, addr: &'a str) -> BoxFuture<'a, io::Result<Box<dyn Listener>>> {
+        Box::pin(async move {
+            let listener = TcpListener::bind(addr).await?;
+            let local_addr = listener.local_addr()?.to_string();
+            let net = Self {
+                host: self.host.clone(),
+                trace: self.trace.clone(),
+                shapes: self.shapes.clone(),
+                connections: self.connections.clone(),
+            };
+            Ok(Box::new(WorldPort { listener, local_addr, net }) as Box<dyn Listener>)
+        })
+    }
+}
+
+struct WorldPort {
+    listener: TcpListener,
+    local_addr: String,
+    net: WorldNet,
+}
+
+impl Listener for WorldPort {
+    fn accept(&mut self) -> BoxFuture<'_, io::Result<Connection>> {
+        Box::pin(async move {
+            let (stream, from) = self.listener.accept().await?;
+            let peer = turmoil::reverse_lookup(from.ip()).unwrap_or_else(|| from.ip().to_string());
+            Ok(self.net.wrap(stream, &peer, "accept"))
+        })
+    }
+
+    fn local_addr(&self) -> String {
+        self.local_addr.clone()
+    }
+}
+
+/// A traced connection whose reads a story can shape.
+struct Wire {
+    stream: TcpStream,
+    host: String,
+    peer: String,
+    conn: u64,
+    trace: Trace,
+    shapes: Shapes,
+    ended: bool,
+}
+
+/// The most bytes of one shaped read.
+const SCRATCH_BYTES: usize = 4096;
+
+impl Wire {
+    fn log(&self, op: &str, bytes: &[u8]) {
+        let hash = if bytes.is_empty() { String::new() } else { fingerprint(bytes) };
+        let event =
+            Event::Net { peer: self.peer.clone(), conn: self.conn, op: op.to_owned(), bytes: bytes.len(), hash };
+        self.trace.log(&self.host, event);
+    }
+
+    fn end(&mut self, op: &str) {
+        if !self.ended {
+            self.ended = true;
+            self.log(op, &[]);
+        }
+    }
+
+    fn poll_shaped(&mut self, shape: Shape, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if shape.cut_after == Some(0) {
+            // The reset is used up: the next connection of this link is whole again.
+            self.shapes.change(&self.host, &self.peer, |shape| shape.cut_after = None);
+            self.end("cut");
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        }
+        let room = buf.remaining().min(SCRATCH_BYTES);
+        let most = room.min(shape.piece.unwrap_or(room)).min(shape.cut_after.unwrap_or(room));
+        let mut scratch = [0_u8; SCRATCH_BYTES];
+        let mut piece = ReadBuf::new(&mut scratch[..most]);
+        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut piece))?;
+        let bytes = piece.filled();
+        buf.put_slice(bytes);
+        if shape.cut_after.is_some() {
+            let arrived = bytes.len();
+            self.shapes.change(&self.host, &self.peer, |shape| {
+                shape.cut_after = shape.cut_after.map(|left| left.saturating_sub(arrived));
+            });
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncRead for Wire {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.ended {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        }
+        let shape = self.shapes.get(&self.host, &self.peer);
+        let before = buf.filled().len();
+        let room = buf.remaining();
+        let polled = if shape.piece.is_some() || shape.cut_after.is_some() {
+            ready!(self.poll_shaped(shape, cx, buf))
+        } else {
+            ready!(Pin::new(&mut self.stream).poll_read(cx, buf))
+        };
+        let got = &buf.filled()[before..];
+        match &polled {
+            Ok(()) if got.is_empty() && room > 0 => self.log("end", &[]),
+            Ok(()) => self.log("read", got),
+            Err(_) if self.ended => {}
+            Err(_) => self.log("end", &[]),
+        }
+        Poll::Ready(polled)
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if self.ended {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        let written = ready!(Pin::new(&mut self.stream).poll_write(cx, bytes))?;
+        self.log("write", &bytes[..written]);
+        Poll::Ready(Ok(written))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
