@@ -1,0 +1,195 @@
+//! Bytes to parts: frames, batches, records, and the cursor that moves over them (C-26…C-35).
+//!
+//! One decoder belongs to one subscription and outlives its connections: the cursor and the window of known ids go on, only a
+//! half-read frame dies with its connection.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use serde::Deserialize;
+use serde_json::Value;
+use turnkeep_protocol::sse::{Frame, FrameDecoder};
+use turnkeep_protocol::{Batch, PartId, Record, RecordKind, SeqNum};
+
+use super::Part;
+use crate::Error;
+
+/// How many part ids a subscription remembers, oldest forgotten first (C-34).
+pub(crate) const DEDUPE_WINDOW: usize = 5_000;
+
+/// Which decoder a response asks for (C-28).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Version {
+    /// One part per event.
+    V1,
+    /// `batch` events; every session stream.
+    Batch,
+}
+
+impl Version {
+    /// Reads the `X-Stream-Version` header; missing means v1 (C-28).
+    pub(crate) fn from_header(value: Option<&str>) -> Self {
+        if matches!(value, None | Some("v1")) { Self::V1 } else { Self::Batch }
+    }
+}
+
+/// What a piece of a body gave.
+#[derive(Debug, Default)]
+pub(crate) struct Decoded {
+    /// Records read, dropped ones included: proof that the stream is alive (C-45, C-52).
+    pub(crate) n_records: usize,
+    /// What the consumer gets.
+    pub(crate) parts: Vec<Part>,
+    /// The text of an `error` event: the attempt failed and is resumed (RC-18).
+    pub(crate) broken: Option<String>,
+}
+
+/// The decoder of one subscription.
+#[derive(Debug)]
+pub(crate) struct Decoder {
+    frames: FrameDecoder,
+    version: Version,
+    cursor: Option<SeqNum>,
+    /// The last event id of a v1 stream, which is no seq_num.
+    legacy_cursor: Option<String>,
+    n_legacy_parts: u64,
+    seen: Window,
+}
+
+impl Decoder {
+    pub(crate) fn new(cursor: Option<SeqNum>) -> Self {
+        Self {
+            frames: FrameDecoder::new(),
+            version: Version::Batch,
+            cursor,
+            legacy_cursor: None,
+            n_legacy_parts: 0,
+            seen: Window::default(),
+        }
+    }
+
+    /// Starts the body of a new connection.
+    pub(crate) fn begin(&mut self, version: Version) {
+        self.frames = FrameDecoder::new();
+        self.version = version;
+    }
+
+    /// Gives the seq_num of the last decoded record (C-32, C-37).
+    pub(crate) fn cursor(&self) -> Option<SeqNum> {
+        self.cursor
+    }
+
+    /// Gives the value of `Last-Event-ID`; the text `0` is a known cursor (C-25).
+    pub(crate) fn last_event_id(&self) -> Option<String> {
+        self.legacy_cursor.clone().or_else(|| self.cursor.map(|cursor| cursor.to_string()))
+    }
+
+    /// Decodes the next bytes; `now` stamps v1 parts that carry no time.
+    pub(crate) fn push(&mut self, bytes: &[u8], now: u64) -> Result<Decoded, Error> {
+        let frames = self
+            .frames
+            .push(bytes)
+            .map_err(|error| Error::BadResponse { what: "event stream", problem: error.to_string() })?;
+        let mut decoded = Decoded::default();
+        for frame in frames {
+            match self.version {
+                Version::V1 => self.take_event(frame, now, &mut decoded),
+                Version::Batch => self.take_frame(&frame, &mut decoded),
+            }
+            if decoded.broken.is_some() {
+                break;
+            }
+        }
+        Ok(decoded)
+    }
+
+    fn take_frame(&mut self, frame: &Frame, decoded: &mut Decoded) {
+        match frame.event.as_str() {
+            "batch" => {
+                for record in read_batch(&frame.data) {
+                    decoded.n_records += 1;
+                    decoded.parts.extend(self.take_record(record));
+                }
+            }
+            "error" => decoded.broken = Some(frame.data.clone()),
+            // Pings, `[DONE]` and unknown names produce nothing (C-30).
+            _ => {}
+        }
+    }
+
+    fn take_record(&mut self, record: Record) -> Option<Part> {
+        self.cursor = Some(record.seq_num);
+        if matches!(record.kind(), RecordKind::Command(_)) {
+            return None;
+        }
+        let envelope = serde_json::from_str::<LooseEnvelope>(&record.body).ok();
+        let (chunk, part_id) = envelope.map_or((None, None), |envelope| (Some(envelope.data), envelope.id));
+        if let Some(id) = &part_id
+            && !self.seen.insert(id)
+        {
+            return None;
+        }
+        Some(Part { seq_num: record.seq_num, timestamp: record.timestamp, headers: record.headers, part_id, chunk })
+    }
+
+    fn take_event(&mut self, frame: Frame, now: u64, decoded: &mut Decoded) {
+        let id = frame.id.filter(|id| !id.is_empty());
+        let stamp = id.as_deref().and_then(|id| id.split('-').next()?.parse().ok());
+        if id.is_some() {
+            self.legacy_cursor.clone_from(&id);
+        }
+        let chunk = serde_json::from_str(&frame.data).unwrap_or(Value::String(frame.data));
+        decoded.n_records += 1;
+        decoded.parts.push(Part {
+            seq_num: SeqNum::new(self.n_legacy_parts),
+            timestamp: stamp.unwrap_or(now),
+            headers: Vec::new(),
+            part_id: Some(PartId::new(id.unwrap_or_else(|| "unknown".to_owned()))),
+            chunk: Some(chunk),
+        });
+        self.n_legacy_parts += 1;
+    }
+}
+
+/// An envelope whose id may be missing: such records are never de-duplicated (C-34).
+#[derive(Deserialize)]
+struct LooseEnvelope {
+    data: Value,
+    #[serde(default)]
+    id: Option<PartId>,
+}
+
+/// Reads the records of a batch event; one that cannot be read does not take its neighbours with it (C-30, C-33).
+fn read_batch(data: &str) -> Vec<Record> {
+    if let Ok(batch) = serde_json::from_str::<Batch>(data) {
+        return batch.records;
+    }
+    let value = serde_json::from_str::<Value>(data).unwrap_or_default();
+    let records = value.get("records").and_then(Value::as_array);
+    records.into_iter().flatten().filter_map(|record| Record::deserialize(record).ok()).collect()
+}
+
+/// The ids seen last, at most [`DEDUPE_WINDOW`].
+#[derive(Debug, Default)]
+struct Window {
+    order: VecDeque<PartId>,
+    known: BTreeSet<PartId>,
+}
+
+impl Window {
+    /// Remembers `id`; false when it was known.
+    fn insert(&mut self, id: &PartId) -> bool {
+        if !self.known.insert(id.clone()) {
+            return false;
+        }
+        self.order.push_back(id.clone());
+        if self.order.len() > DEDUPE_WINDOW
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.known.remove(&oldest);
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests;
