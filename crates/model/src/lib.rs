@@ -1,16 +1,30 @@
 //! The model seam: LanguageModel, prompts, stream parts and their chunks.
 //!
-//! A step flows `Prompt → LanguageModel → StreamPart… → ChunkMapper → UiMessageChunk…`; between turns `to_model_messages` turns
+//! A step flows `Prompt → LanguageModel → StreamPart… → ChunkMapper → UiMessageChunk…`; between turns [`to_model_messages`] turns
 //! the history of a chat into the next prompt's messages. No I/O happens here: adapters bring their own.
+//!
+//! ```
+//! use turnkeep_model::{ChunkMapper, StreamPart, UiStreamOptions};
+//!
+//! let mapper = ChunkMapper::new("m1", UiStreamOptions::new());
+//! let chunks = mapper.map_stream_part(StreamPart::text_delta("1", "Rain"));
+//! assert_eq!(serde_json::to_string(&chunks).unwrap(), r#"[{"type":"text-delta","id":"1","delta":"Rain"}]"#);
+//! ```
 
+mod convert;
 mod error;
 mod language_model;
+mod mapper;
+mod options;
 mod part;
 mod prompt;
 mod usage;
 
+pub use convert::{ConvertError, ModelOutputs, ToolOutputInput, to_model_messages};
 pub use error::ModelError;
 pub use language_model::{LanguageModel, StreamParts};
+pub use mapper::{ChunkMapper, GenerationEvent};
+pub use options::{GenerateMessageId, MessageMetadata, OnError, UiStreamOptions};
 pub use part::{StreamPart, ToolCall, ToolResult};
 pub use prompt::{Prompt, ToolSpec};
 pub use usage::{FinishReason, Usage};

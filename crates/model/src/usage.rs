@@ -137,3 +137,30 @@ impl From<FinishReason> for String {
         reason.as_str().to_owned()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn usage_sums_field_by_field_and_absence_counts_as_zero_beside_a_number_a_101() {
+        let cached = Usage { cached_input_tokens: Some(5), ..Usage::default() };
+
+        let sum: Usage = [Usage::new(1, 2), cached, Usage::new(10, 20)].into_iter().sum();
+
+        assert_eq!(sum, Usage { cached_input_tokens: Some(5), ..Usage::new(11, 22) });
+        assert_eq!(Usage::default() + Usage::default(), Usage::default());
+        assert_eq!(serde_json::to_value(cached).expect("json"), json!({ "cachedInputTokens": 5 }));
+    }
+
+    #[test]
+    fn finish_reasons_have_their_wire_words() {
+        for reason in ["stop", "length", "content-filter", "tool-calls", "error", "other"] {
+            assert_eq!(FinishReason::from_word(reason).as_str(), reason);
+            assert_eq!(serde_json::to_value(FinishReason::from_word(reason)).expect("json"), json!(reason));
+        }
+        assert_eq!(FinishReason::from_word("unknown"), FinishReason::Other);
+    }
+}

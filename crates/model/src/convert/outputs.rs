@@ -1,0 +1,72 @@
+//! How a tool's output is put for the model: the tool's own mapping, else text as text and the rest as JSON.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use serde_json::Value;
+use turnkeep_protocol::ToolResultOutput;
+
+use super::ConvertError;
+
+/// Holds what a tool's mapping gets to see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ToolOutputInput<'a> {
+    /// Names the call.
+    pub tool_call_id: &'a str,
+    /// Holds the input of the call.
+    pub input: Option<&'a Value>,
+    /// Holds the output to map.
+    pub output: &'a Value,
+}
+
+type Map = Arc<dyn Fn(ToolOutputInput<'_>) -> Result<ToolResultOutput, String> + Send + Sync>;
+
+/// Holds the mappings of the tools of this turn; a tool without one has its output passed through (AA-52).
+#[derive(Clone, Default)]
+pub struct ModelOutputs {
+    by_tool: BTreeMap<String, Map>,
+}
+
+impl ModelOutputs {
+    /// Makes an empty set: every output passes through.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds the mapping of a tool; an error from it fails the whole conversion.
+    #[must_use]
+    pub fn with(
+        mut self,
+        tool_name: impl Into<String>,
+        map: impl Fn(ToolOutputInput<'_>) -> Result<ToolResultOutput, String> + Send + Sync + 'static,
+    ) -> Self {
+        self.by_tool.insert(tool_name.into(), Arc::new(map));
+        self
+    }
+
+    /// Puts a tool's output for the model.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the tool's own mapping does.
+    pub fn map(&self, tool_name: &str, call: ToolOutputInput<'_>) -> Result<ToolResultOutput, ConvertError> {
+        if let Some(map) = self.by_tool.get(tool_name) {
+            return map(call).map_err(|reason| ConvertError::ModelOutput {
+                tool_name: tool_name.to_owned(),
+                tool_call_id: call.tool_call_id.to_owned(),
+                reason,
+            });
+        }
+        Ok(match call.output {
+            Value::String(text) => ToolResultOutput::Text(text.clone()),
+            other => ToolResultOutput::Json(other.clone()),
+        })
+    }
+}
+
+impl fmt::Debug for ModelOutputs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.by_tool.keys()).finish()
+    }
+}
