@@ -86,9 +86,6 @@ pub enum Error {
         /// What it said.
         message: String,
     },
-    /// The transport was disposed of (C-151).
-    #[error("transport is disposed")]
-    Disposed,
 }
 
 /// A refusal: the status and what the body said.

@@ -1,9 +1,38 @@
 //! The client transport: send, subscribe, resume by cursor.
+//!
+//! ```text
+//! application ──▶ Transport ──append──▶ session server
+//!      ▲             │  └─state to persist
+//!      └─ChatStream──┴──Reader◀──SSE── session server
+//! ```
+//!
+//! [`Transport`] is what a page or a bot holds. [`Reader`] is the resumable subscription under it, for either channel; runs use it
+//! to follow `in`. [`SessionsApi`] creates and closes sessions with a secret key.
+//!
+//! ```
+//! use turnkeep_client::ChatSessionState;
+//!
+//! let saved = r#"{"publicAccessToken":"t","lastEventId":"41","isStreaming":true}"#;
+//! let state: ChatSessionState = serde_json::from_str(saved)?;
+//! assert_eq!(serde_json::to_string(&state)?, saved);
+//! # Ok::<(), serde_json::Error>(())
+//! ```
 
 mod api;
+mod append;
 mod error;
 mod reader;
+mod sessions;
+mod state;
+mod transport;
 
+pub use api::MAX_CALL_ATTEMPTS;
 pub use error::{Error, Refused};
 pub use reader::{HistoryGap, Part, ReadOptions, Reader, ReaderHandle, RetryPolicy};
-pub use api::MAX_CALL_ATTEMPTS;
+pub use sessions::SessionsApi;
+pub use state::ChatSessionState;
+pub use transport::{
+    AbortHandle, AccessToken, CallbackError, ChatEvent, ChatEventKind, ChatStream, ClosedSource, Delivered, OnAbort,
+    OnEvent, OnSessionChange, Outcome, SendMessages, Sent, Source, StartRequest, StartSession, TokenRequest, Transport,
+    TransportBuilder,
+};

@@ -1,0 +1,103 @@
+//! The session routes that need a secret key: what a `startSession` callback on a server, and a test, call.
+
+use std::sync::Arc;
+
+use http::HeaderMap;
+use turnkeep_host::Host;
+use turnkeep_host::http::{BaseUrl, Deadlines, HttpClient};
+use turnkeep_protocol::session_api::{
+    CloseSession, CreateSession, CreatedSession, DrainedRecord, DrainedRecords, SessionItem,
+};
+use turnkeep_protocol::{ChannelName, ChatInputChunk, PartId, SeqNum};
+
+use crate::Error;
+use crate::api::{Api, Call, channel_path, segment};
+use crate::append::Append;
+
+/// A client of the session routes with an environment's secret key.
+///
+/// Every call survives a short absence of the server: network failures and 5xx are tried [`crate::MAX_CALL_ATTEMPTS`] times.
+#[derive(Debug)]
+pub struct SessionsApi {
+    api: Api,
+    secret_key: String,
+}
+
+impl SessionsApi {
+    /// Makes a client; nothing is requested yet.
+    pub fn new(host: Host, base: BaseUrl, secret_key: impl Into<String>) -> Self {
+        let draws = host.entropy().child("sessions-api").child("backoff").draws();
+        let http = Arc::new(HttpClient::new(host.clone(), base, Deadlines::default()));
+        Self { api: Api::new(host, http, draws), secret_key: secret_key.into() }
+    }
+
+    /// Creates a session or finds the one with the same external id, and makes sure that a run is alive (C-4).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::SessionClosed`] when the id belongs to a closed session; other refusals and failures as [`Error`].
+    pub async fn create(&self, session: &CreateSession) -> Result<CreatedSession, Error> {
+        self.post("/api/v1/sessions".to_owned(), session, "create response").await
+    }
+
+    /// Gives a session's public form; `key` is its external id or its `session_…` id.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`] with 404 when there is none.
+    pub async fn retrieve(&self, key: &str) -> Result<SessionItem, Error> {
+        let call = Call::get(format!("/api/v1/sessions/{}", segment(key))).bearer(&self.secret_key);
+        self.api.json(&call, "session").await
+    }
+
+    /// Closes a session for good; closing twice is no error (D-2).
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] when the server refuses or cannot be reached.
+    pub async fn close(&self, key: &str, close: &CloseSession) -> Result<SessionItem, Error> {
+        self.post(format!("/api/v1/sessions/{}/close", segment(key)), close, "session").await
+    }
+
+    /// Reads everything after a cursor without waiting, commands left out (S-97, S-98).
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] when the server refuses or cannot be reached.
+    pub async fn drain(
+        &self,
+        key: &str,
+        channel: ChannelName,
+        after: Option<SeqNum>,
+    ) -> Result<Vec<DrainedRecord>, Error> {
+        let query = after.map(|cursor| format!("?afterEventId={cursor}")).unwrap_or_default();
+        let call = Call::get(format!("{}/records{query}", channel_path(key, channel))).bearer(&self.secret_key);
+        let drained: DrainedRecords = self.api.json(&call, "records").await?;
+        Ok(drained.records)
+    }
+
+    /// Appends a record to `in` under a part id of the caller's; the same id twice is one record (D-6).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::SessionClosed`] on a closed session; other refusals and failures as [`Error`].
+    pub async fn append(&self, key: &str, input: &ChatInputChunk, part_id: &PartId) -> Result<Option<SeqNum>, Error> {
+        let append = Append {
+            session: key.to_owned(),
+            part_id: part_id.clone(),
+            body: serde_json::to_vec(input).expect("an input record always serialises"),
+            headers: HeaderMap::new(),
+        };
+        append.post(&self.api, &self.secret_key).await
+    }
+
+    async fn post<T: serde::de::DeserializeOwned>(
+        &self,
+        path: String,
+        body: &impl serde::Serialize,
+        what: &'static str,
+    ) -> Result<T, Error> {
+        let json = serde_json::to_vec(body).expect("a wire type always serialises");
+        self.api.json(&Call::post(path, json).bearer(&self.secret_key), what).await
+    }
+}

@@ -1,0 +1,247 @@
+//! The chat transport: send and get a stream of chunks, reconnect, stop (C §3, without tabs, watch mode and head start).
+//!
+//! ```text
+//! send ──▶ start once ──▶ append (one part id) ──▶ register ──▶ ChatStream
+//!                                                    │  pulls
+//!                                     Reader ──▶ Turn (pure) ──▶ deliver · drop · finish · gate
+//! ```
+//!
+//! The state of a chat is a plain value ([`ChatSessionState`]) that the application persists when it is told to.
+
+mod drive;
+mod event;
+mod inner;
+mod options;
+mod payload;
+mod send;
+mod start;
+mod stop;
+mod stream;
+mod turn;
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde_json::Value;
+use turnkeep_host::Host;
+use turnkeep_host::http::BaseUrl;
+use turnkeep_protocol::{JsonObject, SeqNum, TaskId, UiMessage};
+
+pub use self::event::{ChatEvent, ChatEventKind, ClosedSource, Sent, Source};
+pub use self::options::{
+    AccessToken, CallbackError, OnEvent, OnSessionChange, StartRequest, StartSession, TokenRequest, TransportBuilder,
+};
+pub use self::payload::SendMessages;
+pub use self::stream::{AbortHandle, ChatStream, Delivered, OnAbort, Outcome};
+
+use self::inner::{Active, Inner};
+use self::payload::Outgoing;
+use self::send::{Opening, Repair};
+use self::stream::StreamCell;
+use crate::{ChatSessionState, Error};
+
+/// A client of any number of chats of one agent; cheap to clone, all clones are one transport.
+#[derive(Clone)]
+pub struct Transport {
+    inner: Arc<Inner>,
+}
+
+impl Transport {
+    /// Begins a transport for the agent `task` behind the server at `base`.
+    ///
+    /// `access_token` renews the token of an existing session and never creates one.
+    pub fn builder(host: Host, base: BaseUrl, task: TaskId, access_token: AccessToken) -> TransportBuilder {
+        TransportBuilder::new(host, base, task, access_token)
+    }
+
+    pub(crate) fn new(builder: TransportBuilder) -> Self {
+        Self { inner: Arc::new(Inner::new(builder)) }
+    }
+
+    /// Starts the chat's session and gives its state; makes no call when there is a token already (C-69, C-70).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoStartSession`] without that callback (C-71), [`Error::Callback`] when it fails.
+    pub async fn start(&self, chat_id: &str) -> Result<ChatSessionState, Error> {
+        let is_started = self.inner.state(chat_id).is_some_and(|state| !state.public_access_token.is_empty());
+        if !is_started && self.inner.callbacks().start_session.is_none() {
+            return Err(Error::NoStartSession);
+        }
+        self.inner.ensure_started(chat_id).await
+    }
+
+    /// Starts the chat's session before its first message, so that its run boots early (C-69).
+    ///
+    /// # Errors
+    ///
+    /// As [`Transport::start`].
+    pub async fn preload(&self, chat_id: &str) -> Result<(), Error> {
+        self.start(chat_id).await.map(drop)
+    }
+
+    /// Submits a message or asks for an answer again; gives the stream of the reply (C-79).
+    ///
+    /// The session is started if need be. The previous reader of the chat ends once the append is accepted and not before.
+    /// Dropping the future before it is ready lets go: nothing further is posted and no reader is touched.
+    ///
+    /// # Errors
+    ///
+    /// The send failed and nothing was opened; the previous reader and the state are as they were (C-149).
+    pub async fn send_messages(&self, chat_id: &str, send: SendMessages) -> Result<ChatStream, Error> {
+        let client_data = self.inner.callbacks().client_data;
+        let outgoing = Outgoing::messages(chat_id, send, client_data.as_ref())?;
+        self.inner.dispatch(chat_id, outgoing).await
+    }
+
+    /// Sends an action; its stream closes at its boundary, at once for an action without output (C-118).
+    ///
+    /// # Errors
+    ///
+    /// As [`Transport::send_messages`].
+    pub async fn send_action(
+        &self,
+        chat_id: &str,
+        action: Value,
+        metadata: Option<&JsonObject>,
+    ) -> Result<ChatStream, Error> {
+        let client_data = self.inner.callbacks().client_data;
+        let outgoing = Outgoing::action(chat_id, action, metadata, client_data.as_ref());
+        self.inner.dispatch(chat_id, outgoing).await
+    }
+
+    /// Posts a message beside a running turn without touching its reader; tells whether it was accepted (C-120).
+    pub async fn send_pending_message(
+        &self,
+        chat_id: &str,
+        message: &UiMessage,
+        metadata: Option<&JsonObject>,
+    ) -> bool {
+        if self.inner.state(chat_id).is_none() || self.inner.check_sendable(chat_id).is_err() {
+            return false;
+        }
+        let client_data = self.inner.callbacks().client_data;
+        let outgoing = Outgoing::steer(chat_id, message, metadata, client_data.as_ref());
+        self.inner.post(chat_id, &outgoing, Repair::Token).await.is_ok()
+    }
+
+    /// Resumes the chat's stream after a reload; none when there is nothing to resume (C-99).
+    ///
+    /// The reader is registered before this returns, so two calls in a row give one stream (C-104). An abort of the stream
+    /// closes the view only (C-102); see [`Transport::reconnect_as_owner`].
+    pub fn reconnect_to_stream(&self, chat_id: &str) -> Option<ChatStream> {
+        self.reconnect(chat_id, OnAbort::Close)
+    }
+
+    /// Resumes like [`Transport::reconnect_to_stream`], with a stream whose abort posts a stop (C-102).
+    pub fn reconnect_as_owner(&self, chat_id: &str) -> Option<ChatStream> {
+        self.reconnect(chat_id, OnAbort::Stop)
+    }
+
+    fn reconnect(&self, chat_id: &str, on_abort: OnAbort) -> Option<ChatStream> {
+        let id = self.inner.stream_id();
+        let cell = Arc::new(StreamCell::default());
+        let state = self.inner.chat(chat_id, |chat| {
+            let state = chat.state.clone()?;
+            let has_nothing = state.is_streaming == Some(false) || state.closed || state.requires_transcript_reload;
+            if has_nothing || chat.active.is_some() {
+                return None;
+            }
+            chat.active = Some(Active { id, baseline: state.active_input_seq, cell: cell.clone() });
+            Some(state)
+        })?;
+        let baseline = state.active_input_seq;
+        Some(self.inner.open(Opening { chat_id, id, cell, baseline, on_abort, is_resumed: true }, &state))
+    }
+
+    /// Stops the chat's turn; tells whether the stop was accepted. False without state (C-105).
+    ///
+    /// The reader is closed and later output of the turn is discarded even when the request fails (C-117).
+    pub async fn stop_generation(&self, chat_id: &str) -> bool {
+        self.inner.stop(chat_id).await.unwrap_or(false)
+    }
+
+    /// Stops like [`Transport::stop_generation`] and says why it failed (`throwOnError` in the field's words, C-105).
+    ///
+    /// # Errors
+    ///
+    /// The original delivery error.
+    pub async fn try_stop_generation(&self, chat_id: &str) -> Result<bool, Error> {
+        self.inner.stop(chat_id).await
+    }
+
+    /// Abandons a stopped turn that died without a boundary (C-116).
+    pub fn clear_supersede_gate(&self, chat_id: &str) {
+        let had_gate = self.inner.chat(chat_id, |chat| {
+            chat.state.as_mut().is_some_and(|state| {
+                state.settle();
+                state.clear_gate()
+            })
+        });
+        if had_gate {
+            self.inner.notify(chat_id);
+        }
+    }
+
+    /// Takes over the cursors of a freshly loaded transcript: `out` seeds a chat without cursor (C-68), and both together
+    /// unlock a chat that waits for them (C-113). Tells whether anything changed.
+    pub fn adopt_transcript(&self, chat_id: &str, out: SeqNum, input: Option<SeqNum>) -> bool {
+        let changed = self
+            .inner
+            .chat(chat_id, |chat| chat.state.as_mut().is_some_and(|state| state.adopt_transcript(out, input)));
+        if changed {
+            self.inner.notify(chat_id);
+        }
+        changed
+    }
+
+    /// Gives a copy of the chat's state as it is now (C-66). Persist what `on_session_change` told instead: in the middle of a
+    /// turn this cursor is ahead of the last chunk boundary a reload could render from (C-65).
+    pub fn session(&self, chat_id: &str) -> Option<ChatSessionState> {
+        self.inner.state(chat_id)
+    }
+
+    /// Replaces the chat's whole state and tells the application (C-66).
+    pub fn set_session(&self, chat_id: &str, state: ChatSessionState) {
+        self.inner.chat(chat_id, |chat| chat.state = Some(state));
+        self.inner.notify(chat_id);
+    }
+
+    /// Replaces the client data of every later send and start (C-75, CR-6).
+    pub fn set_client_data(&self, client_data: Option<JsonObject>) {
+        self.inner.change_callbacks(|callbacks| callbacks.client_data = client_data);
+    }
+
+    /// Replaces the token callback, also for open streams (C-60).
+    pub fn set_access_token(&self, access_token: AccessToken) {
+        self.inner.change_callbacks(|callbacks| callbacks.access_token = access_token);
+    }
+
+    /// Replaces the start callback (C-60).
+    pub fn set_start_session(&self, start_session: Option<StartSession>) {
+        self.inner.change_callbacks(|callbacks| callbacks.start_session = start_session);
+    }
+
+    /// Replaces who hears of changes; the next change is the first it gets (C-66).
+    pub fn set_on_session_change(&self, heard: Option<OnSessionChange>) {
+        self.inner.change_callbacks(|callbacks| callbacks.on_session_change = heard);
+    }
+
+    /// Replaces who hears of events (C-66).
+    pub fn set_on_event(&self, heard: Option<OnEvent>) {
+        self.inner.change_callbacks(|callbacks| callbacks.on_event = heard);
+    }
+
+    /// Ends every open stream of this transport without a stop; the turns go on (C-151).
+    pub fn dispose(&self) {
+        for active in self.inner.take_all_active() {
+            active.cell.end(Outcome::Aborted);
+        }
+    }
+}
+
+impl fmt::Debug for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transport").field("task", &self.inner.task).finish_non_exhaustive()
+    }
+}

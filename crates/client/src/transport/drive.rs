@@ -1,0 +1,177 @@
+//! The read loop of one stream: moves bytes and obeys [`Turn`] (C §3.6, §3.7).
+
+use std::sync::Arc;
+
+use turnkeep_host::Draws;
+use turnkeep_protocol::SeqNum;
+
+use super::inner::Inner;
+use super::stream::{Delivered, Ended, Outcome, Slot};
+use super::turn::{BodyEnd, Seen, Turn, Verdict, chunk_type};
+use super::{ChatEventKind, ClosedSource};
+use crate::{Error, Part, Reader};
+
+/// Everything one read loop works with.
+pub(crate) struct Drive {
+    pub(crate) inner: Arc<Inner>,
+    pub(crate) chat_id: String,
+    pub(crate) id: u64,
+    pub(crate) slot: Arc<Slot>,
+    pub(crate) turn: Turn,
+    pub(crate) reader: Reader,
+    pub(crate) draws: Draws,
+    /// Whether a reload resumed it.
+    pub(crate) is_resumed: bool,
+    /// The cursor it started after.
+    pub(crate) started_after: Option<SeqNum>,
+}
+
+impl Drive {
+    /// Reads until the stream's own end.
+    pub(crate) async fn run(mut self) -> Ended {
+        loop {
+            let read = self.reader.next().await;
+            if let Some(gap) = self.reader.take_history_gap() {
+                self.inner.emit(&self.chat_id, ChatEventKind::HistoryGap(gap));
+            }
+            let ended = match read {
+                Ok(Some(part)) => self.on_part(part).await,
+                Ok(None) => self.on_body_end().await,
+                Err(error) => self.on_failure(error).await,
+            };
+            if let Some(ended) = ended {
+                return ended;
+            }
+        }
+    }
+
+    async fn on_part(&mut self, part: Part) -> Option<Ended> {
+        let seq_num = part.seq_num;
+        let reason = part.header(turnkeep_protocol::SESSION_CLOSED_REASON).map(str::to_owned);
+        let turn = &mut self.turn;
+        let Some(seen) = self.inner.as_active(&self.chat_id, self.id, |state| turn.on_record(state, part)) else {
+            return Some(Ok(Outcome::Superseded));
+        };
+        let Seen { is_connected, is_closed_news, is_pending_version, must_notify, verdict } = seen;
+        if is_connected {
+            self.emit_connected();
+        }
+        if is_pending_version {
+            self.inner.emit(&self.chat_id, ChatEventKind::RunPendingVersion);
+        }
+        if let Verdict::Finish { input } = verdict {
+            self.inner.release(&self.chat_id, self.id);
+            self.emit_completed(seq_num, input);
+        }
+        if must_notify {
+            self.inner.notify(&self.chat_id);
+        }
+        if is_closed_news {
+            let closed = ChatEventKind::SessionClosed { reason, source: ClosedSource::Stream };
+            self.inner.emit(&self.chat_id, closed);
+        }
+        match verdict {
+            Verdict::Drop => None,
+            Verdict::Deliver { delivered, is_first } => {
+                if is_first {
+                    self.emit_first_chunk(&delivered);
+                }
+                self.slot.put(delivered).await;
+                None
+            }
+            Verdict::Finish { .. } => Some(Ok(Outcome::Completed)),
+            Verdict::Closed => self.end(Ok(Outcome::Closed)),
+            Verdict::OutputLost => self.fail(Error::OutputLost),
+        }
+    }
+
+    async fn on_body_end(&mut self) -> Option<Ended> {
+        let (settled, unit) = (self.reader.session_settled(), self.draws.unit());
+        let turn = &mut self.turn;
+        let end = self.inner.as_active(&self.chat_id, self.id, |state| turn.on_body_end(state, settled, unit));
+        match end {
+            None => Some(Ok(Outcome::Superseded)),
+            Some(BodyEnd::Close { must_notify }) => {
+                self.inner.release(&self.chat_id, self.id);
+                if must_notify {
+                    self.inner.notify(&self.chat_id);
+                }
+                Some(Ok(Outcome::Settled))
+            }
+            Some(BodyEnd::Resubscribe { after }) => {
+                tokio::time::sleep(after).await;
+                self.resubscribe();
+                None
+            }
+            Some(BodyEnd::Exhausted { windows }) => self.fail(Error::ReconnectBudget { windows }),
+        }
+    }
+
+    async fn on_failure(&mut self, error: Error) -> Option<Ended> {
+        if let Error::SessionClosed { reason } = error {
+            self.inner.mark_closed(&self.chat_id, reason, ClosedSource::Stream);
+            return Some(Ok(Outcome::Closed));
+        }
+        if !self.turn.may_renew(&error) {
+            return self.fail(error);
+        }
+        // A successor drops this future and the renewal with it, so a late answer changes nothing (C-143).
+        match self.inner.renew(&self.chat_id).await {
+            Ok(_) => {
+                self.resubscribe();
+                None
+            }
+            Err(error) => self.fail(error),
+        }
+    }
+
+    /// Reads on from the last record, with the newest token.
+    fn resubscribe(&mut self) {
+        if let Some(state) = self.inner.state(&self.chat_id) {
+            self.reader.set_token(state.public_access_token);
+        }
+        self.reader.resubscribe();
+    }
+
+    /// Ends with an error: the flag is cleared and told first, so that a reload opens no doomed stream (C-150).
+    fn fail(&self, error: Error) -> Option<Ended> {
+        let cleared = self.inner.as_active(&self.chat_id, self.id, |state| state.is_streaming = Some(false));
+        if cleared.is_none() {
+            return Some(Ok(Outcome::Superseded));
+        }
+        self.inner.release(&self.chat_id, self.id);
+        self.inner.notify(&self.chat_id);
+        let event = ChatEventKind::StreamError { error: error.to_string(), status: error.status() };
+        self.inner.emit(&self.chat_id, event);
+        Some(Err(error))
+    }
+
+    fn end(&self, ended: Ended) -> Option<Ended> {
+        self.inner.release(&self.chat_id, self.id);
+        Some(ended)
+    }
+
+    fn emit_connected(&self) {
+        let (message_id, _) = self.last_send();
+        let (resumed, last_event_id) = (self.is_resumed, self.started_after);
+        self.inner.emit(&self.chat_id, ChatEventKind::StreamConnected { resumed, last_event_id, message_id });
+    }
+
+    fn emit_first_chunk(&self, delivered: &Delivered) {
+        let (message_id, since_send) = self.last_send();
+        let chunk_type = chunk_type(&delivered.chunk);
+        let last_event_id = delivered.seq_num;
+        self.inner.emit(&self.chat_id, ChatEventKind::FirstChunk { chunk_type, last_event_id, message_id, since_send });
+    }
+
+    fn emit_completed(&self, last_event_id: SeqNum, session_in_event_id: Option<SeqNum>) {
+        let (message_id, since_send) = self.last_send();
+        let event = ChatEventKind::TurnCompleted { last_event_id, session_in_event_id, message_id, since_send };
+        self.inner.emit(&self.chat_id, event);
+    }
+
+    fn last_send(&self) -> (Option<String>, Option<std::time::Duration>) {
+        let last = self.inner.chat(&self.chat_id, |chat| chat.last_send.clone());
+        last.map_or((None, None), |last| (last.message_id, Some(last.acknowledged.elapsed())))
+    }
+}

@@ -1,0 +1,206 @@
+//! What all clones of a transport share: the chats, the callbacks, and the calls that keep them up to date.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use http::HeaderMap;
+use tokio::time::Instant;
+use turnkeep_host::http::{Deadlines, HttpClient};
+use turnkeep_host::{Draws, Host, Tasks};
+use turnkeep_protocol::{PartId, SeqNum, TaskId};
+
+use super::options::{Callbacks, TransportBuilder};
+use super::start::Starting;
+use super::stream::StreamCell;
+use super::{ChatEvent, ChatEventKind, ClosedSource, TokenRequest};
+use crate::api::Api;
+use crate::{ChatSessionState, Error};
+
+/// Shared by every clone of a [`super::Transport`] and by its streams.
+pub(crate) struct Inner {
+    pub(crate) host: Host,
+    pub(crate) http: Arc<HttpClient>,
+    pub(crate) api: Api,
+    pub(crate) task: TaskId,
+    pub(crate) headers: HeaderMap,
+    pub(crate) stream_timeout_seconds: u32,
+    /// Stops posted by aborts.
+    pub(crate) tasks: Tasks,
+    entropy: turnkeep_host::Entropy,
+    part_ids: Draws,
+    next_stream: AtomicU64,
+    callbacks: Mutex<Callbacks>,
+    chats: Mutex<BTreeMap<String, Chat>>,
+}
+
+/// One chat as this transport knows it.
+#[derive(Default)]
+pub(crate) struct Chat {
+    pub(crate) state: Option<ChatSessionState>,
+    /// The one live reader (C-80).
+    pub(crate) active: Option<Active>,
+    /// A start in flight, shared by all who wait for it (C-70).
+    pub(crate) starting: Option<Starting>,
+    /// Counts stops, so that a send can tell whether one came while it was being posted.
+    pub(crate) n_stops: u64,
+    /// The last acknowledged send that produces a turn (C-145).
+    pub(crate) last_send: Option<LastSend>,
+}
+
+/// The registered reader of a chat.
+#[derive(Clone)]
+pub(crate) struct Active {
+    pub(crate) id: u64,
+    pub(crate) baseline: Option<SeqNum>,
+    pub(crate) cell: Arc<StreamCell>,
+}
+
+/// What response events refer to.
+#[derive(Clone, Debug)]
+pub(crate) struct LastSend {
+    pub(crate) message_id: Option<String>,
+    pub(crate) acknowledged: Instant,
+}
+
+impl Chat {
+    /// Tells whether a stop has something to cut (C-109).
+    pub(crate) fn has_outstanding_turn(&self) -> bool {
+        let Some(state) = &self.state else { return false };
+        let is_unknown = self.active.is_some() && state.is_streaming.is_none();
+        state.has_outstanding_turn() || is_unknown
+    }
+}
+
+impl Inner {
+    pub(crate) fn new(builder: TransportBuilder) -> Self {
+        let TransportBuilder { host, base, task, name, headers, stream_timeout_seconds, sessions, callbacks } = builder;
+        let entropy = host.entropy().child("client").child(&name);
+        let http = Arc::new(HttpClient::new(host.clone(), base, Deadlines::default()));
+        let chats = sessions.into_iter().map(|(id, state)| (id, Chat { state: Some(state), ..Chat::default() })).collect();
+        Self {
+            api: Api::new(host.clone(), http.clone(), entropy.child("append-backoff").draws()),
+            http,
+            task,
+            headers,
+            stream_timeout_seconds,
+            tasks: Tasks::new(),
+            part_ids: entropy.child("part-ids").draws(),
+            entropy,
+            next_stream: AtomicU64::new(0),
+            callbacks: Mutex::new(callbacks),
+            chats: Mutex::new(chats),
+            host,
+        }
+    }
+
+    /// Works on one chat. Never call back into the application from `work`.
+    pub(crate) fn chat<T>(&self, chat_id: &str, work: impl FnOnce(&mut Chat) -> T) -> T {
+        let mut chats = self.chats();
+        // Looking at an unknown chat must not make one: the map would grow with every question.
+        if let Some(chat) = chats.get_mut(chat_id) {
+            return work(chat);
+        }
+        let mut chat = Chat::default();
+        let result = work(&mut chat);
+        if chat.state.is_some() || chat.starting.is_some() || chat.active.is_some() {
+            chats.insert(chat_id.to_owned(), chat);
+        }
+        result
+    }
+
+    /// Works on the state of the chat as long as stream `id` is its registered reader; none once it is not (C-90, C-150).
+    pub(crate) fn as_active<T>(&self, chat_id: &str, id: u64, work: impl FnOnce(&mut ChatSessionState) -> T) -> Option<T> {
+        self.chat(chat_id, |chat| {
+            let is_mine = chat.active.as_ref().is_some_and(|active| active.id == id);
+            chat.state.as_mut().filter(|_| is_mine).map(work)
+        })
+    }
+
+    /// Removes the registration, if it is still this stream's (C-90, CR-9).
+    pub(crate) fn release(&self, chat_id: &str, id: u64) {
+        // The registration is dropped after the lock: it may hold the last reference to a reader.
+        let _released = self.chat(chat_id, |chat| chat.active.take_if(|active| active.id == id));
+    }
+
+    /// Takes every registered reader away.
+    pub(crate) fn take_all_active(&self) -> Vec<Active> {
+        self.chats().values_mut().filter_map(|chat| chat.active.take()).collect()
+    }
+
+    pub(crate) fn state(&self, chat_id: &str) -> Option<ChatSessionState> {
+        self.chat(chat_id, |chat| chat.state.clone())
+    }
+
+    pub(crate) fn callbacks(&self) -> Callbacks {
+        self.callbacks.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn change_callbacks(&self, change: impl FnOnce(&mut Callbacks)) {
+        change(&mut self.callbacks.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn chats(&self) -> MutexGuard<'_, BTreeMap<String, Chat>> {
+        self.chats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells the application what to persist now (C-64).
+    pub(crate) fn notify(&self, chat_id: &str) {
+        if let (Some(heard), Some(state)) = (self.callbacks().on_session_change, self.state(chat_id)) {
+            heard(chat_id, &state);
+        }
+    }
+
+    /// Tells the observer; its panics never change behaviour (C-147).
+    pub(crate) fn emit(&self, chat_id: &str, kind: ChatEventKind) {
+        let Some(heard) = self.callbacks().on_event else { return };
+        let event = ChatEvent { chat_id: chat_id.to_owned(), timestamp: self.host.clock().now(), kind };
+        // The panic hook has already reported it; there is nothing of ours that the observer could have left half done.
+        let _ = catch_unwind(AssertUnwindSafe(|| heard(&event)));
+    }
+
+    /// Makes a part id: unique by this transport's name, by time and by draw (C-18).
+    pub(crate) fn part_id(&self) -> PartId {
+        PartId::new(format!("{:x}-{}", self.host.clock().now().as_millis(), self.part_ids.alphanumeric(12)))
+    }
+
+    pub(crate) fn stream_id(&self) -> u64 {
+        self.next_stream.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Opens the jitter stream of one purpose of one reader.
+    pub(crate) fn jitter(&self, purpose: &str, stream_id: u64) -> Draws {
+        self.entropy.child(purpose).child(&stream_id.to_string()).draws()
+    }
+
+    /// Gets a fresh token, stores it and tells the application (C-138, C-139).
+    pub(crate) async fn renew(&self, chat_id: &str) -> Result<String, Error> {
+        let access_token = self.callbacks().access_token;
+        let token = access_token(TokenRequest { chat_id: chat_id.to_owned() })
+            .await
+            .map_err(|error| Error::Callback { callback: "accessToken", message: error.to_string() })?;
+        self.chat(chat_id, |chat| {
+            if let Some(state) = &mut chat.state {
+                state.public_access_token.clone_from(&token);
+            }
+        });
+        self.notify(chat_id);
+        Ok(token)
+    }
+
+    /// Marks the session closed; tells the application and the observer once (C-85).
+    pub(crate) fn mark_closed(&self, chat_id: &str, reason: Option<String>, source: ClosedSource) {
+        let (is_news, active) = self.chat(chat_id, |chat| {
+            let is_news = chat.state.as_mut().is_some_and(|state| state.close(reason.clone()));
+            (is_news, chat.active.take())
+        });
+        if let Some(active) = active {
+            active.cell.end(super::Outcome::Closed);
+        }
+        if is_news {
+            self.notify(chat_id);
+            self.emit(chat_id, ChatEventKind::SessionClosed { reason, source });
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! Sending: append first, and only then let go of the previous reader and open the new one (C-79).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use turnkeep_protocol::{ChannelName, SeqNum};
+
+use super::drive::Drive;
+use super::inner::{Active, Chat, Inner, LastSend};
+use super::payload::Outgoing;
+use super::stream::{ChatStream, OnAbort, Outcome, StreamCell};
+use super::turn::Turn;
+use super::{ChatEventKind, ClosedSource, Sent};
+use crate::append::Append;
+use crate::{ChatSessionState, Error, ReadOptions, Reader, RetryPolicy};
+
+/// Silence after which the transport drops a connection (C-136).
+const STALL_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Stalls in a row without a record (C-136).
+const MAX_STALLS: u32 = 5;
+
+/// Which repairs an append may make, each once: so there are never more than three posts for them (C-138).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Repair {
+    /// None: the current token or nothing (C-106).
+    Nothing,
+    /// A fresh token (C-115, C-120).
+    Token,
+    /// A fresh token, and a fresh session in place of an unknown one (C-142).
+    TokenAndSession,
+}
+
+impl Inner {
+    /// Sends a record that produces a stream (C-79).
+    pub(crate) async fn dispatch(self: &Arc<Self>, chat_id: &str, outgoing: Outgoing) -> Result<ChatStream, Error> {
+        self.check_sendable(chat_id)?;
+        self.ensure_started(chat_id).await?;
+        self.check_sendable(chat_id)?;
+        let n_stops = self.chat(chat_id, |chat| chat.n_stops);
+        let seq = self.post(chat_id, &outgoing, Repair::TokenAndSession).await?;
+        if outgoing.source.produces_turn() {
+            let last_send = LastSend { message_id: outgoing.message_id, acknowledged: Instant::now() };
+            self.chat(chat_id, |chat| chat.last_send = Some(last_send));
+        }
+        self.accept(chat_id, seq, n_stops)
+    }
+
+    /// Refuses what a closed chat or one without a fresh transcript would send (C-85, C-113).
+    pub(crate) fn check_sendable(&self, chat_id: &str) -> Result<(), Error> {
+        match self.state(chat_id) {
+            Some(state) if state.closed => Err(Error::SessionClosed { reason: state.closed_reason }),
+            Some(state) if state.requires_transcript_reload => Err(Error::TranscriptReloadRequired),
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes the accepted send the chat's current turn, and its stream the chat's reader.
+    fn accept(self: &Arc<Self>, chat_id: &str, seq: Option<SeqNum>, n_stops: u64) -> Result<ChatStream, Error> {
+        let id = self.stream_id();
+        let cell = Arc::new(StreamCell::default());
+        let active = Active { id, baseline: seq, cell: cell.clone() };
+        let Accepted { verdict, previous, state } = self.chat(chat_id, |chat| accept(chat, active, n_stops));
+        if let Some(previous) = previous {
+            previous.cell.end(Outcome::Superseded);
+        }
+        self.notify(chat_id);
+        match verdict {
+            Acceptance::Current => {}
+            Acceptance::Stopped => cell.end(Outcome::Aborted),
+            Acceptance::Overtaken => cell.end(Outcome::Superseded),
+            Acceptance::Untellable => return Err(Error::TranscriptReloadRequired),
+        }
+        Ok(self.open(Opening { chat_id, id, cell, baseline: seq, on_abort: OnAbort::Stop, is_resumed: false }, &state))
+    }
+
+    /// Appends a record with its repairs, and tells the observer how it went (C-138, C-144).
+    pub(crate) async fn post(
+        self: &Arc<Self>,
+        chat_id: &str,
+        outgoing: &Outgoing,
+        repair: Repair,
+    ) -> Result<Option<SeqNum>, Error> {
+        let append = Append {
+            session: chat_id.to_owned(),
+            part_id: self.part_id(),
+            body: outgoing.record.clone(),
+            headers: self.headers.clone(),
+        };
+        let started = Instant::now();
+        let result = self.append(chat_id, &append, repair).await;
+        let sent = Sent {
+            message_id: outgoing.message_id.clone(),
+            source: outgoing.source,
+            duration: started.elapsed(),
+            part_id: append.part_id,
+            body_bytes: append.body.len(),
+        };
+        match &result {
+            Ok(_) => self.emit(chat_id, ChatEventKind::MessageSent(sent)),
+            Err(error) => {
+                let (status, text) = (error.status(), error.to_string());
+                self.emit(chat_id, ChatEventKind::MessageSendFailed { sent, error: text, status });
+            }
+        }
+        if let Err(Error::SessionClosed { reason }) = &result {
+            self.mark_closed(chat_id, reason.clone(), ClosedSource::Append);
+        }
+        result
+    }
+
+    async fn append(&self, chat_id: &str, append: &Append, repair: Repair) -> Result<Option<SeqNum>, Error> {
+        let (mut may_renew, mut may_create) = (repair != Repair::Nothing, repair == Repair::TokenAndSession);
+        let mut token = self.state(chat_id).map(|state| state.public_access_token).unwrap_or_default();
+        loop {
+            match append.post(&self.api, &token).await {
+                Err(error) if error.is_auth() && std::mem::take(&mut may_renew) => {
+                    token = self.renew(chat_id).await?;
+                }
+                Err(error) if error.status() == Some(404) && std::mem::take(&mut may_create) => {
+                    token = self.recreate(chat_id).await?;
+                }
+                answer => return answer,
+            }
+        }
+    }
+
+    /// Makes the stream of a registered reader; nothing is requested before it is read.
+    pub(crate) fn open(self: &Arc<Self>, opening: Opening<'_>, state: &ChatSessionState) -> ChatStream {
+        let Opening { chat_id, id, cell, baseline, on_abort, is_resumed } = opening;
+        let mut options = ReadOptions::new(chat_id, ChannelName::Out, state.public_access_token.clone())
+            .after(state.last_event_id)
+            .timeout_seconds(self.stream_timeout_seconds)
+            .headers(self.headers.clone())
+            .policy(read_policy());
+        // Only a reload peeks, and not while its own input is known: the boundary before may still be the tail (C-100, CR-1).
+        if is_resumed && baseline.is_none() {
+            options = options.peek_settled();
+        }
+        let drive = Drive {
+            reader: Reader::new(self.host.clone(), self.http.clone(), options, self.jitter("reader", id)),
+            inner: self.clone(),
+            chat_id: chat_id.to_owned(),
+            id,
+            slot: cell.slot(),
+            turn: Turn::new(baseline),
+            draws: self.jitter("windows", id),
+            is_resumed,
+            started_after: state.last_event_id,
+        };
+        cell.start(Box::pin(drive.run()));
+        ChatStream { inner: self.clone(), chat_id: chat_id.to_owned(), id, cell, input_seq: baseline, on_abort }
+    }
+}
+
+/// What a new stream is made of.
+pub(crate) struct Opening<'a> {
+    pub(crate) chat_id: &'a str,
+    pub(crate) id: u64,
+    pub(crate) cell: Arc<StreamCell>,
+    pub(crate) baseline: Option<SeqNum>,
+    pub(crate) on_abort: OnAbort,
+    pub(crate) is_resumed: bool,
+}
+
+/// The transport's reader: 60 s of silence is a stall, five in a row without a record are the end (C-136).
+fn read_policy() -> RetryPolicy {
+    RetryPolicy { stall_timeout: Some(STALL_TIMEOUT), max_stall_retries: Some(MAX_STALLS), ..RetryPolicy::default() }
+}
+
+/// What an accepted send is to its chat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Acceptance {
+    /// The current turn.
+    Current,
+    /// Stopped while it was being posted: its output belongs to the gate.
+    Stopped,
+    /// A later input was accepted first.
+    Overtaken,
+    /// Its reply cannot be told from a stopped one (C-113).
+    Untellable,
+}
+
+struct Accepted {
+    verdict: Acceptance,
+    previous: Option<Active>,
+    state: ChatSessionState,
+}
+
+fn accept(chat: &mut Chat, active: Active, n_stops: u64) -> Accepted {
+    let seq = active.baseline;
+    let was_stopped = chat.n_stops != n_stops;
+    let state = chat.state.get_or_insert_default();
+    if seq.is_none() && (state.skip_to_turn_complete || was_stopped) {
+        state.requires_transcript_reload = true;
+        state.settle();
+        let previous = chat.active.take();
+        return Accepted { verdict: Acceptance::Untellable, previous, state: state.clone() };
+    }
+    let newest = chat.active.as_ref().and_then(|active| active.baseline);
+    if newest > seq && seq.is_some() {
+        return Accepted { verdict: Acceptance::Overtaken, previous: None, state: state.clone() };
+    }
+    if was_stopped {
+        state.arm_gate(seq);
+        let previous = chat.active.take();
+        return Accepted { verdict: Acceptance::Stopped, previous, state: state.clone() };
+    }
+    state.is_streaming = Some(true);
+    state.active_input_seq = seq;
+    let previous = chat.active.replace(active);
+    Accepted { verdict: Acceptance::Current, previous, state: state.clone() }
+}

@@ -1,0 +1,245 @@
+//! What one stream does with each record, each end of body and each failure: decisions without async or clock (C §3.6, §3.7).
+//!
+//! The chat's state is passed in, since it outlives the stream and is shared with stops. The order of the steps is C §3.6's.
+
+use std::time::Duration;
+
+use turnkeep_protocol::{
+    PUBLIC_ACCESS_TOKEN, SESSION_CLOSED, SESSION_CLOSED_REASON, SESSION_IN_EVENT_ID, SeqNum, UiMessageChunk, control,
+};
+
+use crate::reader::backoff;
+use crate::{ChatSessionState, Delivered, Error, Part};
+
+/// Resubscriptions in a row without a record before an unfinished turn is an error (C-94).
+pub(crate) const MAX_EMPTY_RESUBSCRIPTIONS: u32 = 5;
+
+/// Control subtype: the run waits for its deployment (C-7).
+const PENDING_VERSION: &str = "pending-version";
+
+/// Chunk types that stand for controls on servers of another age start with this (C-8).
+const LEGACY_PREFIX: &str = "trigger:";
+
+/// What follows from one record.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Verdict {
+    /// Nothing for the consumer; read on.
+    Drop,
+    /// Hand it on.
+    Deliver {
+        delivered: Delivered,
+        /// First of the turn: one event.
+        is_first: bool,
+    },
+    /// The stream's own boundary: close normally (C-86).
+    Finish {
+        /// The committed input, when the boundary names one.
+        input: Option<SeqNum>,
+    },
+    /// The gate swallowed this stream's reply (C-111).
+    OutputLost,
+    /// The session is closed and nothing more will come (C-85).
+    Closed,
+}
+
+/// What one record did.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Seen {
+    /// First record of the stream: it counts as connected (C-87).
+    pub(crate) is_connected: bool,
+    /// The session was closed by this record, and that is news (C-85).
+    pub(crate) is_closed_news: bool,
+    /// The run waits for its deployment.
+    pub(crate) is_pending_version: bool,
+    /// The persisted state must be told (C-64).
+    pub(crate) must_notify: bool,
+    pub(crate) verdict: Verdict,
+}
+
+/// What follows from a clean end of body (C-93…C-96).
+#[derive(Debug, PartialEq)]
+pub(crate) enum BodyEnd {
+    /// Close normally.
+    Close { must_notify: bool },
+    /// The turn goes on: subscribe again.
+    Resubscribe { after: Duration },
+    /// The budget is spent: a cut reply must not look finished (C-95).
+    Exhausted { windows: u32 },
+}
+
+/// One stream's bookkeeping.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    /// The place of this stream's input; boundaries below it belong to earlier turns (C-82).
+    baseline: Option<SeqNum>,
+    is_connected: bool,
+    has_first_chunk: bool,
+    empty_windows: u32,
+    /// A token was renewed and no record has come since (C-140).
+    is_renewed: bool,
+}
+
+/// A record as the transport sees it.
+enum Mark {
+    Boundary { token: Option<String>, input: Option<SeqNum>, closed: Option<Option<String>> },
+    Closed { reason: Option<String> },
+    PendingVersion,
+    /// `upgrade-required`, unknown controls, unknown `trigger:` chunks.
+    Noise,
+    Content,
+}
+
+impl Turn {
+    pub(crate) fn new(baseline: Option<SeqNum>) -> Self {
+        Self { baseline, is_connected: false, has_first_chunk: false, empty_windows: 0, is_renewed: false }
+    }
+
+    /// Decides what becomes of `part`, and moves the chat's state.
+    pub(crate) fn on_record(&mut self, state: &mut ChatSessionState, part: Part) -> Seen {
+        state.last_event_id = Some(part.seq_num);
+        self.empty_windows = 0;
+        self.is_renewed = false;
+        let mut seen = Seen {
+            is_connected: !std::mem::replace(&mut self.is_connected, true),
+            is_closed_news: false,
+            is_pending_version: false,
+            must_notify: false,
+            verdict: Verdict::Drop,
+        };
+        match read_mark(&part) {
+            Mark::Boundary { token, input, closed } => self.on_boundary(state, token, input, closed, &mut seen),
+            // Control marks are never swallowed by the gate (C-107).
+            Mark::Closed { reason } => close(state, reason, &mut seen),
+            Mark::PendingVersion => seen.is_pending_version = true,
+            Mark::Noise => {}
+            Mark::Content => {
+                if !state.skip_to_turn_complete {
+                    seen.verdict = self.on_content(state, part);
+                }
+            }
+        }
+        seen
+    }
+
+    fn on_boundary(
+        &self,
+        state: &mut ChatSessionState,
+        token: Option<String>,
+        input: Option<SeqNum>,
+        closed: Option<Option<String>>,
+        seen: &mut Seen,
+    ) {
+        if state.skip_to_turn_complete {
+            self.on_gated_boundary(state, input, seen);
+        } else if !is_below(input, self.baseline) {
+            if let Some(token) = token {
+                state.public_access_token = token;
+            }
+            state.settle();
+            seen.must_notify = true;
+            seen.verdict = Verdict::Finish { input };
+        }
+        if let Some(reason) = closed {
+            let verdict = std::mem::replace(&mut seen.verdict, Verdict::Drop);
+            close(state, reason, seen);
+            // A boundary that ends this stream's turn still does so.
+            if matches!(verdict, Verdict::Finish { .. } | Verdict::OutputLost) {
+                seen.verdict = verdict;
+            }
+        }
+    }
+
+    fn on_gated_boundary(&self, state: &mut ChatSessionState, input: Option<SeqNum>, seen: &mut Seen) {
+        if is_below(input, state.superseded_input_seq) {
+            return;
+        }
+        state.clear_gate();
+        seen.must_notify = true;
+        let eaten = matches!((input, self.baseline), (Some(input), Some(baseline)) if input >= baseline);
+        if eaten {
+            state.settle();
+            seen.verdict = Verdict::OutputLost;
+        }
+    }
+
+    fn on_content(&mut self, state: &mut ChatSessionState, part: Part) -> Verdict {
+        let seq_num = part.seq_num;
+        let Some(chunk) = part.into_ui_chunk() else {
+            return Verdict::Drop;
+        };
+        // A stop must know that there is something to stop (C-89).
+        state.is_streaming.get_or_insert(true);
+        let is_first = !std::mem::replace(&mut self.has_first_chunk, true);
+        Verdict::Deliver { delivered: Delivered { seq_num, chunk }, is_first }
+    }
+
+    /// Decides what follows a clean end of body; `unit` is a draw in [0, 1).
+    pub(crate) fn on_body_end(&mut self, state: &mut ChatSessionState, is_settled: bool, unit: f64) -> BodyEnd {
+        if is_settled || state.is_streaming != Some(true) {
+            // Everything up to the tail has been read, so there is no stopped output left to discard.
+            let had_gate = is_settled && state.clear_gate();
+            let was_streaming = state.is_streaming == Some(true);
+            state.settle();
+            return BodyEnd::Close { must_notify: was_streaming || had_gate };
+        }
+        self.empty_windows += 1;
+        if self.empty_windows > MAX_EMPTY_RESUBSCRIPTIONS {
+            state.is_streaming = Some(false);
+            return BodyEnd::Exhausted { windows: self.empty_windows };
+        }
+        let (base, cap) = (Duration::from_millis(100), Duration::from_secs(5));
+        BodyEnd::Resubscribe { after: backoff(base, cap, 0.5, self.empty_windows, unit) }
+    }
+
+    /// Tells whether a fresh token may be tried: at most once per received record (C-139, C-140).
+    pub(crate) fn may_renew(&mut self, error: &Error) -> bool {
+        error.is_auth() && !std::mem::replace(&mut self.is_renewed, true)
+    }
+}
+
+/// Closes the session's state (C-85).
+fn close(state: &mut ChatSessionState, reason: Option<String>, seen: &mut Seen) {
+    seen.is_closed_news = state.close(reason);
+    seen.must_notify = true;
+    seen.verdict = Verdict::Closed;
+}
+
+/// Tells whether a boundary is certainly earlier than `bound`; unknown numbers are not (C-82, C-110).
+fn is_below(input: Option<SeqNum>, bound: Option<SeqNum>) -> bool {
+    matches!((input, bound), (Some(input), Some(bound)) if input < bound)
+}
+
+fn read_mark(part: &Part) -> Mark {
+    if let Some(subtype) = part.control() {
+        let reason = || part.header(SESSION_CLOSED_REASON).map(str::to_owned);
+        return match subtype {
+            control::TURN_COMPLETE => Mark::Boundary {
+                token: part.header(PUBLIC_ACCESS_TOKEN).map(str::to_owned),
+                input: part.header(SESSION_IN_EVENT_ID).and_then(SeqNum::parse_cursor),
+                closed: (part.header(SESSION_CLOSED) == Some("true")).then(reason),
+            },
+            control::SESSION_CLOSED => Mark::Closed { reason: reason() },
+            PENDING_VERSION => Mark::PendingVersion,
+            _ => Mark::Noise,
+        };
+    }
+    let Some(chunk) = part.chunk.as_ref() else { return Mark::Noise };
+    let kind = chunk.get("type").and_then(serde_json::Value::as_str).unwrap_or_default();
+    match kind.strip_prefix(LEGACY_PREFIX) {
+        None => Mark::Content,
+        Some("turn-complete") => Mark::Boundary {
+            token: chunk.get("publicAccessToken").and_then(|token| Some(token.as_str()?.to_owned())),
+            input: None,
+            closed: None,
+        },
+        Some(_) => Mark::Noise,
+    }
+}
+
+/// Gives the type of a chunk for an event; none for one without.
+pub(crate) fn chunk_type(chunk: &UiMessageChunk) -> Option<String> {
+    Some(chunk.kind()).filter(|kind| !kind.is_empty()).map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,1 @@
+//! The turn by rule.
