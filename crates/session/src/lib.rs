@@ -1,1 +1,45 @@
 //! The session server: two channels per session, storage, SSE, starting runs.
+//!
+//! ```text
+//!  clients ── append ──▶ in ──▶ run      HTTP handlers ── commands ──▶ one actor ── changes ──▶ Storage
+//!  clients ◀── SSE ──── out ◀── batch ── run                    (pure Core)     then answers, then wakes
+//! ```
+//!
+//! A 2xx to a write means that it survives a crash of the server (D-12). All decisions are made in a core without clock or I/O;
+//! what it decides leaves it as [`Change`]s, and a [`Storage`] keeps them.
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//! use turnkeep_host::Host;
+//! use turnkeep_session::{Environment, MemoryDisk, MemoryStorage, Server};
+//!
+//! # async fn example() -> Result<(), turnkeep_session::Error> {
+//! let storage = Arc::new(MemoryStorage::open(Arc::new(MemoryDisk::new())));
+//! let server = Server::new(Host::os(), storage, Environment::new("env_1", "tr_dev_secret")).bind("127.0.0.1:0").await?;
+//! println!("listening on {}", server.local_addr());
+//! server.run().await?;
+//! # Ok(())
+//! # }
+//! ```
+
+mod server;
+
+mod change;
+mod channel;
+mod core;
+mod storage;
+
+mod actor;
+mod wakes;
+
+mod http;
+mod iso;
+mod presign;
+mod token;
+
+mod error;
+
+pub use change::{Change, Millis, RunReason, RunRow, RunStatus, SessionRow, WaitpointRow};
+pub use error::{Error, StorageError};
+pub use server::{BoundServer, Environment, Server};
+pub use storage::{Disk, MemoryDisk, MemoryStorage, Storage};

@@ -1,0 +1,247 @@
+//! What changes: rows, records and the one enum that carries every durable change.
+//!
+//! The state is nothing but the fold of these changes, in order; a store keeps them, a harness may watch them go by.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use turnkeep_host::Timestamp;
+use turnkeep_protocol::run_api::WaitOutcome;
+use turnkeep_protocol::session_api::TriggerConfig;
+use turnkeep_protocol::{ChannelName, PartId, Record, RunId, SeqNum, SessionId, TaskId, WaitpointId, WorkerId};
+
+/// One durable change. Changes of one commit become durable together or not at all.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "change", rename_all = "kebab-case", rename_all_fields = "camelCase")]
+pub enum Change {
+    /// Makes a session or replaces its row.
+    Session {
+        /// The whole row as it is from now on.
+        row: Box<SessionRow>,
+    },
+    /// Raises a session's cursors; they never fall.
+    Cursors {
+        /// Whose.
+        session: SessionId,
+        /// The settled cursor (D-32).
+        settled: Option<SeqNum>,
+        /// The highest `in` seq_num a run has received (D-41).
+        consumed: Option<SeqNum>,
+    },
+    /// Appends a record at the tail of a channel.
+    Record {
+        /// Whose channel.
+        session: SessionId,
+        /// Which one.
+        channel: ChannelName,
+        /// The record with its place.
+        record: Record,
+        /// The writer's part id, for de-duplication (D-6); records of one batch share theirs.
+        part: Option<PartId>,
+    },
+    /// Makes records below `first` of an `out` channel unreadable (S-89).
+    Trim {
+        /// Whose channel.
+        session: SessionId,
+        /// The earliest record that stays.
+        first: SeqNum,
+    },
+    /// Makes a run or replaces its row.
+    Run {
+        /// The whole row as it is from now on.
+        row: Box<RunRow>,
+    },
+    /// Prolongs a lease (D-35).
+    Lease {
+        /// The leased run.
+        run: RunId,
+        /// When it lapses without a further heartbeat.
+        expires_at: Millis,
+    },
+    /// Makes a waitpoint or replaces its row.
+    Waitpoint {
+        /// The whole row as it is from now on.
+        row: Box<WaitpointRow>,
+    },
+    /// Forgets a waitpoint whose waiter is gone.
+    WaitpointGone {
+        /// Which one.
+        waitpoint: WaitpointId,
+    },
+    /// Stores a session's chat snapshot, replacing the one before (S-192).
+    Snapshot {
+        /// Whose.
+        session: SessionId,
+        /// The object as it was put.
+        body: String,
+    },
+}
+
+/// A moment in Unix milliseconds, as rows store it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Millis(pub u64);
+
+impl From<Timestamp> for Millis {
+    fn from(timestamp: Timestamp) -> Self {
+        Self(timestamp.as_millis())
+    }
+}
+
+impl From<Millis> for Timestamp {
+    fn from(millis: Millis) -> Self {
+        Self::from_millis(millis.0)
+    }
+}
+
+/// A session's row (S-1).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SessionRow {
+    /// The public id.
+    pub id: SessionId,
+    /// The caller's id; never changes (S-5).
+    pub external_id: Option<String>,
+    /// Free text.
+    pub kind: String,
+    /// The agent's id.
+    pub task_id: TaskId,
+    /// How runs start; its base payload holds no message (D-38).
+    pub trigger_config: TriggerConfig,
+    /// Row tags.
+    pub tags: Vec<String>,
+    /// Row metadata.
+    pub metadata: Option<Map<String, Value>>,
+    /// Write-once (S-7).
+    pub closed_at: Option<Millis>,
+    /// Write-once (S-7).
+    pub closed_reason: Option<String>,
+    /// Checked by create and append only (S-24).
+    pub expires_at: Option<Millis>,
+    /// When the row was made.
+    pub created_at: Millis,
+    /// When the row last changed.
+    pub updated_at: Millis,
+    /// The run in the slot, live or not.
+    pub current_run: Option<RunId>,
+    /// Counts the runs that took the slot.
+    pub run_version: u64,
+    /// When `on_chat_start` first succeeded; write-once (D-45).
+    pub chat_started_at: Option<Millis>,
+    /// When `on_preload` first succeeded; write-once (D-45).
+    pub preloaded_at: Option<Millis>,
+}
+
+impl SessionRow {
+    /// Gives the addressing key: the external id when there is one (S-4).
+    pub fn key(&self) -> &str {
+        self.external_id.as_deref().unwrap_or(self.id.as_str())
+    }
+
+    /// Tells whether the session was closed.
+    pub fn is_closed(&self) -> bool {
+        self.closed_at.is_some()
+    }
+}
+
+/// A run's row; also its audit entry (S-8).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RunRow {
+    /// The public id.
+    pub id: RunId,
+    /// The session it serves.
+    pub session: SessionId,
+    /// The agent to run.
+    pub task_id: TaskId,
+    /// The payload every attempt gets.
+    pub payload: Map<String, Value>,
+    /// Why it was started.
+    pub reason: RunReason,
+    /// The attempt that is queued, leased or was the last, from 1.
+    pub attempt: u32,
+    /// Tries before the run fails (D-35).
+    pub max_attempts: u32,
+    /// The one worker version that may lease it.
+    pub lock_to_version: Option<String>,
+    /// Where the run is in its life.
+    pub status: RunStatus,
+    /// The session's settled cursor when the run was made: what "progress" is measured from (D-34).
+    pub settled_at_start: Option<SeqNum>,
+    /// Set on a continuation of a run without progress: the highest record that was owed then (D-34).
+    pub suspects: Option<SeqNum>,
+    /// Its place in the queue; lower is older.
+    pub queued: u64,
+    /// When it was made.
+    pub created_at: Millis,
+}
+
+/// Why a run was started (S-8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RunReason {
+    /// The session's first run.
+    Initial,
+    /// A run that takes over from a run that ended.
+    Continuation,
+}
+
+/// Where a run is in its life. Queued and leased runs are live; the rest is terminal (S-33).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "kebab-case", rename_all_fields = "camelCase")]
+pub enum RunStatus {
+    /// Waits for a worker.
+    Queued,
+    /// A worker holds it.
+    Leased {
+        /// Who.
+        worker: WorkerId,
+        /// When the lease lapses without a heartbeat.
+        expires_at: Millis,
+    },
+    /// Ended by its own will.
+    Completed,
+    /// Failed for good.
+    Failed {
+        /// What went wrong.
+        error: String,
+    },
+    /// Lost its last attempt.
+    Crashed {
+        /// What went wrong.
+        error: String,
+    },
+    /// The session was closed before it could run on (D-2).
+    Cancelled,
+}
+
+impl RunStatus {
+    /// Tells whether the run may still work.
+    pub fn is_live(&self) -> bool {
+        matches!(self, Self::Queued | Self::Leased { .. })
+    }
+
+    /// Tells whether a worker holds the run.
+    pub fn is_leased(&self) -> bool {
+        matches!(self, Self::Leased { .. })
+    }
+}
+
+/// A waitpoint's row (S §5).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WaitpointRow {
+    /// The public id.
+    pub id: WaitpointId,
+    /// Who waits.
+    pub run: RunId,
+    /// Whose channel.
+    pub session: SessionId,
+    /// Which one.
+    pub channel: ChannelName,
+    /// Finds the waitpoint again (S-144).
+    pub idempotency_key: Option<String>,
+    /// When it completes by itself.
+    pub expires_at: Option<Millis>,
+    /// None while it is pending; write-once (S-139).
+    pub outcome: Option<WaitOutcome>,
+}

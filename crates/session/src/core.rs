@@ -1,0 +1,157 @@
+//! The session server's decisions, without async, clock or I/O: commands in, changes out.
+//!
+//! Every command first decides and then records its [`Change`]s through one door, [`Core::put`], which also applies them. So a
+//! refused command leaves nothing behind, and folding the changes again gives the same state.
+
+mod append;
+mod create;
+mod lifecycle;
+mod read;
+mod runs;
+mod snapshots;
+mod state;
+mod waits;
+
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use turnkeep_host::{Draws, Timestamp};
+use turnkeep_protocol::{RunId, SeqNum, SessionId, WaitpointId};
+
+pub(crate) use create::{NewSession, item};
+use state::{Session, State};
+pub(crate) use waits::NewWait;
+
+use crate::Change;
+
+/// Who writes, when a run writes: checked against the lease (D-36).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Writer {
+    /// The run.
+    pub run: RunId,
+    /// Its attempt.
+    pub attempt: u32,
+}
+
+/// Why a command was refused; nothing has changed then.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// No such session in this environment.
+    NoSession,
+    /// No such run.
+    NoRun,
+    /// No such waitpoint.
+    NoWaitpoint,
+    /// The session is closed (D-1).
+    Closed {
+        /// Why it was closed.
+        reason: Option<String>,
+    },
+    /// The session has expired (D-1).
+    Expired,
+    /// The writer does not hold the run's lease (D-36).
+    LeaseLost,
+    /// A record is larger than a record may be (S-71).
+    TooLarge {
+        /// Its metered size.
+        metered: usize,
+    },
+    /// The request makes no sense; the text says why.
+    Invalid(String),
+}
+
+/// All sessions of one environment and the runs that serve them.
+pub(crate) struct Core {
+    state: State,
+    fresh: Vec<Change>,
+    ids: Draws,
+    lease: Duration,
+}
+
+impl Core {
+    /// Folds stored changes into a core; `ids` must not have been drawn from in an earlier life of the store.
+    pub(crate) fn load(changes: Vec<Change>, ids: Draws, lease: Duration) -> Self {
+        let mut state = State::default();
+        for change in changes {
+            state.apply(change);
+        }
+        Self { state, fresh: Vec::new(), ids, lease }
+    }
+
+    /// Gives the changes since the last call, to be committed before anybody hears of them.
+    pub(crate) fn take_changes(&mut self) -> Vec<Change> {
+        std::mem::take(&mut self.fresh)
+    }
+
+    /// Gives the moment at which [`Core::tick`] next has something to do.
+    pub(crate) fn next_deadline(&self) -> Option<Timestamp> {
+        self.state.next_deadline().map(Timestamp::from)
+    }
+
+    /// Does what time alone does: lapses leases, times waitpoints out. Call it before each command.
+    pub(crate) fn tick(&mut self, now: Timestamp) {
+        while let Some(run) = self.state.lapsed(now.into()) {
+            self.lapse(now, &run);
+        }
+        while let Some(waitpoint) = self.state.timed_out(now.into()) {
+            self.time_out(&waitpoint);
+        }
+    }
+
+    /// Finds a session by either form of its id (S-3).
+    pub(crate) fn find(&self, url_id: &str) -> Option<&Session> {
+        self.state.find(url_id)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn state(&self) -> &State {
+        &self.state
+    }
+
+    fn put(&mut self, change: Change) {
+        self.state.apply(change.clone());
+        self.fresh.push(change);
+    }
+
+    fn require(&self, url_id: &str) -> Result<&Session, Refused> {
+        self.find(url_id).ok_or(Refused::NoSession)
+    }
+
+    fn session(&self, id: &SessionId) -> &Session {
+        self.state.session(id).expect("sessions are never removed")
+    }
+
+    fn new_session_id(&self) -> SessionId {
+        self.draw("session_", SessionId::new, |id| self.state.session(id).is_some())
+    }
+
+    fn new_run_id(&self) -> RunId {
+        self.draw("run_", RunId::new, |id| self.state.run(id).is_some())
+    }
+
+    fn new_waitpoint_id(&self) -> WaitpointId {
+        self.draw("waitpoint_", WaitpointId::new, |id| self.state.waitpoint(id).is_some())
+    }
+
+    fn draw<T>(&self, prefix: &str, make: impl Fn(String) -> T, taken: impl Fn(&T) -> bool) -> T {
+        loop {
+            let id = make(format!("{prefix}{}", self.ids.alphanumeric(24)));
+            if !taken(&id) {
+                return id;
+            }
+        }
+    }
+
+    /// Raises the row's cursors to what a run reports; a cursor beyond what was ever sent counts up to the tail only.
+    fn settle(&mut self, id: &SessionId, settled: Option<SeqNum>, consumed: Option<SeqNum>) {
+        let session = self.session(id);
+        let last = session.input.last();
+        let settled = settled.min(last).max(session.settled);
+        let consumed = consumed.min(last).max(session.consumed).max(settled);
+        if settled != session.settled || consumed != session.consumed {
+            self.put(Change::Cursors { session: id.clone(), settled, consumed });
+        }
+    }
+}

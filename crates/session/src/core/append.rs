@@ -1,0 +1,147 @@
+//! Writing to channels: one record from a client (S §3.2), a batch from a run (D-5, D-39).
+
+use serde_json::Value;
+use turnkeep_host::Timestamp;
+use turnkeep_protocol::{
+    ChannelName, Envelope, Header, MAX_RECORD_BYTES, NewRecord, PartId, RecordKind, SESSION_CLOSED,
+    SESSION_CLOSED_REASON, SESSION_IN_CONSUMED_ID, SeqNum, SessionId, TRIM, control,
+};
+
+use super::create::refuse_dead;
+use super::{Core, Refused, Writer};
+use crate::channel::trim_target;
+use crate::{Change, SessionRow};
+
+impl Core {
+    /// Appends one record through the client route, ensures a run and wakes who waits (S-60…S-76).
+    pub(crate) fn append(
+        &mut self,
+        now: Timestamp,
+        url_id: &str,
+        channel: ChannelName,
+        body: String,
+        part: Option<PartId>,
+    ) -> Result<SeqNum, Refused> {
+        let session = self.require(url_id)?;
+        refuse_dead(&session.row, now)?;
+        let log = session.channel(channel);
+        if let Some(seqs) = part.as_ref().and_then(|part| log.duplicate(part)) {
+            // Nothing is stored, nobody is woken (SR-18) and no run starts: what is owed has its run already.
+            return Ok(*seqs.first().expect("a remembered part id has a record"));
+        }
+        let body = if channel == ChannelName::In { sanitised(body) } else { body };
+        let new = wrapped(&body, part.as_ref().unwrap_or(&self.default_part_id()));
+        check_size(&new)?;
+        let (id, record) = (session.row.id.clone(), log.place(new, 0, now));
+        let seq = record.seq_num;
+        // The run first, then the record, in one step (S-66, D-47).
+        self.ensure_run(now, &id);
+        self.put(Change::Record { session: id.clone(), channel, record, part });
+        self.wake(&id, channel);
+        Ok(seq)
+    }
+
+    /// Refuses what any append to this session would be refused for.
+    pub(crate) fn check_open(&self, now: Timestamp, url_id: &str) -> Result<(), Refused> {
+        refuse_dead(&self.require(url_id)?.row, now)
+    }
+
+    /// Appends a batch to `out`, all or nothing; a duplicate batch gives its original places (D-5, D-6, D-36, D-39).
+    ///
+    /// A batch without a writer comes from a warm server before there is a run to hold a lease (C-188).
+    pub(crate) fn write_out(
+        &mut self,
+        now: Timestamp,
+        url_id: &str,
+        writer: Option<&Writer>,
+        records: Vec<NewRecord>,
+        part: Option<PartId>,
+    ) -> Result<Vec<SeqNum>, Refused> {
+        let session = self.require(url_id)?;
+        match writer {
+            Some(writer) => self.check_writer(now, session, writer)?,
+            None => refuse_dead(&session.row, now)?,
+        }
+        if let Some(seqs) = part.as_ref().and_then(|part| session.output.duplicate(part)) {
+            return Ok(seqs.to_vec());
+        }
+        let records: Vec<_> = records.into_iter().map(|new| with_closing(new, &session.row)).collect();
+        for new in &records {
+            check_size(new)?;
+            if new.kind() == RecordKind::Command(TRIM) && trim_target(new).is_none() {
+                return Err(Refused::Invalid(format!("a trim names a seq_num, not `{}`", new.body)));
+            }
+        }
+        let id = session.row.id.clone();
+        let mut seqs = Vec::with_capacity(records.len());
+        for new in records {
+            seqs.push(self.put_output(now, &id, new, part.clone()));
+        }
+        Ok(seqs)
+    }
+
+    /// Puts one record on `out` and follows what it says: trims, and the cursors of a boundary (D-32).
+    pub(super) fn put_output(
+        &mut self,
+        now: Timestamp,
+        id: &SessionId,
+        new: NewRecord,
+        part: Option<PartId>,
+    ) -> SeqNum {
+        let session = self.session(id);
+        let trim = trim_target(&new).map(|requested| session.output.trim_point(requested));
+        let record = session.output.place(new, 0, now);
+        let seq = record.seq_num;
+        let settled = record.is_turn_complete().then(|| record.settled_cursor()).flatten();
+        let consumed = record.header(SESSION_IN_CONSUMED_ID).and_then(SeqNum::parse_cursor);
+        let is_boundary = record.is_turn_complete();
+        self.put(Change::Record { session: id.clone(), channel: ChannelName::Out, record, part });
+        if let Some(first) = trim {
+            self.put(Change::Trim { session: id.clone(), first });
+        }
+        if is_boundary {
+            self.settle(id, settled, consumed);
+        }
+        seq
+    }
+}
+
+/// Lets the boundary of a turn that outlives the close carry the news (D-37).
+fn with_closing(mut new: NewRecord, row: &SessionRow) -> NewRecord {
+    let is_boundary = new.kind() == RecordKind::Control(control::TURN_COMPLETE);
+    if row.is_closed() && is_boundary && new.header(SESSION_CLOSED).is_none() {
+        new.headers.push(Header::new(SESSION_CLOSED, "true"));
+        if let Some(reason) = &row.closed_reason {
+            new.headers.push(Header::new(SESSION_CLOSED_REASON, reason));
+        }
+    }
+    new
+}
+
+/// Refuses a record that meters above the limit, which itself is fine (S-71).
+pub(super) fn check_size(new: &NewRecord) -> Result<(), Refused> {
+    let metered = new.metered_bytes();
+    if metered > MAX_RECORD_BYTES { Err(Refused::TooLarge { metered }) } else { Ok(()) }
+}
+
+/// Wraps a raw body as the client route stores it: the content is a JSON string (S-70).
+pub(super) fn wrapped(body: &str, part: &PartId) -> NewRecord {
+    let envelope = Envelope { data: Value::String(body.to_owned()), id: part.clone() };
+    NewRecord { body: serde_json::to_string(&envelope).expect("two strings always serialise"), headers: Vec::new() }
+}
+
+/// Takes away the one field that only webhook ingress may store; any other body stays as it is, byte for byte (S-69).
+pub(super) fn sanitised(body: String) -> String {
+    if !body.contains("\"actionSource\"") {
+        return body;
+    }
+    let Ok(mut value) = serde_json::from_str::<Value>(&body) else { return body };
+    let payload = value.get_mut("payload").and_then(Value::as_object_mut);
+    match payload {
+        Some(payload) if payload.get("actionSource").and_then(Value::as_str) == Some("webhook") => {
+            payload.shift_remove("actionSource");
+            value.to_string()
+        }
+        _ => body,
+    }
+}

@@ -1,0 +1,115 @@
+//! Reading channels: where a read starts, helpings of records, and when a reader may stop (S §4, D-33, D-37, D-57).
+
+use turnkeep_protocol::session_api::DrainedRecord;
+use turnkeep_protocol::{ChannelName, Record, RecordKind, SeqNum, Tail};
+
+use super::{Core, Refused, Session};
+use crate::channel::{Channel, ReadStart};
+
+/// The most records, and the most body bytes, of one drain. A drain that reaches a bound ends there, and the next one goes on.
+const MAX_DRAIN_RECORDS: usize = 100_000;
+const MAX_DRAIN_BYTES: usize = 32 * 1024 * 1024;
+
+/// How a read begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Opened {
+    /// Where it starts.
+    pub start: ReadStart,
+    /// Whether the reader may stop at the tail: it asked and the session is settled, or the session has ended (S-118, D-37).
+    pub settled: bool,
+}
+
+/// What a reader gets in one go.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Helping {
+    /// Records from the asked place on; none at the live edge.
+    pub records: Vec<Record>,
+    /// Where the channel ends.
+    pub tail: Tail,
+    /// Whether nothing will ever follow the tail (D-37).
+    pub ended: bool,
+}
+
+impl Core {
+    /// Opens a read. A session that does not exist yet reads as empty under its external id (S-57).
+    pub(crate) fn open(
+        &self,
+        url_id: &str,
+        channel: ChannelName,
+        cursor: Option<SeqNum>,
+        peek: bool,
+    ) -> Result<Opened, Refused> {
+        let session = self.readable(url_id)?;
+        let settled = match session {
+            Some(session) => {
+                let peeked = peek && channel == ChannelName::Out && session.is_settled();
+                peeked || self.has_ended(session, channel)
+            }
+            None => false,
+        };
+        let start = session
+            .map_or_else(|| Channel::default().start_after(cursor), |it| it.channel(channel).start_after(cursor));
+        Ok(Opened { start, settled })
+    }
+
+    /// Gives one bounded helping of records from `next` on.
+    pub(crate) fn read(&self, url_id: &str, channel: ChannelName, next: SeqNum) -> Result<Helping, Refused> {
+        let Some(session) = self.readable(url_id)? else {
+            return Ok(Helping { records: Vec::new(), tail: Channel::default().tail_mark(), ended: false });
+        };
+        let log = session.channel(channel);
+        Ok(Helping { records: log.read(next), tail: log.tail_mark(), ended: self.has_ended(session, channel) })
+    }
+
+    /// Gives everything after the cursor without waiting, commands left out (S-97, S-98).
+    pub(crate) fn drain(
+        &self,
+        url_id: &str,
+        channel: ChannelName,
+        cursor: Option<SeqNum>,
+    ) -> Result<Vec<DrainedRecord>, Refused> {
+        let Some(session) = self.readable(url_id)? else { return Ok(Vec::new()) };
+        let log = session.channel(channel);
+        let mut bytes = 0;
+        let fits = |record: &&Record| {
+            bytes += record.body.len();
+            bytes <= MAX_DRAIN_BYTES
+        };
+        let visible = log.from(log.start_after(cursor).next).filter(|record| !is_command(record));
+        Ok(visible.take(MAX_DRAIN_RECORDS).take_while(fits).map(drained).collect())
+    }
+
+    /// Finds the session of a read: an unknown `session_…` is refused, an unknown external id is only not there yet (S-57).
+    fn readable(&self, url_id: &str) -> Result<Option<&Session>, Refused> {
+        match self.find(url_id) {
+            None if url_id.starts_with("session_") => Err(Refused::NoSession),
+            found => Ok(found),
+        }
+    }
+
+    /// Tells whether a channel of a closed session will stay as it is (D-37).
+    ///
+    /// `out` stays when the close was announced and no worker is inside a turn. `in` stays from the close on, but its reader is
+    /// the run, which shall not spin on an ending read while it works.
+    fn has_ended(&self, session: &Session, channel: ChannelName) -> bool {
+        let live = self.state.live_run(session);
+        session.row.is_closed()
+            && match channel {
+                ChannelName::In => live.is_none(),
+                ChannelName::Out => session.announced && (live.is_none() || !session.segment_is_open()),
+            }
+    }
+}
+
+fn is_command(record: &Record) -> bool {
+    matches!(record.kind(), RecordKind::Command(_))
+}
+
+fn drained(record: &Record) -> DrainedRecord {
+    let envelope = record.envelope();
+    let (data, id) = match envelope {
+        Some(envelope) => (envelope.data, envelope.id.as_str().to_owned()),
+        None => ("".into(), String::new()),
+    };
+    DrainedRecord { data, id, seq_num: record.seq_num, headers: record.headers.clone() }
+}

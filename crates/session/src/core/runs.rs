@@ -1,0 +1,212 @@
+//! Runs: starting, leasing, keeping alive, ending, and what follows an end (S §2, D-3, D-9, D-34, D-35, D-36).
+
+use serde_json::{Map, Value, json};
+use turnkeep_host::Timestamp;
+use turnkeep_protocol::run_api::{EndRun, LeaseRequest, LeasedRun, RunOutcome};
+use turnkeep_protocol::{Header, NewRecord, PartId, RunId, SESSION_IN_EVENT_ID, SeqNum, SessionId, control};
+
+use super::{Core, Refused, Session, Writer};
+use crate::{Change, RunReason, RunRow, RunStatus, SessionRow};
+
+/// Tries of one run when its session names no number (D-35).
+const DEFAULT_MAX_ATTEMPTS: u32 = 3;
+
+/// What a reader is told when the server answers in the agent's place (D-34).
+pub(crate) const GAVE_UP: &str = "the agent ended twice without answering";
+
+impl Core {
+    /// Gives the session's live run, starting one when there is none (S-30, D-47). The session is open.
+    pub(super) fn ensure_run(&mut self, now: Timestamp, id: &SessionId) -> RunId {
+        match self.state.live_run(self.session(id)) {
+            Some(run) => run.id.clone(),
+            None => self.start_run(now, id, None),
+        }
+    }
+
+    fn start_run(&mut self, now: Timestamp, id: &SessionId, suspects: Option<SeqNum>) -> RunId {
+        let session = self.session(id);
+        let (row, config) = (&session.row, &session.row.trigger_config);
+        let run = RunRow {
+            id: self.new_run_id(),
+            session: id.clone(),
+            task_id: row.task_id.clone(),
+            payload: payload(row),
+            reason: if row.current_run.is_some() { RunReason::Continuation } else { RunReason::Initial },
+            attempt: 1,
+            max_attempts: config.max_attempts.unwrap_or(DEFAULT_MAX_ATTEMPTS),
+            lock_to_version: config.lock_to_version.clone(),
+            status: RunStatus::Queued,
+            settled_at_start: session.settled,
+            suspects,
+            queued: self.state.next_queued(),
+            created_at: now.into(),
+        };
+        let row = SessionRow {
+            current_run: Some(run.id.clone()),
+            run_version: row.run_version + 1,
+            updated_at: now.into(),
+            ..row.clone()
+        };
+        let id = run.id.clone();
+        self.put(Change::Run { row: Box::new(run) });
+        self.put(Change::Session { row: Box::new(row) });
+        id
+    }
+
+    /// Gives the oldest queued run that the worker can serve, now in its hands (D-9).
+    pub(crate) fn lease(&mut self, now: Timestamp, request: &LeaseRequest) -> Option<LeasedRun> {
+        let serves = |run: &&RunRow| {
+            let version_fits = run.lock_to_version.as_ref().is_none_or(|version| *version == request.version);
+            version_fits && request.task_ids.contains(&run.task_id)
+        };
+        let mut run = self.state.queued().find(serves)?.clone();
+        let expires_at = now.plus(self.lease).into();
+        run.status = RunStatus::Leased { worker: request.worker_id.clone(), expires_at };
+        let session = self.session(&run.session);
+        let leased = LeasedRun {
+            run_id: run.id.clone(),
+            attempt: run.attempt,
+            task_id: run.task_id.clone(),
+            session_id: run.session.clone(),
+            session_key: session.row.key().to_owned(),
+            payload: run.payload.clone(),
+            lease_ms: u64::try_from(self.lease.as_millis()).unwrap_or(u64::MAX),
+            settled_cursor: session.settled,
+            consumed_cursor: session.consumed,
+            chat_started: session.row.chat_started_at.is_some(),
+            preloaded: session.row.preloaded_at.is_some(),
+            session_closed: session.row.is_closed(),
+        };
+        self.put(Change::Run { row: Box::new(run) });
+        Some(leased)
+    }
+
+    /// Checks that `writer` holds the lease (D-36).
+    pub(super) fn held(&self, now: Timestamp, writer: &Writer) -> Result<&RunRow, Refused> {
+        let run = self.state.run(&writer.run).ok_or(Refused::LeaseLost)?;
+        let valid = matches!(&run.status, RunStatus::Leased { expires_at, .. } if *expires_at > now.into());
+        if valid && run.attempt == writer.attempt { Ok(run) } else { Err(Refused::LeaseLost) }
+    }
+
+    /// Checks that `writer` holds the lease of this session's run (D-36).
+    pub(super) fn check_writer(&self, now: Timestamp, session: &Session, writer: &Writer) -> Result<(), Refused> {
+        match self.held(now, writer) {
+            Ok(run) if run.session == session.row.id => Ok(()),
+            _ => Err(Refused::LeaseLost),
+        }
+    }
+
+    /// Prolongs a lease and takes the cursors along; gives whether the session is closed (D-35, D-2).
+    pub(crate) fn heartbeat(
+        &mut self,
+        now: Timestamp,
+        writer: &Writer,
+        settled: Option<SeqNum>,
+        consumed: Option<SeqNum>,
+    ) -> Result<bool, Refused> {
+        let session = self.held(now, writer)?.session.clone();
+        self.put(Change::Lease { run: writer.run.clone(), expires_at: now.plus(self.lease).into() });
+        self.settle(&session, settled, consumed);
+        Ok(self.session(&session).row.is_closed())
+    }
+
+    /// Ends an attempt and, in the same step, starts what follows it (D-3, D-35); gives the run that goes on, if one does.
+    pub(crate) fn end(&mut self, now: Timestamp, writer: &Writer, end: EndRun) -> Result<Option<RunId>, Refused> {
+        let run = self.held(now, writer)?.clone();
+        self.settle(&run.session, end.settled_cursor, end.consumed_cursor);
+        Ok(match end.outcome {
+            RunOutcome::Completed => self.conclude(now, run, RunStatus::Completed),
+            RunOutcome::Failed { error } => self.conclude(now, run, RunStatus::Failed { error }),
+            RunOutcome::Crashed { error } => self.retry(now, run, error),
+            // Counts within the same attempts (D-35): there is one kind of machine here.
+            RunOutcome::OutOfMemory => self.retry(now, run, "out of memory".to_owned()),
+        })
+    }
+
+    /// Takes a run from a worker that fell silent (D-9).
+    pub(super) fn lapse(&mut self, now: Timestamp, run: &RunId) {
+        let run = self.state.run(run).expect("a lapsed lease has its run").clone();
+        self.retry(now, run, "the worker fell silent and its lease lapsed".to_owned());
+    }
+
+    /// Queues the next attempt, or ends the run when none is left; a closed session gets none (D-2, D-35).
+    fn retry(&mut self, now: Timestamp, mut run: RunRow, error: String) -> Option<RunId> {
+        if self.session(&run.session).row.is_closed() {
+            return self.conclude(now, run, RunStatus::Cancelled);
+        }
+        if run.attempt >= run.max_attempts {
+            return self.conclude(now, run, RunStatus::Crashed { error });
+        }
+        run.attempt += 1;
+        run.queued = self.state.next_queued();
+        let id = run.id.clone();
+        self.finish(run, RunStatus::Queued);
+        Some(id)
+    }
+
+    /// Takes the run out of its worker's hands; its waiters are gone with the worker's attempt.
+    pub(super) fn finish(&mut self, run: RunRow, status: RunStatus) {
+        let waits = self.state.waitpoints().filter(|waitpoint| waitpoint.run == run.id);
+        for waitpoint in waits.map(|waitpoint| waitpoint.id.clone()).collect::<Vec<_>>() {
+            self.put(Change::WaitpointGone { waitpoint });
+        }
+        self.put(Change::Run { row: Box::new(RunRow { status, ..run }) });
+    }
+
+    /// Ends a run for good and answers the question whether anything is still owed (D-3, D-34).
+    fn conclude(&mut self, now: Timestamp, run: RunRow, status: RunStatus) -> Option<RunId> {
+        self.finish(run.clone(), status);
+        let session = self.session(&run.session);
+        if session.row.is_closed() {
+            self.announce_close(now, &run.session);
+            return None;
+        }
+        let last_owed = session.last_owed()?;
+        if session.settled > run.settled_at_start {
+            return Some(self.start_run(now, &run.session, None));
+        }
+        match run.suspects {
+            None => Some(self.start_run(now, &run.session, Some(last_owed))),
+            Some(suspects) => self.give_up(now, &run.session, suspects),
+        }
+    }
+
+    /// Answers, in the agent's place, the records that two runs in a row did not settle (D-34).
+    ///
+    /// Only what was owed when the second run started is covered: a record that came later has had one run at most, so it is
+    /// owed to a fresh run, which is started here because nobody will append for it.
+    fn give_up(&mut self, now: Timestamp, id: &SessionId, suspects: SeqNum) -> Option<RunId> {
+        let error = json!({ "type": "error", "errorText": GAVE_UP });
+        let part = PartId::new(self.ids.alphanumeric(7));
+        self.put_output(now, id, NewRecord::data(&error, &part), None);
+        let covers = Header::new(SESSION_IN_EVENT_ID, suspects.to_string());
+        self.put_output(now, id, NewRecord::control(control::TURN_COMPLETE, [covers]), None);
+        self.session(id).last_owed()?;
+        Some(self.start_run(now, id, None))
+    }
+}
+
+/// Assembles a run's payload from the base payload, the configured idle time and what only the server may set (S-36, A-4).
+///
+/// A first run keeps its trigger, `preload` when there is none (D-38); a continuation loses trigger and messages (SR-7).
+fn payload(row: &SessionRow) -> Map<String, Value> {
+    let mut payload = row.trigger_config.base_payload.clone();
+    if let Some(seconds) = row.trigger_config.idle_timeout_in_seconds {
+        payload.insert("idleTimeoutInSeconds".to_owned(), json!(seconds));
+    }
+    payload.shift_remove("message");
+    payload.entry("chatId").or_insert_with(|| json!(row.key()));
+    for server_set in ["continuation", "previousRunId"] {
+        payload.shift_remove(server_set);
+    }
+    if let Some(previous) = &row.current_run {
+        payload.shift_remove("messages");
+        payload.shift_remove("trigger");
+        payload.insert("continuation".to_owned(), json!(true));
+        payload.insert("previousRunId".to_owned(), json!(previous));
+    } else {
+        payload.entry("trigger").or_insert_with(|| json!("preload"));
+    }
+    payload.insert("sessionId".to_owned(), json!(row.id));
+    payload
+}

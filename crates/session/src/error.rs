@@ -1,0 +1,54 @@
+//! What ends a server, and what a store can fail with.
+
+use std::io;
+
+/// Why a server stopped or never started.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The address could not be bound.
+    #[error("cannot listen on {addr}: {source}")]
+    Listen {
+        /// The address as given.
+        addr: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The store failed. Nothing that was not durable has been answered (D-12).
+    #[error("storage failed: {0}")]
+    Storage(#[from] StorageError),
+}
+
+impl Error {
+    /// Tells whether starting again may help: an address may become free, a full disk may be cleared.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Listen { .. } => true,
+            Self::Storage(error) => error.is_retryable(),
+        }
+    }
+}
+
+/// A failed load or commit.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StorageError {
+    /// The disk refused.
+    #[error("disk: {0}")]
+    Disk(#[from] io::Error),
+    /// The journal holds something that no commit wrote.
+    #[error("journal line {line} is corrupt: {reason}")]
+    Corrupt {
+        /// The line, from 1.
+        line: usize,
+        /// What the parser says.
+        reason: String,
+    },
+}
+
+impl StorageError {
+    /// Tells whether the same call may succeed later.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Self::Disk(_))
+    }
+}

@@ -1,0 +1,61 @@
+//! The wire: routes, who may use them, and how decisions look as HTTP. No decision is made here.
+
+mod auth;
+mod body;
+mod channels;
+mod edge;
+mod reply;
+mod runs;
+mod sessions;
+mod snapshots;
+mod sse;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::{get, post};
+use turnkeep_host::{Host, Timestamp};
+
+use crate::Environment;
+use crate::actor::Actor;
+
+/// What every handler needs.
+pub(crate) struct App {
+    host: Host,
+    actor: Actor,
+    environment: Environment,
+}
+
+impl App {
+    /// Bundles what handlers need.
+    pub(crate) fn new(host: Host, actor: Actor, environment: Environment) -> Arc<Self> {
+        Arc::new(Self { host, actor, environment })
+    }
+
+    fn now(&self) -> Timestamp {
+        self.host.clock().now()
+    }
+}
+
+/// Makes the service of all routes.
+pub(crate) fn router(app: Arc<App>) -> Router {
+    Router::new()
+        .route("/api/v1/sessions", post(sessions::create))
+        .route("/api/v1/sessions/{session}", get(sessions::retrieve))
+        .route("/api/v1/sessions/{session}/close", post(sessions::close))
+        .route("/api/v1/sessions/{session}/mark", post(sessions::mark))
+        .route("/api/v1/sessions/{session}/snapshot-url", get(snapshots::read_url).put(snapshots::write_url))
+        .route("/snapshots/{*key}", get(snapshots::read).put(snapshots::write))
+        .route("/realtime/v1/sessions/{session}/{io}", get(sse::subscribe).put(channels::refuse_direct_write))
+        .route("/realtime/v1/sessions/{session}/{io}/append", post(channels::append))
+        .route("/realtime/v1/sessions/{session}/{io}/batch", post(channels::batch))
+        .route("/realtime/v1/sessions/{session}/{io}/records", get(channels::records))
+        .route("/api/v1/workers/lease", post(runs::lease))
+        .route("/api/v1/runs/{run}/heartbeat", post(runs::heartbeat))
+        .route("/api/v1/runs/{run}/end", post(runs::end))
+        .route("/api/v1/runs/{run}/session-streams/wait", post(runs::wait))
+        .route("/api/v1/waitpoints/{waitpoint}", get(runs::waitpoint))
+        .fallback(reply::no_route)
+        .layer(axum::middleware::from_fn(edge::finish))
+        .with_state(app)
+}

@@ -1,0 +1,97 @@
+//! Writing to channels and draining them (S §3).
+
+use std::sync::Arc;
+
+use axum::extract::{Path, RawQuery, Request, State};
+use http::StatusCode;
+use serde_json::json;
+use turnkeep_protocol::run_api::{MAX_OUT_BATCH_BYTES, OutBatch, OutBatchResponse};
+use turnkeep_protocol::session_api::{Appended, DrainedRecords};
+use turnkeep_protocol::{ChannelName, MAX_RECORD_BYTES, SeqNum};
+
+use super::reply::{Answer, Fail, Route, ok};
+use super::{App, body};
+
+/// `POST /realtime/v1/sessions/{session}/{io}/append`: one raw record. The order of checks is S-60's.
+pub(super) async fn append(
+    State(app): State<Arc<App>>,
+    Path((session, io)): Path<(String, String)>,
+    request: Request,
+) -> Answer {
+    let caller = app.authenticate(request.headers())?;
+    let (head, body) = request.into_parts();
+    let bytes = body::read(&head.headers, body, MAX_RECORD_BYTES).await?;
+    let channel = body::channel(&io)?;
+    let part = body::part_id(&head.headers)?;
+    // A token may never write `out`; but a scope that does not even fit is refused as such first.
+    let located = app.authorize(&caller, "write", &session).await?;
+    if channel == ChannelName::Out && !caller.is_secret() {
+        // A missing, closed or expired session comes before this refusal, and it is all that can come before it.
+        let checked = app.actor.call(move |core, now| core.check_open(now, &session)).await?;
+        checked.map_err(|refused| Route::Append.refuse(refused))?;
+        let error = "Appending to the out channel requires secret key authentication";
+        return Err(Fail::json(StatusCode::FORBIDDEN, &json!({ "ok": false, "error": error })));
+    }
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    let url_id = located.id.map_or(session, |id| id.as_str().to_owned());
+    let appended = app.actor.call(move |core, now| core.append(now, &url_id, channel, text, part)).await;
+    let Ok(appended) = appended else {
+        let error = "Something went wrong, please try again.";
+        return Err(Fail::json(StatusCode::INTERNAL_SERVER_ERROR, &json!({ "ok": false, "error": error })));
+    };
+    let seq = appended.map_err(|refused| Route::Append.refuse(refused))?;
+    ok(&Appended { ok: true, seq: Some(seq) })
+}
+
+/// `POST /realtime/v1/sessions/{session}/out/batch` (D-5, D-39).
+pub(super) async fn batch(
+    State(app): State<Arc<App>>,
+    Path((session, io)): Path<(String, String)>,
+    request: Request,
+) -> Answer {
+    app.authenticate_secret(request.headers())?;
+    let (head, body) = request.into_parts();
+    let bytes = body::read(&head.headers, body, MAX_OUT_BATCH_BYTES).await?;
+    if body::channel(&io)? != ChannelName::Out {
+        return Err(Fail::error(StatusCode::BAD_REQUEST, "Params Error: batches go to `out`"));
+    }
+    let part = body::part_id(&head.headers)?;
+    let writer = body::writer(&head.headers)?;
+    let OutBatch { records } = body::parse(&bytes)?;
+    let written =
+        app.actor.call(move |core, now| core.write_out(now, &session, writer.as_ref(), records, part)).await?;
+    let seqs = written.map_err(|refused| Route::Append.refuse(refused))?;
+    ok(&OutBatchResponse { seqs })
+}
+
+/// `GET /realtime/v1/sessions/{session}/{io}/records?afterEventId=N` (S-97).
+pub(super) async fn records(
+    State(app): State<Arc<App>>,
+    Path((session, io)): Path<(String, String)>,
+    RawQuery(query): RawQuery,
+    request: Request,
+) -> Answer {
+    let caller = app.authenticate(request.headers())?;
+    let channel = body::channel(&io)?;
+    app.authorize(&caller, "read", &session).await?;
+    let query = query.unwrap_or_default();
+    let after =
+        url::form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == "afterEventId").map(|(_, value)| value);
+    let cursor = match after {
+        Some(text) => {
+            let digits = || Fail::error(StatusCode::BAD_REQUEST, "afterEventId: digits only");
+            Some(SeqNum::parse_cursor(&text).ok_or_else(digits)?)
+        }
+        None => None,
+    };
+    let drained = app.actor.call(move |core, _| core.drain(&session, channel, cursor)).await?;
+    ok(&DrainedRecords { records: drained.map_err(|refused| Route::Other.refuse(refused))? })
+}
+
+/// `PUT /realtime/v1/sessions/{session}/{io}`: credentials for direct writes come with a later store (D-5, D-39, S-95).
+pub(super) async fn refuse_direct_write(State(app): State<Arc<App>>, request: Request) -> Answer {
+    if app.authenticate(request.headers())?.is_secret() {
+        return Err(Fail::plain(StatusCode::NOT_IMPLEMENTED, "Direct writes are not available"));
+    }
+    Err(Fail::plain(StatusCode::FORBIDDEN, "Direct writes require secret key authentication"))
+}

@@ -1,0 +1,149 @@
+//! What workers and runs call: lease, heartbeat, end, wait (D-9, D-39, S §5). Secret key only.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{Path, RawQuery, Request, State};
+use http::StatusCode;
+use http::request::Parts;
+use serde::de::DeserializeOwned;
+use tokio::time::Instant;
+use turnkeep_host::Timestamp;
+use turnkeep_protocol::run_api::{
+    CreateWait, EndRun, EndRunResponse, Heartbeat, HeartbeatResponse, LeaseRequest, LeaseResponse, WaitpointStatus,
+};
+use turnkeep_protocol::{RunId, WaitpointId};
+
+use super::reply::{Answer, Fail, Route, ok};
+use super::{App, body};
+use crate::core::{NewWait, Writer};
+use crate::iso;
+use crate::wakes::Wake;
+
+const MAX_BODY: usize = 10 * 1024;
+
+/// The longest that a poll is held, in seconds.
+const MAX_POLL_S: u64 = 60;
+
+/// The longest idempotency key (S-133).
+const MAX_IDEMPOTENCY_KEY: usize = 2048;
+
+/// `POST /api/v1/workers/lease`: holds the request until there is a run or the time is up.
+pub(super) async fn lease(State(app): State<Arc<App>>, request: Request) -> Answer {
+    let (asked, _) = read::<LeaseRequest>(&app, request).await?;
+    let deadline = poll_deadline(asked.timeout_in_seconds);
+    let bell = app.actor.wakes().bell(Wake::Queue);
+    loop {
+        let mut rung = std::pin::pin!(bell.notified());
+        rung.as_mut().enable();
+        let request = asked.clone();
+        // A worker that has hung up gets no run: it would lie there until the lease lapses.
+        let run = app.actor.call_while_waiting(move |core, now| core.lease(now, &request)).await?;
+        if run.is_some() {
+            return ok(&LeaseResponse { run });
+        }
+        tokio::select! {
+            biased;
+            () = tokio::time::sleep_until(deadline) => return ok(&LeaseResponse { run: None }),
+            () = rung => {}
+        }
+    }
+}
+
+/// `POST /api/v1/runs/{run}/heartbeat`.
+pub(super) async fn heartbeat(State(app): State<Arc<App>>, Path(run): Path<String>, request: Request) -> Answer {
+    let (beat, head) = read::<Heartbeat>(&app, request).await?;
+    let writer = writer(run, &head)?;
+    let (settled, consumed) = (beat.settled_cursor, beat.consumed_cursor);
+    let beaten = app.actor.call(move |core, now| core.heartbeat(now, &writer, settled, consumed)).await?;
+    ok(&HeartbeatResponse { session_closed: beaten.map_err(|refused| Route::Other.refuse(refused))? })
+}
+
+/// `POST /api/v1/runs/{run}/end` (D-3).
+pub(super) async fn end(State(app): State<Arc<App>>, Path(run): Path<String>, request: Request) -> Answer {
+    let (end, head) = read::<EndRun>(&app, request).await?;
+    let writer = writer(run, &head)?;
+    let ended = app.actor.call(move |core, now| core.end(now, &writer, end)).await?;
+    ok(&EndRunResponse { next_run_id: ended.map_err(|refused| Route::Other.refuse(refused))? })
+}
+
+/// `POST /api/v1/runs/{run}/session-streams/wait` (S-133).
+pub(super) async fn wait(State(app): State<Arc<App>>, Path(run): Path<String>, request: Request) -> Answer {
+    let (asked, head) = read::<CreateWait>(&app, request).await?;
+    let writer = writer(run, &head)?;
+    let unprocessable = |text: &str| Fail::error(StatusCode::UNPROCESSABLE_ENTITY, text);
+    if asked.idempotency_key.as_ref().is_some_and(|key| key.len() > MAX_IDEMPOTENCY_KEY) {
+        return Err(unprocessable("idempotencyKey: at most 2048 bytes"));
+    }
+    let expires_at = match &asked.timeout {
+        Some(text) => Some(
+            timeout(text, app.now()).ok_or_else(|| unprocessable("timeout: neither a duration nor a future date"))?,
+        ),
+        None => None,
+    };
+    let new = NewWait {
+        channel: body::channel(&asked.io)?,
+        url_id: asked.session,
+        expires_at,
+        idempotency_key: asked.idempotency_key,
+        after: asked.last_seq_num,
+        settled: asked.settled_cursor,
+    };
+    let created = app.actor.call(move |core, now| core.create_wait(now, &writer, new)).await?;
+    ok(&created.map_err(|refused| Route::Other.refuse(refused))?)
+}
+
+/// `GET /api/v1/waitpoints/{waitpoint}?timeoutInSeconds=N`: holds the request until it completes or the time is up.
+pub(super) async fn waitpoint(
+    State(app): State<Arc<App>>,
+    Path(waitpoint): Path<String>,
+    RawQuery(query): RawQuery,
+    request: Request,
+) -> Answer {
+    app.authenticate_secret(request.headers())?;
+    let query = query.unwrap_or_default();
+    let seconds = url::form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == "timeoutInSeconds");
+    let bad = || Fail::error(StatusCode::BAD_REQUEST, "timeoutInSeconds: a whole number");
+    let seconds = seconds.map_or(Ok(0), |(_, value)| value.parse::<u64>().map_err(|_| bad()))?;
+    let deadline = poll_deadline(seconds);
+    let id = WaitpointId::new(waitpoint);
+    let bell = app.actor.wakes().bell(Wake::Waitpoint(id.clone()));
+    loop {
+        let mut rung = std::pin::pin!(bell.notified());
+        rung.as_mut().enable();
+        let asked = id.clone();
+        let outcome = app.actor.call(move |core, _| core.outcome(&asked)).await?;
+        let outcome = outcome.map_err(|refused| Route::Other.refuse(refused))?;
+        if outcome.is_some() {
+            return ok(&WaitpointStatus { outcome });
+        }
+        tokio::select! {
+            biased;
+            () = tokio::time::sleep_until(deadline) => return ok(&WaitpointStatus { outcome: None }),
+            () = rung => {}
+        }
+    }
+}
+
+async fn read<T: DeserializeOwned>(app: &App, request: Request) -> Result<(T, Parts), Fail> {
+    app.authenticate_secret(request.headers())?;
+    let (head, body) = request.into_parts();
+    let bytes = body::read(&head.headers, body, MAX_BODY).await?;
+    Ok((body::parse(&bytes)?, head))
+}
+
+fn writer(run: String, head: &Parts) -> Result<Writer, Fail> {
+    Ok(Writer { run: RunId::new(run), attempt: body::attempt(&head.headers)? })
+}
+
+fn poll_deadline(seconds: u64) -> Instant {
+    Instant::now() + Duration::from_secs(seconds.min(MAX_POLL_S))
+}
+
+/// Reads a wait's timeout, a duration or a date that lies ahead (S-140).
+fn timeout(text: &str, now: Timestamp) -> Option<Timestamp> {
+    match iso::parse_duration(text) {
+        Some(duration) => Some(now.plus(duration)),
+        None => iso::parse(text).filter(|at| *at > now),
+    }
+}

@@ -1,0 +1,143 @@
+//! The session's row: create, retrieve, close, mark (S §1, D-45).
+
+use std::sync::Arc;
+
+use axum::extract::{Path, Request, State};
+use http::StatusCode;
+use serde_json::json;
+use turnkeep_protocol::run_api::MarkSession;
+use turnkeep_protocol::session_api::{CloseSession, CreateSession, CreatedSession, TriggerConfig};
+
+use super::reply::{Answer, Fail, Route, json_response, ok};
+use super::{App, body};
+use crate::core::{NewSession, item};
+use crate::iso;
+use crate::token::{self, Need};
+
+const MAX_CREATE_BODY: usize = 32 * 1024;
+const MAX_CLOSE_BODY: usize = 1024;
+
+/// `POST /api/v1/sessions` (S §1.2).
+pub(super) async fn create(State(app): State<Arc<App>>, request: Request) -> Answer {
+    let caller = app.authenticate(request.headers())?;
+    let (head, body) = request.into_parts();
+    let bytes = body::read(&head.headers, body, MAX_CREATE_BODY).await?;
+    let asked: CreateSession = body::parse(&bytes)?;
+    let task = asked.task_identifier.as_str();
+    let sessions = Need { action: "write", kind: "sessions", ids: &[] };
+    let tasks = Need { action: "write", kind: "tasks", ids: &[task] };
+    if !caller.may(sessions) && !caller.may(tasks) {
+        return Err(Fail::forbidden());
+    }
+    let new = checked(asked).map_err(|text| Fail::error(StatusCode::BAD_REQUEST, &text))?;
+    let created = app.actor.call(move |core, now| core.create(now, new)).await?;
+    let created = created.map_err(|refused| Route::Create.refuse(refused))?;
+    let environment = &app.environment;
+    let public_access_token =
+        token::mint_for_session(&environment.secret_key, &environment.id, created.row.key(), app.now());
+    let status = if created.is_cached { StatusCode::OK } else { StatusCode::CREATED };
+    let answer = CreatedSession {
+        session: item(&created.row),
+        run_id: created.run,
+        public_access_token,
+        is_cached: created.is_cached,
+    };
+    Ok(json_response(status, &answer))
+}
+
+/// `GET /api/v1/sessions/{session}` (S-21).
+pub(super) async fn retrieve(State(app): State<Arc<App>>, Path(session): Path<String>, request: Request) -> Answer {
+    let caller = app.authenticate(request.headers())?;
+    app.authorize(&caller, "read", &session).await?;
+    let row = app.actor.call(move |core, _| core.find(&session).map(|it| it.row.clone())).await?;
+    let row = row.ok_or_else(|| Route::Retrieve.refuse(crate::core::Refused::NoSession))?;
+    ok(&item(&row))
+}
+
+/// `POST /api/v1/sessions/{session}/close` (S-23, D-2); an empty body counts as `{}` (D-55).
+pub(super) async fn close(State(app): State<Arc<App>>, Path(session): Path<String>, request: Request) -> Answer {
+    let caller = app.authenticate(request.headers())?;
+    let (head, body) = request.into_parts();
+    let bytes = body::read(&head.headers, body, MAX_CLOSE_BODY).await?;
+    app.authorize(&caller, "admin", &session).await?;
+    let asked = if bytes.is_empty() { CloseSession::default() } else { body::parse(&bytes)? };
+    if asked.reason.as_ref().is_some_and(|reason| reason.chars().count() > 256) {
+        return Err(Fail::error(StatusCode::BAD_REQUEST, "reason: at most 256 characters"));
+    }
+    let closed = app.actor.call(move |core, now| core.close(now, &session, asked.reason)).await?;
+    ok(&item(&closed.map_err(|refused| Route::Other.refuse(refused))?))
+}
+
+/// `POST /api/v1/sessions/{session}/mark` (D-45): runs only.
+pub(super) async fn mark(State(app): State<Arc<App>>, Path(session): Path<String>, request: Request) -> Answer {
+    app.authenticate_secret(request.headers())?;
+    let (head, body) = request.into_parts();
+    let bytes = body::read(&head.headers, body, MAX_CLOSE_BODY).await?;
+    let asked: MarkSession = body::parse(&bytes)?;
+    let writer = body::writer(&head.headers)?;
+    let writer = writer.ok_or_else(|| Fail::error(StatusCode::BAD_REQUEST, "x-run-id is missing"))?;
+    let marked = app.actor.call(move |core, now| core.mark(now, &session, &writer, asked.mark)).await?;
+    marked.map_err(|refused| Route::Other.refuse(refused))?;
+    ok(&json!({ "ok": true }))
+}
+
+/// Checks a create request against the limits of S-12 and S §1.1; the text names the field.
+fn checked(asked: CreateSession) -> Result<NewSession, String> {
+    length("type", &asked.kind, 1, 64)?;
+    length("taskIdentifier", asked.task_identifier.as_str(), 1, 128)?;
+    check_config(&asked.trigger_config)?;
+    let external_id = asked.external_id.map(|id| id.trim().to_owned());
+    if let Some(id) = &external_id {
+        length("externalId", id, 1, 256)?;
+        if id.starts_with("session_") {
+            return Err("externalId: must not begin with session_".to_owned());
+        }
+    }
+    let tags = asked.tags.unwrap_or_default();
+    check_tags("tags", &tags, 10)?;
+    let expires_at = match &asked.expires_at {
+        Some(text) => Some(iso::parse(text).ok_or_else(|| "expiresAt: not a date".to_owned())?),
+        None => None,
+    };
+    Ok(NewSession {
+        kind: asked.kind,
+        task_id: asked.task_identifier,
+        trigger_config: asked.trigger_config,
+        external_id,
+        tags,
+        metadata: asked.metadata,
+        expires_at,
+    })
+}
+
+fn check_config(config: &TriggerConfig) -> Result<(), String> {
+    if let Some(queue) = &config.queue {
+        length("triggerConfig.queue", queue, 0, 128)?;
+    }
+    check_tags("triggerConfig.tags", config.tags.as_deref().unwrap_or_default(), 5)?;
+    let within = |field: &str, value: Option<u64>, low: u64, high: u64| match value {
+        Some(value) if !(low..=high).contains(&value) => {
+            Err(format!("triggerConfig.{field}: {value} is not in {low} to {high}"))
+        }
+        _ => Ok(()),
+    };
+    within("maxAttempts", config.max_attempts.map(u64::from), 1, 10)?;
+    within("maxDuration", config.max_duration, 1, u64::MAX)?;
+    within("idleTimeoutInSeconds", config.idle_timeout_in_seconds, 1, 3600)
+}
+
+fn check_tags(field: &str, tags: &[String], most: usize) -> Result<(), String> {
+    if tags.len() > most {
+        return Err(format!("{field}: at most {most}"));
+    }
+    tags.iter().try_for_each(|tag| length(field, tag, 0, 128))
+}
+
+fn length(field: &str, text: &str, least: usize, most: usize) -> Result<(), String> {
+    let length = text.chars().count();
+    if (least..=most).contains(&length) {
+        Ok(())
+    } else {
+        Err(format!("{field}: {least} to {most} characters, not {length}"))
+    }
+}

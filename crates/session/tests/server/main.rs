@@ -1,0 +1,12 @@
+//! The session server over real TCP on loopback, driven by the very HTTP client that ships.
+
+mod support;
+
+mod auth;
+mod channels;
+mod closing;
+mod durability;
+mod runs;
+mod sessions;
+mod snapshots;
+mod sse;
