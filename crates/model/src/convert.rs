@@ -1,13 +1,14 @@
 //! [`to_model_messages`]: the history of a chat in the form a model reads (A-131 … A-133).
 //!
-//! Pure and deterministic: the same history and tools give the same messages, so a rebuild after a restart changes nothing.
+//! Pure and deterministic: the same history and tools give the same messages, so a rebuild after a restart changes
+//! nothing.
 
 mod assistant;
 mod outputs;
 
 use serde_json::Value;
-use turnkeep_protocol::model_message::{FileContent, TextContent};
 use turnkeep_protocol::message::{FilePart, TextPart};
+use turnkeep_protocol::model_message::{FileContent, TextContent};
 use turnkeep_protocol::{ContentPart, JsonObject, ModelMessage, ModelRole, Role, UiMessage, UiPart};
 
 pub use self::outputs::{ModelOutputs, ToolOutputInput};
@@ -36,9 +37,9 @@ impl ConvertError {
 
 /// Converts a history, re-applying each tool's mapping of its outputs to old turns too.
 ///
-/// Left out are calls without an outcome, data, sources and unknown parts, and messages that are empty then. An approved call that has
-/// not run is kept only while no user message follows it, since a model wants each call answered before that. Item ids of
-/// the provider `openai` are never sent back.
+/// Left out are calls without an outcome, data, sources and unknown parts, and messages that are empty then. An
+/// approved call that has not run is kept only while no user message follows it, since a model wants each call answered
+/// before that. Item ids of the provider `openai` are never sent back.
 ///
 /// # Errors
 ///

@@ -17,10 +17,12 @@ pub trait LanguageModel: Send + Sync {
 
     /// Begins one step.
     ///
-    /// The call is under way when the future resolves. A failure afterwards comes as [`StreamPart::Error`], and then the stream ends.
+    /// The call is under way when the future resolves. A failure afterwards comes as [`StreamPart::Error`], and then
+    /// the stream ends.
     ///
     /// # Errors
     ///
-    /// Resolves to an error when the call could not begin; [`ModelError::is_retryable`] tells whether another try may help.
+    /// Resolves to an error when the call could not begin; [`ModelError::is_retryable`] tells whether another try may
+    /// help.
     fn stream(&self, prompt: Prompt) -> BoxFuture<'static, Result<StreamParts, ModelError>>;
 }

@@ -1,7 +1,8 @@
 //! The model seam: LanguageModel, prompts, stream parts and their chunks.
 //!
-//! A step flows `Prompt → LanguageModel → StreamPart… → ChunkMapper → UiMessageChunk…`; between turns [`to_model_messages`] turns
-//! the history of a chat into the next prompt's messages. No I/O happens here: adapters bring their own.
+//! A step flows `Prompt → LanguageModel → StreamPart… → ChunkMapper → UiMessageChunk…`; between turns
+//! [`to_model_messages`] turns the history of a chat into the next prompt's messages. No I/O happens here: adapters
+//! bring their own.
 //!
 //! ```
 //! use turnkeep_model::{ChunkMapper, StreamPart, UiStreamOptions};

@@ -216,7 +216,12 @@ impl StreamPart {
 
     /// Gives a complete tool call.
     pub fn tool_call(tool_call_id: impl Into<String>, tool_name: impl Into<String>, input: Value) -> Self {
-        Self::ToolCall(ToolCall { tool_call_id: tool_call_id.into(), tool_name: tool_name.into(), input, ..ToolCall::default() })
+        Self::ToolCall(ToolCall {
+            tool_call_id: tool_call_id.into(),
+            tool_name: tool_name.into(),
+            input,
+            ..ToolCall::default()
+        })
     }
 
     /// Ends the step.

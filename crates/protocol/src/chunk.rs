@@ -1,7 +1,7 @@
 //! [`UiMessageChunk`]: a piece of a message on the wire, as AI SDK 6 writes it, and whatever a newer peer sends.
 //!
-//! Nothing is lost on the way through: an unknown `type`, a known `type` that does not fit its shape, and unknown fields come out as
-//! they went in (D-25). What chunks mean is decided in [`crate::reduce`].
+//! Nothing is lost on the way through: an unknown `type`, a known `type` that does not fit its shape, and unknown
+//! fields come out as they went in (D-25). What chunks mean is decided in [`crate::reduce`].
 
 mod build;
 mod kinds;
@@ -19,12 +19,13 @@ macro_rules! chunk_kinds {
     ($( $(#[$doc:meta])* $variant:ident($body:ty) = $kind:literal, )*) => {
         /// Holds one chunk of any kind.
         #[derive(Debug, Clone, PartialEq, Eq)]
+        #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
         pub enum UiMessageChunk {
             $( $(#[$doc])* $variant($body), )*
             /// Carries data of the author's own kind: `data-*`.
             Data(DataChunk),
             /// Keeps an object whose `type` is unknown, missing or does not fit its shape.
-            Unknown(JsonObject),
+            Unknown(#[cfg_attr(feature = "arbitrary", arbitrary(with = crate::arbitrary_json::unknown))] JsonObject),
         }
 
         impl UiMessageChunk {

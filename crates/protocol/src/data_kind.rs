@@ -14,7 +14,8 @@ const PREFIX: &str = "data-";
 pub struct DataKind(String);
 
 impl DataKind {
-    /// Makes the kind for a name: `progress` becomes `data-progress`. A name that already has the prefix is taken as it is.
+    /// Makes the kind for a name: `progress` becomes `data-progress`. A name that already has the prefix is taken as it
+    /// is.
     pub fn new(name: &str) -> Self {
         Self::parse(name).unwrap_or_else(|| Self(format!("{PREFIX}{name}")))
     }
@@ -63,5 +64,10 @@ impl JsonValue for DataKind {
             Value::String(kind) if kind.starts_with(PREFIX) => Some(Self(kind)),
             _ => None,
         }
+    }
+
+    #[cfg(feature = "arbitrary")]
+    fn make(u: &mut arbitrary::Unstructured<'_>) -> arbitrary::Result<Self> {
+        Ok(Self::new(u.arbitrary()?))
     }
 }

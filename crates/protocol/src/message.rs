@@ -1,7 +1,7 @@
 //! [`UiMessage`]: one entry of a chat's history, made of parts.
 //!
-//! As with chunks, unknown part types and unknown fields come out as they went in (D-25). How messages grow from chunks is decided in
-//! [`crate::reduce`]; how a tool part may advance, in [`crate::overlay`].
+//! As with chunks, unknown part types and unknown fields come out as they went in (D-25). How messages grow from chunks
+//! is decided in [`crate::reduce`]; how a tool part may advance, in [`crate::overlay_tool_states`].
 
 mod part;
 mod tool;
@@ -104,7 +104,9 @@ impl UiMessage {
             None => String::new(),
             // An explicit empty id stays in `extra`, where writing finds it again.
             Some(Value::String(id)) if id.is_empty() => String::new(),
-            Some(Value::String(_)) => object.shift_remove("id").as_ref().and_then(Value::as_str).unwrap_or_default().to_owned(),
+            Some(Value::String(_)) => {
+                object.shift_remove("id").as_ref().and_then(Value::as_str).unwrap_or_default().to_owned()
+            }
             Some(_) => return Err("the id of a message must be a string"),
         };
         let metadata = object.shift_remove("metadata");

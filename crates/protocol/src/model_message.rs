@@ -1,7 +1,7 @@
 //! [`ModelMessage`]: the conversation in the form a language model reads, as AI SDK 6 writes it.
 //!
-//! It travels in `handover` records. The text form of `content` is read as one text part; unknown parts and fields
-//! come out as they went in (D-25).
+//! It travels in `handover` records. The text form of `content` is read as one text part; unknown parts
+//! and fields come out as they went in (D-25).
 
 use serde::de::Error as _;
 use serde::ser::SerializeMap;
@@ -116,6 +116,7 @@ wire_struct! {
 
 /// Holds one part of a model message.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub enum ContentPart {
     /// Holds text.
     Text(TextContent),
@@ -132,7 +133,7 @@ pub enum ContentPart {
     /// Holds the answer to a request for approval.
     ApprovalResponse(ApprovalResponseContent),
     /// Keeps an object whose `type` is unknown or does not fit its shape.
-    Unknown(JsonObject),
+    Unknown(#[cfg_attr(feature = "arbitrary", arbitrary(with = crate::arbitrary_json::unknown))] JsonObject),
 }
 
 /// Holds a tool's result in the form a model reads.
@@ -228,7 +229,11 @@ impl ContentPart {
     }
 
     /// Makes what became of a call.
-    pub fn tool_result(tool_call_id: impl Into<String>, tool_name: impl Into<String>, output: ToolResultOutput) -> Self {
+    pub fn tool_result(
+        tool_call_id: impl Into<String>,
+        tool_name: impl Into<String>,
+        output: ToolResultOutput,
+    ) -> Self {
         Self::ToolResult(ToolResultContent {
             tool_call_id: tool_call_id.into(),
             tool_name: tool_name.into(),
@@ -296,6 +301,11 @@ impl JsonValue for ToolResultOutput {
             ("error-json", Some(value)) if plain => Self::ErrorJson(value.clone()),
             _ => Self::Other(object),
         })
+    }
+
+    #[cfg(feature = "arbitrary")]
+    fn make(u: &mut arbitrary::Unstructured<'_>) -> arbitrary::Result<Self> {
+        u.arbitrary()
     }
 }
 

@@ -1,7 +1,7 @@
 //! The overlay: a client's answers to tool calls laid over the stored message (A-201 … A-203).
 //!
-//! The stored message stays the truth for everything but the state of a call and what that state brings. What a client may not say is
-//! refused and reported; the caller warns.
+//! The stored message stays the truth for everything but the state of a call and what that state brings. What a client
+//! may not say is refused and reported; the caller warns.
 
 use crate::message::{ToolPart, ToolState, UiMessage, UiPart};
 
@@ -41,8 +41,9 @@ pub enum RefusalReason {
 
 /// Takes a client's answers over into the stored message.
 ///
-/// `is_server_tool` tells for a tool's name whether the agent has the code to run it: a client answers only for the others.
-/// Final states never change, equal states bring no change, and calls that the stored message does not hold are ignored.
+/// `is_server_tool` tells for a tool's name whether the agent has the code to run it: a client answers only for the
+/// others. Final states never change, equal states bring no change, and calls that the stored message does not
+/// hold are ignored.
 pub fn overlay_tool_states(
     stored: &mut UiMessage,
     incoming: &UiMessage,
@@ -75,7 +76,8 @@ pub fn overlay_tool_states(
 fn judge(call: &ToolPart, answer: &ToolPart, is_server_tool: impl Fn(&str) -> bool) -> Result<(), RefusalReason> {
     let is_result = matches!(answer.state, ToolState::OutputAvailable | ToolState::OutputError);
     if !is_result {
-        let request = call.approval.as_ref().filter(|_| call.state == ToolState::ApprovalRequested).map(|request| &request.id);
+        let request =
+            call.approval.as_ref().filter(|_| call.state == ToolState::ApprovalRequested).map(|request| &request.id);
         let answered = answer.approval.as_ref().map(|approval| &approval.id);
         let is_asked = request.is_some() && request == answered;
         return if is_asked { Ok(()) } else { Err(RefusalReason::NotWaitingForApproval) };
@@ -182,8 +184,16 @@ mod tests {
     #[test]
     fn pending_claims_and_unknown_calls_change_nothing_a_201() {
         let call = json!({ "type": "tool-ask", "toolCallId": "c", "state": "input-available", "input": 1 });
-        check_refused(call.clone(), json!({ "type": "tool-ask", "toolCallId": "c", "state": "input-streaming", "input": 2 }), None);
-        check_refused(call, json!({ "type": "tool-ask", "toolCallId": "other", "state": "output-available", "output": 2 }), None);
+        check_refused(
+            call.clone(),
+            json!({ "type": "tool-ask", "toolCallId": "c", "state": "input-streaming", "input": 2 }),
+            None,
+        );
+        check_refused(
+            call,
+            json!({ "type": "tool-ask", "toolCallId": "other", "state": "output-available", "output": 2 }),
+            None,
+        );
     }
 
     #[test]

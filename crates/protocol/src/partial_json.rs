@@ -1,8 +1,8 @@
 //! Reads JSON text as it arrives, so that a tool's input can be shown while the model still writes it.
 //!
-//! Each piece of text is read once and the value grows in place: a long input costs as much as its length, however it is cut.
-//! Open strings, arrays and objects show what they hold so far; a number or word that is not yet complete shows the nearest value
-//! it can be read as. Text that is not JSON stops the reader; what was read before stays.
+//! Each piece of text is read once and the value grows in place: a long input costs as much as its length, however it
+//! is cut. Open strings, arrays and objects show what they hold so far; a number or word that is not yet complete shows
+//! the nearest value it can be read as. Text that is not JSON stops the reader; what was read before stays.
 
 use serde_json::Value;
 

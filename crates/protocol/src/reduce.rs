@@ -1,7 +1,8 @@
 //! [`MessageReducer`]: chunks in, a message out (A-125 … A-130).
 //!
-//! The same reducer serves the client that shows a message while it streams and the boot that restores it from records. Each chunk
-//! costs as much as itself: texts grow in place and parts are found by index, so a long turn is linear in its chunks.
+//! The same reducer serves the client that shows a message while it streams and the boot that restores it from records.
+//! Each chunk costs as much as itself: texts grow in place and parts are found by index, so a long turn is linear in
+//! its chunks.
 
 mod cleanup;
 #[cfg(test)]
@@ -24,7 +25,8 @@ use crate::wire::JsonObject;
 /// Says why a chunk does not follow from the chunks before it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReduceError {
-    /// A delta or an end came for a text or reasoning part that is not open, or for an input that does not stream.
+    /// A delta or an end came for a text or reasoning part that is not open, or for an input that does not
+    /// stream.
     #[error("received {chunk_type} for `{id}`, which is not open")]
     NotOpen {
         /// Names the chunk's type.
@@ -235,8 +237,12 @@ impl MessageReducer {
             part.data = chunk.data.clone();
             return;
         }
-        let part =
-            DataPart { kind: chunk.kind.clone(), id: chunk.id.clone(), data: chunk.data.clone(), extra: chunk.extra.clone() };
+        let part = DataPart {
+            kind: chunk.kind.clone(),
+            id: chunk.id.clone(),
+            data: chunk.data.clone(),
+            extra: chunk.extra.clone(),
+        };
         self.push(UiPart::Data(part));
     }
 

@@ -19,9 +19,33 @@ fn check<T: Serialize + DeserializeOwned>(value: &Value) {
 /// Makes an object whose keys and values are often, but not always, those of the wire.
 fn any_object() -> impl Strategy<Value = JsonObject> {
     let keys = prop::sample::select(vec![
-        "id", "messageId", "delta", "text", "toolCallId", "toolName", "input", "output", "errorText", "state", "approval", "approvalId",
-        "data", "transient", "url", "mediaType", "title", "sourceId", "providerMetadata", "reason", "finishReason", "dynamic",
-        "inputTextDelta", "preliminary", "metadata", "approved", "unheardOf",
+        "id",
+        "messageId",
+        "delta",
+        "text",
+        "toolCallId",
+        "toolName",
+        "input",
+        "output",
+        "errorText",
+        "state",
+        "approval",
+        "approvalId",
+        "data",
+        "transient",
+        "url",
+        "mediaType",
+        "title",
+        "sourceId",
+        "providerMetadata",
+        "reason",
+        "finishReason",
+        "dynamic",
+        "inputTextDelta",
+        "preliminary",
+        "metadata",
+        "approved",
+        "unheardOf",
     ]);
     let values = prop_oneof![
         3 => "[a-z]{0,3}".prop_map(Value::from),
@@ -31,13 +55,16 @@ fn any_object() -> impl Strategy<Value = JsonObject> {
         1 => "[a-z]".prop_map(|value| json!({ "type": "text", "value": value })),
         2 => any_json(),
     ];
-    prop::collection::vec((keys.prop_map(str::to_owned), values), 0..10).prop_map(|entries| entries.into_iter().collect())
+    prop::collection::vec((keys.prop_map(str::to_owned), values), 0..10)
+        .prop_map(|entries| entries.into_iter().collect())
 }
 
 /// Adds a `type` that is known, half known, unknown, not text, or missing.
 fn any_tagged() -> impl Strategy<Value = Value> {
-    let parts = ["text", "reasoning", "file", "source-url", "step-start", "tool-t", "tool-", "dynamic-tool", "data-", "data-x"];
-    let model = ["tool-call", "tool-result", "tool-approval-request", "tool-approval-response", "custom", "steering-message"];
+    let parts =
+        ["text", "reasoning", "file", "source-url", "step-start", "tool-t", "tool-", "dynamic-tool", "data-", "data-x"];
+    let model =
+        ["tool-call", "tool-result", "tool-approval-request", "tool-approval-response", "custom", "steering-message"];
     let known = UiMessageChunk::KINDS.iter().chain(&parts).chain(&model).map(|kind| json!(kind)).collect::<Vec<_>>();
     let kind = prop_oneof![
         8 => prop::sample::select(known).prop_map(Some),
@@ -125,7 +152,10 @@ fn the_type_comes_first_and_absent_options_are_left_out() {
     assert_eq!(text(UiMessageChunk::text_delta("1", "hi")), r#"{"type":"text-delta","id":"1","delta":"hi"}"#);
     assert_eq!(text(UiMessageChunk::start_step()), r#"{"type":"start-step"}"#);
     assert_eq!(text(UiMessageChunk::data("p", Some("1"), json!(2))), r#"{"type":"data-p","id":"1","data":2}"#);
-    assert_eq!(text(UiMessageChunk::tool_output_available("c", Value::Null)), r#"{"type":"tool-output-available","toolCallId":"c","output":null}"#);
+    assert_eq!(
+        text(UiMessageChunk::tool_output_available("c", Value::Null)),
+        r#"{"type":"tool-output-available","toolCallId":"c","output":null}"#
+    );
 }
 
 #[test]
@@ -133,7 +163,10 @@ fn an_explicit_null_is_kept_and_a_misfit_is_unknown_d_25() {
     check::<UiMessageChunk>(&json!({ "type": "abort", "reason": null }));
     assert!(matches!(serde_json::from_value(json!({ "type": "abort", "reason": null })), Ok(UiMessageChunk::Abort(_))));
     assert!(matches!(serde_json::from_value(json!({ "type": "abort", "reason": 1 })), Ok(UiMessageChunk::Unknown(_))));
-    assert!(matches!(serde_json::from_value(json!({ "type": "text-delta", "id": "1" })), Ok(UiMessageChunk::Unknown(_))));
+    assert!(matches!(
+        serde_json::from_value(json!({ "type": "text-delta", "id": "1" })),
+        Ok(UiMessageChunk::Unknown(_))
+    ));
     assert!(serde_json::from_value::<UiMessageChunk>(json!("text")).is_err());
     assert_eq!(UiMessageChunk::from_value(json!([1])), None);
 }
@@ -156,7 +189,8 @@ fn messages_that_are_none_are_refused() {
 
 #[test]
 fn plain_text_content_of_a_model_message_becomes_a_text_part_a_230() {
-    let message: ModelMessage = serde_json::from_value(json!({ "role": "assistant", "content": "hi" })).expect("a message");
+    let message: ModelMessage =
+        serde_json::from_value(json!({ "role": "assistant", "content": "hi" })).expect("a message");
     assert_eq!(message, ModelMessage::assistant(vec![ContentPart::text("hi")]));
     check::<ModelMessage>(&json!({ "role": "system", "content": "be brief", "providerOptions": {} }));
 }

@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use crate::input::Trigger;
 use crate::message::{ToolPart, ToolState, UiMessage, UiPart};
 
-/// Reduces an assistant message that answers tool calls to those answers; any other message passes as it is (C-14, C-17).
+/// Reduces an assistant message that answers tool calls to those answers; any other message passes as it is (C-14,
+/// C-17).
 ///
 /// The agent lays the answers over its own copy ([`crate::overlay_tool_states`]), so nothing else needs to travel.
 pub fn slim_message(message: &UiMessage) -> Cow<'_, UiMessage> {
@@ -65,7 +66,10 @@ mod tests {
 
         let slim = slim_message(&whole);
 
-        assert_eq!(serde_json::to_value(&*slim).expect("json"), json!({ "id": "a1", "role": "assistant", "parts": [want] }));
+        assert_eq!(
+            serde_json::to_value(&*slim).expect("json"),
+            json!({ "id": "a1", "role": "assistant", "parts": [want] })
+        );
     }
 
     #[test]
@@ -115,7 +119,8 @@ mod tests {
 
     #[test]
     fn upsert_adds_a_fresh_message_and_nothing_else_a_13_aa_126_aa_127() {
-        let [u1, u2, nameless] = [("u1", "one"), ("u2", "two"), ("", "three")].map(|(id, text)| UiMessage::user(id, text));
+        let [u1, u2, nameless] =
+            [("u1", "one"), ("u2", "two"), ("", "three")].map(|(id, text)| UiMessage::user(id, text));
         let check = |trigger, incoming: &[UiMessage], want: &[&UiMessage]| {
             let mut stored = vec![u1.clone()];
             let added = upsert_incoming_message(&mut stored, trigger, incoming);

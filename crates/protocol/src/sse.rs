@@ -1,7 +1,7 @@
 //! Server-sent events: bytes to [`Frame`]s and back (C-26, C-27).
 //!
-//! The decoder follows the WHATWG grammar and gives the same frames however the bytes are cut. What a frame means is decided by
-//! its reader; a frame's `id:` line is never a cursor for session streams (C-31).
+//! The decoder follows the WHATWG grammar and gives the same frames however the bytes are cut. What a frame means is
+//! decided by its reader; a frame's `id:` line is never a cursor for session streams (C-31).
 
 use std::fmt::Write;
 
@@ -166,7 +166,11 @@ impl Frame {
         if let Some(id) = &self.id {
             push_line(&mut out, "id", id);
         }
-        let data = if self.data.contains('\r') { self.data.replace("\r\n", "\n").replace('\r', "\n") } else { self.data.clone() };
+        let data = if self.data.contains('\r') {
+            self.data.replace("\r\n", "\n").replace('\r', "\n")
+        } else {
+            self.data.clone()
+        };
         for line in data.split('\n') {
             push_line(&mut out, "data", line);
         }
@@ -245,7 +249,8 @@ mod tests {
     #[test]
     fn every_two_cuts_give_the_same_frames_c_27() {
         let streams: [&[u8]; 4] = [
-            "\u{FEFF}event: batch\r\nid: 1,2,3\r\ndata: {\"é\":\"😀\"}\r\ndata: b\r\n\r\n: c\r\ndata: z\r\n\r\n".as_bytes(),
+            "\u{FEFF}event: batch\r\nid: 1,2,3\r\ndata: {\"é\":\"😀\"}\r\ndata: b\r\n\r\n: c\r\ndata: z\r\n\r\n"
+                .as_bytes(),
             "data: é\r\rdata: 😀\r\r".as_bytes(),
             "\u{FEFF}data: a\n\ndata: b\r\n\ndata: c\n\r\ndata: d".as_bytes(),
             b"event: ping\ndata: \xF0\x9F\n\n\r\n\rdata\n\n",

@@ -1,8 +1,8 @@
 //! How a tagged JSON object becomes a typed struct and back without losing a byte of meaning.
 //!
-//! A struct declared with [`wire_struct!`] takes its known fields out of the object and keeps the rest in `extra`, so what a newer
-//! peer added survives a round trip (D-25). An explicit `null` in an optional field stays in `extra` for the same reason.
-//! Tags (`type`) are the business of [`crate::chunk`] and [`crate::message`].
+//! A struct declared with [`wire_struct!`] takes its known fields out of the object and keeps the rest in `extra`, so
+//! what a newer peer added survives a round trip (D-25). An explicit `null` in an optional field stays in `extra` for
+//! the same reason. Tags (`type`) are the business of [`crate::chunk`] and [`crate::message`].
 
 use serde::Serialize;
 use serde::ser::SerializeMap;
@@ -21,6 +21,10 @@ pub(crate) trait JsonValue: Serialize + Sized {
 
     /// Converts a value that fits.
     fn from_json(value: Value) -> Option<Self>;
+
+    /// Makes a value out of a fuzzer's bytes.
+    #[cfg(feature = "arbitrary")]
+    fn make(u: &mut arbitrary::Unstructured<'_>) -> arbitrary::Result<Self>;
 }
 
 impl JsonValue for String {
@@ -34,6 +38,11 @@ impl JsonValue for String {
             _ => None,
         }
     }
+
+    #[cfg(feature = "arbitrary")]
+    fn make(u: &mut arbitrary::Unstructured<'_>) -> arbitrary::Result<Self> {
+        u.arbitrary()
+    }
 }
 
 impl JsonValue for bool {
@@ -43,6 +52,11 @@ impl JsonValue for bool {
 
     fn from_json(value: Value) -> Option<Self> {
         value.as_bool()
+    }
+
+    #[cfg(feature = "arbitrary")]
+    fn make(u: &mut arbitrary::Unstructured<'_>) -> arbitrary::Result<Self> {
+        u.arbitrary()
     }
 }
 
@@ -56,9 +70,15 @@ impl JsonValue for Value {
     fn from_json(value: Value) -> Option<Self> {
         Some(value)
     }
+
+    #[cfg(feature = "arbitrary")]
+    fn make(u: &mut arbitrary::Unstructured<'_>) -> arbitrary::Result<Self> {
+        crate::arbitrary_json::value(u)
+    }
 }
 
-/// Says how a field of a struct is found in, and put back into, its object: required as `T`, or optional as `Option<T>`.
+/// Says how a field of a struct is found in, and put back into, its object: required as `T`, or optional as
+/// `Option<T>`.
 pub(crate) trait Field: Sized {
     /// Tells whether the object holds what this field needs.
     fn fits(value: Option<&Value>) -> bool;
@@ -71,6 +91,10 @@ pub(crate) trait Field: Sized {
 
     /// Writes the entry, unless the field is absent.
     fn write<M: SerializeMap>(&self, key: &'static str, out: &mut M) -> Result<(), M::Error>;
+
+    /// Makes a value out of a fuzzer's bytes.
+    #[cfg(feature = "arbitrary")]
+    fn make(u: &mut arbitrary::Unstructured<'_>) -> arbitrary::Result<Self>;
 }
 
 impl<T: JsonValue> Field for T {
@@ -88,6 +112,11 @@ impl<T: JsonValue> Field for T {
 
     fn write<M: SerializeMap>(&self, key: &'static str, out: &mut M) -> Result<(), M::Error> {
         out.serialize_entry(key, self)
+    }
+
+    #[cfg(feature = "arbitrary")]
+    fn make(u: &mut arbitrary::Unstructured<'_>) -> arbitrary::Result<Self> {
+        T::make(u)
     }
 }
 
@@ -118,6 +147,11 @@ impl<T: JsonValue> Field for Option<T> {
             None => Ok(()),
         }
     }
+
+    #[cfg(feature = "arbitrary")]
+    fn make(u: &mut arbitrary::Unstructured<'_>) -> arbitrary::Result<Self> {
+        if u.arbitrary()? { T::make(u).map(Some) } else { Ok(None) }
+    }
 }
 
 /// Says how a struct is read from the untagged rest of an object; implemented by [`wire_struct!`].
@@ -145,7 +179,8 @@ macro_rules! wire_struct {
         pub struct $name {
             $($( $(#[$tag_doc])* pub $tag_field: $tag_type, )*)?
             $( $(#[$field_doc])* pub $field: $type, )*
-            /// Keeps the fields that this version does not know (D-25); a declared field shadows its namesake here, and `type` has no place here.
+            /// Keeps the fields that this version does not know (D-25); a declared field shadows its namesake here, and
+            /// `type` has no place here.
             pub extra: $crate::wire::JsonObject,
         }
 
@@ -178,6 +213,17 @@ macro_rules! wire_struct {
                     }
                 }
                 Ok(())
+            }
+        }
+
+        #[cfg(feature = "arbitrary")]
+        impl<'a> arbitrary::Arbitrary<'a> for $name {
+            fn arbitrary(u: &mut arbitrary::Unstructured<'a>) -> arbitrary::Result<Self> {
+                Ok(Self {
+                    $($( $tag_field: u.arbitrary()?, )*)?
+                    $( $field: <$type as $crate::wire::Field>::make(u)?, )*
+                    extra: $crate::arbitrary_json::extra(u)?,
+                })
             }
         }
     )* };
@@ -242,6 +288,11 @@ macro_rules! wire_word {
             fn from_json(value: serde_json::Value) -> Option<Self> {
                 Self::parse(value.as_str()?)
             }
+
+            #[cfg(feature = "arbitrary")]
+            fn make(u: &mut arbitrary::Unstructured<'_>) -> arbitrary::Result<Self> {
+                u.arbitrary()
+            }
         }
     };
 }
@@ -269,6 +320,11 @@ macro_rules! wire_value {
                     serde_json::Value::Object(object) => $crate::wire::WireStruct::from_object(object).ok(),
                     _ => None,
                 }
+            }
+
+            #[cfg(feature = "arbitrary")]
+            fn make(u: &mut arbitrary::Unstructured<'_>) -> arbitrary::Result<Self> {
+                u.arbitrary()
             }
         }
     )* };

@@ -120,7 +120,8 @@ fn result(part: &ToolPart, tools: &ModelOutputs) -> Result<Option<ContentPart>, 
         _ => return Ok(None),
     };
     let by_provider = part.provider_executed == Some(true);
-    let metadata = part.result_provider_metadata.as_ref().filter(|_| by_provider).or(part.call_provider_metadata.as_ref());
+    let metadata =
+        part.result_provider_metadata.as_ref().filter(|_| by_provider).or(part.call_provider_metadata.as_ref());
     Ok(Some(ContentPart::ToolResult(ToolResultContent {
         tool_call_id: part.tool_call_id.clone(),
         tool_name: part.tool_name.clone(),

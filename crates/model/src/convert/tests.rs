@@ -106,7 +106,10 @@ fn approvals_come_as_request_and_response_a_132() {
     let result = json!({ "type": "tool-result", "toolCallId": "c", "toolName": "t", "output": { "type": "text", "value": "ok" } });
 
     check_assistant(json!([call("approval-responded")]), json!([said, { "role": "tool", "content": [response] }]));
-    check_assistant(json!([call("output-available")]), json!([said, { "role": "tool", "content": [response, result] }]));
+    check_assistant(
+        json!([call("output-available")]),
+        json!([said, { "role": "tool", "content": [response, result] }]),
+    );
 }
 
 #[test]
@@ -122,7 +125,8 @@ fn an_approved_call_that_never_ran_goes_when_a_user_message_follows_a_141() {
 fn a_denial_is_an_error_with_its_reason_or_the_default_a_133() {
     let denied = |approval: Value| json!([{ "type": "tool-t", "toolCallId": "c", "state": "output-denied", "input": {}, "approval": approval }]);
     let text = |parts: Value| {
-        let messages = convert(json!([{ "id": "a", "role": "assistant", "parts": parts }]), &ModelOutputs::new()).expect("converts");
+        let messages = convert(json!([{ "id": "a", "role": "assistant", "parts": parts }]), &ModelOutputs::new())
+            .expect("converts");
         messages[1]["content"].as_array().expect("content").last().expect("a result")["output"].clone()
     };
 
@@ -151,7 +155,8 @@ fn a_tools_own_mapping_is_applied_to_old_turns_a_131_aa_50() {
             { "type": "tool-t", "toolCallId": "c", "state": "output-available", "input": { "q": 1 }, "output": { "big": true } },
         ] }])
     };
-    let tools = ModelOutputs::new().with("t", |call| Ok(ToolResultOutput::Text(format!("{}: small", call.tool_call_id))));
+    let tools =
+        ModelOutputs::new().with("t", |call| Ok(ToolResultOutput::Text(format!("{}: small", call.tool_call_id))));
     let broken = ModelOutputs::new().with("t", |_| Err("odd".to_owned()));
 
     let messages = convert(history(), &tools).expect("converts");

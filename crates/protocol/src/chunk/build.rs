@@ -73,7 +73,8 @@ impl UiMessageChunk {
 
     /// Opens a tool call whose input streams.
     pub fn tool_input_start(tool_call_id: impl Into<String>, tool_name: impl Into<String>) -> Self {
-        ToolInputStart { tool_call_id: tool_call_id.into(), tool_name: tool_name.into(), ..ToolInputStart::default() }.into()
+        ToolInputStart { tool_call_id: tool_call_id.into(), tool_name: tool_name.into(), ..ToolInputStart::default() }
+            .into()
     }
 
     /// Adds to the input of a tool call.

@@ -98,6 +98,7 @@ wire_struct! {
 /// Holds one part of any type.
 #[expect(clippy::large_enum_variant, reason = "messages hold few parts, and a box would be in the way of every reader")]
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub enum UiPart {
     /// Holds text.
     Text(TextPart),
@@ -116,7 +117,7 @@ pub enum UiPart {
     /// Marks where a step begins.
     StepStart(StepStartPart),
     /// Keeps an object whose `type` is unknown, missing or does not fit its shape.
-    Unknown(JsonObject),
+    Unknown(#[cfg_attr(feature = "arbitrary", arbitrary(with = crate::arbitrary_json::unknown))] JsonObject),
 }
 
 impl UiPart {
@@ -164,8 +165,12 @@ impl UiPart {
     pub fn from_object(object: JsonObject) -> Self {
         match tag(&object) {
             "text" if TextPart::fits(&object) => take(object, "type").map_or_else(Self::Unknown, Self::Text),
-            "reasoning" if ReasoningPart::fits(&object) => take(object, "type").map_or_else(Self::Unknown, Self::Reasoning),
-            "source-url" if SourceUrlPart::fits(&object) => take(object, "type").map_or_else(Self::Unknown, Self::SourceUrl),
+            "reasoning" if ReasoningPart::fits(&object) => {
+                take(object, "type").map_or_else(Self::Unknown, Self::Reasoning)
+            }
+            "source-url" if SourceUrlPart::fits(&object) => {
+                take(object, "type").map_or_else(Self::Unknown, Self::SourceUrl)
+            }
             "source-document" if SourceDocumentPart::fits(&object) => {
                 take(object, "type").map_or_else(Self::Unknown, Self::SourceDocument)
             }

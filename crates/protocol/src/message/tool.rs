@@ -123,7 +123,8 @@ impl ToolPart {
         }
         let kind = tag(&object);
         let dynamic = kind == DYNAMIC;
-        let name = if dynamic { object.get("toolName").and_then(Value::as_str) } else { kind.strip_prefix(STATIC_PREFIX) };
+        let name =
+            if dynamic { object.get("toolName").and_then(Value::as_str) } else { kind.strip_prefix(STATIC_PREFIX) };
         let Some(tool_name) = name.map(str::to_owned) else {
             return Err(object);
         };

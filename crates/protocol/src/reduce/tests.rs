@@ -76,7 +76,10 @@ fn texts_and_reasonings_grow_between_start_and_end_a_126() {
 
 #[test]
 fn a_delta_or_end_without_a_start_is_an_error_a_126() {
-    check_error(json!([{ "type": "text-delta", "id": "1", "delta": "x" }]), "received text-delta for `1`, which is not open");
+    check_error(
+        json!([{ "type": "text-delta", "id": "1", "delta": "x" }]),
+        "received text-delta for `1`, which is not open",
+    );
     check_error(json!([{ "type": "reasoning-end", "id": "1" }]), "received reasoning-end for `1`, which is not open");
     check_error(
         json!([{ "type": "text-start", "id": "1" }, { "type": "text-end", "id": "1" }, { "type": "text-end", "id": "1" }]),
@@ -100,15 +103,40 @@ fn finish_step_forgets_open_parts_a_125() {
 fn a_streamed_input_is_shown_while_it_grows_a_127() {
     let start = json!({ "type": "tool-input-start", "toolCallId": "c", "toolName": "forecast", "title": "Forecast" });
     let deltas = [r#"{"ci"#, r#"ty": "Os"#, r#"lo", "days": 1"#, "2}"];
-    let inputs = [json!({}), json!({ "city": "Os" }), json!({ "city": "Oslo", "days": 1 }), json!({ "city": "Oslo", "days": 12 })];
+    let inputs = [
+        json!({}),
+        json!({ "city": "Os" }),
+        json!({ "city": "Oslo", "days": 1 }),
+        json!({ "city": "Oslo", "days": 12 }),
+    ];
     let mut reducer = reduce(json!([start]));
 
     for (delta, input) in deltas.into_iter().zip(inputs) {
-        apply_all(&mut reducer, json!([{ "type": "tool-input-delta", "toolCallId": "c", "inputTextDelta": delta }])).expect("open");
+        apply_all(&mut reducer, json!([{ "type": "tool-input-delta", "toolCallId": "c", "inputTextDelta": delta }]))
+            .expect("open");
 
         let part = reducer.message().tool_part("c").expect("the call");
         assert_eq!((part.state, part.input.as_ref()), (ToolState::InputStreaming, Some(&input)));
     }
+}
+
+#[test]
+fn a_long_input_costs_as_much_as_its_length_however_it_is_cut() {
+    let mut reducer = reduce(
+        json!([{ "type": "tool-input-start", "toolCallId": "c", "toolName": "t" }, { "type": "text-start", "id": "1" }]),
+    );
+    let n_deltas = 200_000;
+
+    // Were every delta to cost as much as what came before, this would run for hours.
+    reducer.apply(&UiMessageChunk::tool_input_delta("c", "[\"")).expect("open");
+    for _ in 0..n_deltas {
+        reducer.apply(&UiMessageChunk::tool_input_delta("c", "abcd")).expect("open");
+        reducer.apply(&UiMessageChunk::text_delta("1", "abcd")).expect("open");
+    }
+
+    let want = "abcd".repeat(n_deltas);
+    assert_eq!(reducer.message().text(), want);
+    assert_eq!(reducer.message().tool_part("c").and_then(|part| part.input.clone()), Some(json!([want])));
 }
 
 #[test]

@@ -3,7 +3,9 @@
 use serde_json::Value;
 
 use super::{MessageReducer, ReduceError, replace};
-use crate::chunk::{ToolApprovalRequest, ToolInputAvailable, ToolInputDelta, ToolInputError, ToolInputStart, UiMessageChunk};
+use crate::chunk::{
+    ToolApprovalRequest, ToolInputAvailable, ToolInputDelta, ToolInputError, ToolInputStart, UiMessageChunk,
+};
 use crate::message::{ToolApproval, ToolPart, ToolState, UiPart};
 use crate::partial_json::PartialJson;
 
@@ -60,7 +62,8 @@ impl MessageReducer {
         part.input = None;
         part.raw_input = None;
         replace(&mut part.call_provider_metadata, chunk.provider_metadata.as_ref());
-        self.streaming_inputs.insert(chunk.tool_call_id.clone(), StreamingInput { index, reader: PartialJson::default() });
+        self.streaming_inputs
+            .insert(chunk.tool_call_id.clone(), StreamingInput { index, reader: PartialJson::default() });
     }
 
     fn input_delta(&mut self, chunk: &ToolInputDelta) -> Result<(), ReduceError> {
@@ -109,8 +112,11 @@ impl MessageReducer {
     fn approval_request(&mut self, chunk: &ToolApprovalRequest) -> Result<(), ReduceError> {
         let part = self.invocation(&chunk.tool_call_id)?;
         part.state = ToolState::ApprovalRequested;
-        part.approval =
-            Some(ToolApproval { id: chunk.approval_id.clone(), signature: chunk.signature.clone(), ..ToolApproval::default() });
+        part.approval = Some(ToolApproval {
+            id: chunk.approval_id.clone(),
+            signature: chunk.signature.clone(),
+            ..ToolApproval::default()
+        });
         Ok(())
     }
 
