@@ -2,6 +2,8 @@
 //!
 //! No I/O and no async: every crate that speaks or stores the session protocol shares these types.
 
+#[cfg(feature = "arbitrary")]
+mod arbitrary_json;
 pub mod chunk;
 mod data_kind;
 mod ids;
