@@ -1,1 +1,6 @@
-//! Small agents written as an author would write them.
+//! Small agents, each written as an author would write it and tested offline as an author would test it.
+
+pub mod echo;
+pub mod persisted;
+pub mod storyteller;
+pub mod weather;

@@ -1,7 +1,7 @@
-//! Host `app`: the author's web application and its database, as pages and agents use it over HTTP.
+//! The author's web application and its database, as pages and agents use it over HTTP.
 //!
-//! Three calls: read a chat, write its messages, write its cursor; `PUT …/turn` writes both in one transaction (C-236). The
-//! database outlives the host's process.
+//! `GET /chats/{chat}` reads messages and cursor together, `PUT /chats/{chat}` writes what it is given of the two in one
+//! transaction (C-236). The database outlives its server.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -15,23 +15,26 @@ use serde::{Deserialize, Serialize};
 use turnkeep_host::Host;
 use turnkeep_protocol::{SeqNum, UiMessage};
 
-use crate::trace::{Event, Trace};
 
 /// What the author's database holds of one chat.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct AppChat {
+pub struct AppChat {
     /// The conversation.
-    pub(super) messages: Vec<UiMessage>,
+    pub messages: Vec<UiMessage>,
     /// The cursor that belongs to it.
     #[serde(default)]
-    pub(super) last_event_id: Option<SeqNum>,
+    pub last_event_id: Option<SeqNum>,
 }
+
+/// Told of every write, with what is stored after it.
+pub type WriteObserver = Arc<dyn Fn(&str, &AppChat) + Send + Sync>;
 
 /// The database; clones share it, and it survives its host.
 #[derive(Clone, Default)]
-pub(super) struct AppDatabase {
+pub struct AppDatabase {
     chats: Arc<Mutex<BTreeMap<String, AppChat>>>,
+    observer: Option<WriteObserver>,
 }
 
 /// One write; fields left out stay as they are.
@@ -43,7 +46,20 @@ struct Write {
 }
 
 impl AppDatabase {
-    fn read(&self, chat: &str) -> AppChat {
+    /// Makes an empty database.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Tells `observer` of every write.
+    #[must_use]
+    pub fn observe(mut self, observer: WriteObserver) -> Self {
+        self.observer = Some(observer);
+        self
+    }
+
+    /// Gives what is stored of a chat; an empty row when there is nothing.
+    pub fn read(&self, chat: &str) -> AppChat {
         self.chats.lock().unwrap_or_else(PoisonError::into_inner).get(chat).cloned().unwrap_or_default()
     }
 
@@ -56,21 +72,34 @@ impl AppDatabase {
         if let Some(cursor) = write.last_event_id {
             row.last_event_id = Some(cursor);
         }
+        if let Some(observer) = &self.observer {
+            observer(chat, row);
+        }
         row.clone()
+    }
+
+    /// Serves the application on `addr` until the future is dropped: `GET` and `PUT /chats/{chat}`.
+    ///
+    /// # Errors
+    ///
+    /// When the address cannot be listened on.
+    pub async fn serve(self, host: Host, addr: &str) -> std::io::Result<Infallible> {
+        let listener = host.net().listen(addr).await?;
+        let service = tower::service_fn(move |request: Request<Incoming>| {
+            let database = self.clone();
+            async move { Ok::<_, Infallible>(answer(request, &database).await) }
+        });
+        Ok(turnkeep_host::http::serve(&host, listener, service).await)
     }
 }
 
-/// Serves the application until the host dies.
-pub(super) async fn serve(host: Host, database: AppDatabase, trace: Trace) -> Result<Infallible, std::io::Error> {
-    let listener = host.net().listen("0.0.0.0:80").await?;
-    let service = tower::service_fn(move |request: Request<Incoming>| {
-        let (database, trace) = (database.clone(), trace.clone());
-        async move { Ok::<_, Infallible>(answer(request, &database, &trace).await) }
-    });
-    Ok(turnkeep_host::http::serve(&host, listener, service).await)
+impl std::fmt::Debug for AppDatabase {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("AppDatabase")
+    }
 }
 
-async fn answer(request: Request<Incoming>, database: &AppDatabase, trace: &Trace) -> Response<Full<Bytes>> {
+async fn answer(request: Request<Incoming>, database: &AppDatabase) -> Response<Full<Bytes>> {
     let path = request.uri().path().to_owned();
     let Some(chat) = path.strip_prefix("/chats/").filter(|chat| !chat.is_empty()) else {
         return reply(StatusCode::NOT_FOUND, &"no such page");
@@ -82,16 +111,7 @@ async fn answer(request: Request<Incoming>, database: &AppDatabase, trace: &Trac
                 return reply(StatusCode::BAD_REQUEST, &"the body broke off");
             };
             match serde_json::from_slice::<Write>(&body.to_bytes()) {
-                Ok(write) => {
-                    let row = database.write(chat, write);
-                    let event = Event::AppWrote {
-                        chat: chat.to_owned(),
-                        messages: row.messages.clone(),
-                        cursor: row.last_event_id,
-                    };
-                    trace.log("app", event);
-                    reply(StatusCode::OK, &row)
-                }
+                Ok(write) => reply(StatusCode::OK, &database.write(chat, write)),
                 Err(error) => reply(StatusCode::BAD_REQUEST, &error.to_string()),
             }
         }

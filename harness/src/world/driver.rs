@@ -1,0 +1,235 @@
+//! Tells a story: one step after the other, each until it has come true, then healing, then silence.
+
+use std::sync::atomic::Ordering;
+
+use super::stage::{CHAT, Stage};
+use super::person::{Command, Person};
+use super::watch::Watch;
+use crate::outcome::{Violation, ViolationKind};
+use crate::scenario::{IoName, Scenario, SendUntil, Step};
+use crate::trace::Event;
+
+/// Virtual milliseconds for hosts to boot before the story begins.
+const BOOT_MS: u64 = 30;
+
+/// Virtual milliseconds without news after which a world that owes nothing counts as settled.
+const QUIET_MS: u64 = 700;
+
+/// Virtual milliseconds that a button press, a page load or a stop may take.
+const GESTURE_MS: u64 = 30_000;
+
+/// Tells `scenario` on `stage`; gives what did not come true in time.
+pub(super) fn tell(stage: &mut Stage<'_>, scenario: &Scenario) -> Result<Vec<Violation>, String> {
+    let mut story = Story { stage, watch: Watch::default() };
+    story.advance(BOOT_MS)?;
+    let mut late = Vec::new();
+    for (index, step) in scenario.steps.iter().enumerate() {
+        let text = serde_json::to_value(step).expect("a step always serialises");
+        story.stage.trace.log("world", Event::Step { index, step: text });
+        if let Some(missed) = story.perform(step)? {
+            late.push(story.lateness(index, &missed));
+            break;
+        }
+    }
+    story.stage.machines.heal();
+    if let Some(missed) = story.settle(scenario.settle_within_ms)? {
+        late.push(missed);
+    } else {
+        story.stage.trace.log("world", Event::Settled);
+    }
+    story.curtain()?;
+    Ok(late)
+}
+
+struct Story<'s, 'a> {
+    stage: &'s mut Stage<'a>,
+    watch: Watch,
+}
+
+impl Story<'_, '_> {
+    fn tick(&mut self) -> Result<(), String> {
+        self.stage.machines.tick()?;
+        self.watch.catch_up(&self.stage.trace);
+        Ok(())
+    }
+
+    fn advance(&mut self, ms: u64) -> Result<(), String> {
+        let until = self.stage.trace.now() + ms;
+        while self.stage.trace.now() < until {
+            self.tick()?;
+        }
+        Ok(())
+    }
+
+    /// Waits for `holds`, at most `within_ms`; gives what was awaited when the time ran out.
+    fn wait(
+        &mut self,
+        awaited: &str,
+        within_ms: u64,
+        holds: impl Fn(&Self) -> bool,
+    ) -> Result<Option<String>, String> {
+        let until = self.stage.trace.now() + within_ms;
+        while !holds(self) {
+            if self.stage.trace.now() >= until {
+                return Ok(Some(format!("{awaited} did not come true within {within_ms} ms")));
+            }
+            self.tick()?;
+        }
+        Ok(None)
+    }
+
+    fn perform(&mut self, step: &Step) -> Result<Option<String>, String> {
+        match step {
+            Step::Send(send) => {
+                let person = self.person(&send.client)?;
+                let before = person.answered_sends.load(Ordering::Relaxed);
+                person.shown.store(0, Ordering::Relaxed);
+                person.ask(Command::Send { text: send.text.clone() });
+                match send.until {
+                    SendUntil::Pressed => self.advance(1).map(|()| None),
+                    SendUntil::Accepted => self.wait("the send's acknowledgement", GESTURE_MS, move |_| {
+                        person.answered_sends.load(Ordering::Relaxed) > before
+                    }),
+                }
+            }
+            Step::Stop(client) => {
+                let person = self.person(&client.client)?;
+                let before = person.answered_stops.load(Ordering::Relaxed);
+                person.ask(Command::Stop);
+                self.wait("the stop's acknowledgement", GESTURE_MS, move |_| {
+                    person.answered_stops.load(Ordering::Relaxed) > before
+                })
+            }
+            Step::Reload(client) => self.load(&client.client, Command::Reload),
+            Step::OpenPage(client) => self.load(&client.client, Command::Open),
+            Step::ClosePage(client) => {
+                let person = self.person(&client.client)?;
+                person.ask(Command::Close);
+                self.wait("the page's end", GESTURE_MS, move |_| !person.open.load(Ordering::Relaxed))
+            }
+            _ => self.perform_wait(step),
+        }
+    }
+
+    fn load(&mut self, client: &str, command: Command) -> Result<Option<String>, String> {
+        let person = self.person(client)?;
+        let before = person.loads.load(Ordering::Relaxed);
+        person.ask(command);
+        self.wait("the page's load", GESTURE_MS, move |_| person.loads.load(Ordering::Relaxed) > before)
+    }
+
+    fn perform_wait(&mut self, step: &Step) -> Result<Option<String>, String> {
+        match step {
+            Step::WaitChunks(wait) => {
+                let person = self.person(&wait.client)?;
+                let count = wait.count;
+                let awaited = format!("{count} chunks for {}", wait.client);
+                self.wait(&awaited, wait.within_ms, move |_| person.shown.load(Ordering::Relaxed) >= count)
+            }
+            Step::WaitAnswer(wait) => {
+                let person = self.person(&wait.client)?;
+                let awaited = format!("a quiet page for {}", wait.client);
+                self.wait(&awaited, wait.within_ms, move |_| !person.is_busy())
+            }
+            Step::WaitStored(wait) => {
+                let awaited = format!("{} records on `{}`", wait.count, io_name(wait.channel));
+                let (channel, count) = (wait.channel, wait.count);
+                self.wait(&awaited, wait.within_ms, move |story| match channel {
+                    IoName::In => story.watch.in_tail(CHAT) >= count,
+                    IoName::Out => story.watch.out_tail(CHAT) >= count,
+                })
+            }
+            Step::WaitApp(wait) => {
+                let awaited = format!("{} messages in the author's database", wait.messages);
+                let messages = wait.messages;
+                self.wait(&awaited, wait.within_ms, move |story| story.watch.app_messages(CHAT) >= messages)
+            }
+            Step::AdvanceMs(ms) => self.advance(*ms).map(|()| None),
+            _ => {
+                self.fault(step);
+                Ok(None)
+            }
+        }
+    }
+
+    fn fault(&mut self, step: &Step) {
+        let machines = &mut self.stage.machines;
+        match step {
+            Step::Hold(ends) => machines.hold(&ends.0, &ends.1),
+            Step::Release(ends) => machines.release(&ends.0, &ends.1),
+            Step::Partition(ends) => machines.partition(&ends.0, &ends.1),
+            Step::Repair(ends) => machines.repair(&ends.0, &ends.1),
+            Step::Slow(slow) => machines.slow(&slow.between.0, &slow.between.1, slow.ms),
+            Step::Cut(cut) => machines.cut(&cut.client, &cut.from, cut.after_bytes),
+            Step::Dribble(dribble) => machines.dribble(&dribble.client, &dribble.from, dribble.bytes),
+            Step::Crash(host) => machines.crash(host),
+            Step::PowerLoss(host) => machines.power_loss(host),
+            Step::Restart(host) => machines.restart(host),
+            _ => unreachable!("every other verb is a gesture or a wait"),
+        }
+    }
+
+    /// Waits until nothing is owed, no page is busy, and nothing has happened for a while.
+    fn settle(&mut self, within_ms: u64) -> Result<Option<Violation>, String> {
+        let from = self.stage.trace.now();
+        let quiet = |story: &Self| {
+            let now = story.stage.trace.now();
+            story.unsettled().is_none() && now.saturating_sub(story.watch.last_news_ms.max(from)) >= QUIET_MS
+        };
+        let missed = self.wait("the world's silence", within_ms, quiet)?;
+        Ok(missed.map(|missed| {
+            let reason = self.unsettled().unwrap_or_else(|| "something still happens".to_owned());
+            self.violation("settles", format!("after healing, {missed}: {reason}"))
+        }))
+    }
+
+    fn unsettled(&self) -> Option<String> {
+        let busy = self.stage.people.values().find(|person| person.is_busy());
+        busy.map(|person| format!("the page of {} is busy", person.name)).or_else(|| self.watch.owed())
+    }
+
+    fn lateness(&self, index: usize, missed: &str) -> Violation {
+        self.violation("story", format!("step {index}: {missed}"))
+    }
+
+    fn violation(&self, check: &str, what: String) -> Violation {
+        let last = self.stage.trace.scan(0, <[_]>::len).saturating_sub(1);
+        Violation {
+            check: check.to_owned(),
+            kind: ViolationKind::Liveness,
+            what,
+            whom: "world".to_owned(),
+            seq_num: None,
+            at_ms: self.stage.trace.now(),
+            entries: vec![last],
+        }
+    }
+
+    /// Notes what every page shows and what is left of the script, and ends every host.
+    fn curtain(&mut self) -> Result<(), String> {
+        let people: Vec<_> = self.stage.people.values().cloned().collect();
+        for person in people {
+            person.show();
+        }
+        for step in self.stage.model.unused() {
+            let text = format!("no model call used the script's step {}", serde_json::json!(step));
+            self.stage.trace.log("world", Event::ScriptComplaint { text });
+        }
+        for text in self.stage.model.complaints() {
+            self.stage.trace.log("world", Event::ScriptComplaint { text });
+        }
+        self.stage.machines.shut_down();
+        Ok(())
+    }
+
+    fn person(&self, name: &str) -> Result<std::sync::Arc<Person>, String> {
+        self.stage.people.get(name).cloned().ok_or_else(|| format!("nobody is called {name}"))
+    }
+}
+
+fn io_name(channel: IoName) -> &'static str {
+    match channel {
+        IoName::In => "in",
+        IoName::Out => "out",
+    }
+}

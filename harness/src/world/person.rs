@@ -1,0 +1,182 @@
+//! A person: one host, her device's storage, and the page she has open.
+//!
+//! The device survives page loads and crashes; the page does not. The driver hands commands over and reads counters; everything
+//! else happens on the person's host.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+use turnkeep_client::ChatSessionState;
+use turnkeep_host::Host;
+use turnkeep_protocol::UiMessage;
+
+use super::page::{Page, Screen};
+use crate::scenario::HistorySource;
+use crate::trace::Trace;
+
+/// What the driver asks of a person.
+#[derive(Debug, Clone)]
+pub(super) enum Command {
+    Send { text: String },
+    Stop,
+    Reload,
+    Close,
+    Open,
+}
+
+/// What a person's device keeps between pages.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Device {
+    /// The transport's state and the messages that belong to it, written together (C-236).
+    pub(super) state: Option<ChatSessionState>,
+    pub(super) messages: Vec<UiMessage>,
+    pages: usize,
+    messages_written: usize,
+}
+
+/// A person as driver and host share her.
+pub(super) struct Person {
+    pub(super) name: String,
+    pub(super) chat: String,
+    pub(super) agent: String,
+    pub(super) history: HistorySource,
+    pub(super) trace: Trace,
+    commands: Mutex<VecDeque<Command>>,
+    arrived: Notify,
+    device: Mutex<Device>,
+    screen: Mutex<Option<Arc<Screen>>>,
+    /// Sends and streams under way on the open page.
+    busy: AtomicUsize,
+    /// Chunks shown since the last send or load.
+    pub(super) shown: AtomicUsize,
+    /// Sends that were acknowledged or refused.
+    pub(super) answered_sends: AtomicUsize,
+    /// Stops that were delivered or given up.
+    pub(super) answered_stops: AtomicUsize,
+    /// Pages that have loaded.
+    pub(super) loads: AtomicUsize,
+    /// Whether a page is open.
+    pub(super) open: AtomicBool,
+}
+
+impl Person {
+    pub(super) fn new(name: &str, chat: &str, agent: &str, history: HistorySource, trace: Trace) -> Self {
+        Self {
+            name: name.to_owned(),
+            chat: chat.to_owned(),
+            agent: agent.to_owned(),
+            history,
+            trace,
+            commands: Mutex::default(),
+            arrived: Notify::new(),
+            device: Mutex::default(),
+            screen: Mutex::default(),
+            busy: AtomicUsize::new(0),
+            shown: AtomicUsize::new(0),
+            answered_sends: AtomicUsize::new(0),
+            answered_stops: AtomicUsize::new(0),
+            loads: AtomicUsize::new(0),
+            open: AtomicBool::new(false),
+        }
+    }
+
+    /// Asks something of the person; her host takes it up in its next turn.
+    pub(super) fn ask(&self, command: Command) {
+        self.commands.lock().unwrap_or_else(PoisonError::into_inner).push_back(command);
+        self.arrived.notify_one();
+    }
+
+    pub(super) fn is_busy(&self) -> bool {
+        self.busy.load(Ordering::Relaxed) > 0 || !self.commands.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
+    pub(super) fn device(&self) -> MutexGuard<'_, Device> {
+        self.device.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn next_page(&self) -> String {
+        let mut device = self.device();
+        device.pages += 1;
+        format!("{}#{}", self.name, device.pages)
+    }
+
+    /// Names the person's next message; the name survives reloads, so no two messages share one.
+    pub(super) fn next_message_id(&self) -> String {
+        let mut device = self.device();
+        device.messages_written += 1;
+        format!("{}-{}", self.name, device.messages_written)
+    }
+
+    /// Makes `screen` the one that the person looks at.
+    pub(super) fn put_on_screen(&self, screen: Arc<Screen>) {
+        self.open.store(true, Ordering::Relaxed);
+        *self.screen.lock().unwrap_or_else(PoisonError::into_inner) = Some(screen);
+    }
+
+    /// Notes in the trace what the person sees, if her page is open, and lets go of the screen.
+    pub(super) fn show(&self) {
+        let screen = self.screen.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(screen) = screen.filter(|_| self.open.load(Ordering::Relaxed)) {
+            screen.show();
+        }
+    }
+
+    pub(super) fn occupy(self: &Arc<Self>) -> Busy {
+        self.busy.fetch_add(1, Ordering::Relaxed);
+        Busy(self.clone())
+    }
+
+    async fn next_command(&self) -> Command {
+        loop {
+            let arrived = self.arrived.notified();
+            if let Some(command) = self.commands.lock().unwrap_or_else(PoisonError::into_inner).pop_front() {
+                return command;
+            }
+            arrived.await;
+        }
+    }
+}
+
+/// Marks that a page has something under way, until it is dropped.
+pub(super) struct Busy(Arc<Person>);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.busy.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Lives a person's life on her host, from the boot of her device on.
+pub(super) async fn live(person: Arc<Person>, host: Host) {
+    let mut page = Some(Page::open(&person, &host).await);
+    loop {
+        match person.next_command().await {
+            Command::Send { text } => {
+                if let Some(page) = &page {
+                    page.send(text);
+                }
+            }
+            Command::Stop => {
+                if let Some(page) = &page {
+                    page.stop();
+                }
+            }
+            Command::Reload => {
+                // The old page is gone at once, with its sockets and whatever it had not saved.
+                drop(page.take());
+                page = Some(Page::open(&person, &host).await);
+            }
+            Command::Close => {
+                drop(page.take());
+                person.open.store(false, Ordering::Relaxed);
+            }
+            Command::Open => {
+                if page.is_none() {
+                    page = Some(Page::open(&person, &host).await);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! Sets the world up: host `session`, workers, the author's `app`, and one host per person.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use turnkeep_agent::{Agent, Worker, WorkerOptions};
+use turnkeep_host::{Entropy, Host};
+use turnkeep_protocol::WorkerId;
+use turnkeep_session::{Environment, MemoryStorage, Server};
+
+use super::disk::{Fence, WorldDisk};
+use super::host::world_host;
+use super::net::Shapes;
+use super::person::{Person, live};
+use super::sim::Machines;
+use super::storage::TracedStorage;
+use crate::app::AppDatabase;
+use crate::model::{MockLanguageModel, ModelCall};
+use crate::scenario::Scenario;
+use crate::trace::{Event, Trace};
+
+/// The chat of every story.
+pub(super) const CHAT: &str = "chat-1";
+/// The environment's secret key, known to workers and to the author's servers.
+pub(super) const SECRET_KEY: &str = "tr_dev_worldSecret";
+/// Where pages and workers find the session server.
+pub(super) const SESSION_URL: &str = "http://session:80";
+/// Where pages and agents find the author's application.
+pub(super) const APP_URL: &str = "http://app:80";
+
+/// What an author's worker process has at hand when it makes its agents.
+#[derive(Clone, Debug)]
+pub struct Backstage {
+    /// The worker's machine.
+    pub host: Host,
+    /// The author's application: `GET` and `PUT /chats/{chat}`.
+    pub app_url: String,
+    /// How long a run waits warm between turns.
+    pub idle_timeout: Duration,
+    /// How long a suspended run waits before it ends.
+    pub turn_timeout: Duration,
+}
+
+/// Makes the agent with an id; none when there is no such agent. Called on each boot of each worker.
+pub type Cast = Arc<dyn Fn(&str, &Backstage) -> Option<Agent> + Send + Sync>;
+
+/// A world ready for its story.
+pub(super) struct Stage<'a> {
+    pub(super) machines: Machines<'a>,
+    pub(super) people: BTreeMap<String, Arc<Person>>,
+    pub(super) model: MockLanguageModel,
+    pub(super) trace: Trace,
+}
+
+impl Stage<'_> {
+    pub(super) fn set(scenario: &Scenario, agent: &str, seed: u64, cast: &Cast, trace: &Trace) -> Self {
+        let trace = trace.clone();
+        let shapes = Shapes::default();
+        let entropy = Entropy::from_seed(seed);
+        let model = scripted_model(scenario, &trace);
+        let site = Site { trace: trace.clone(), shapes: shapes.clone(), entropy: entropy.child("hosts") };
+        let mut machines = Machines::new(seed, trace.clone(), shapes);
+        add_session(&mut machines, &site, scenario);
+        add_app(&mut machines, &site);
+        for number in 1..=scenario.workers {
+            add_worker(&mut machines, &site, scenario, &format!("worker-{number}"), agent, cast, &model);
+        }
+        let mut people = BTreeMap::new();
+        for name in &scenario.people {
+            let person = Arc::new(Person::new(name, CHAT, agent, scenario.history, trace.clone()));
+            people.insert(name.clone(), person.clone());
+            let site = site.clone();
+            let boots = Boots::default();
+            machines.add(name, Fence::default(), move || live(person.clone(), site.boot(&person.name, &boots)));
+        }
+        machines.draw_latencies(&entropy.child("latencies"), scenario.latency_ms);
+        Self { machines, people, model, trace }
+    }
+}
+
+/// What every simulated machine is made from.
+#[derive(Clone)]
+struct Site {
+    trace: Trace,
+    shapes: Shapes,
+    entropy: Entropy,
+}
+
+/// Counts a machine's boots.
+#[derive(Clone, Default)]
+struct Boots(Arc<AtomicU64>);
+
+impl Site {
+    fn boot(&self, name: &str, boots: &Boots) -> Host {
+        let boot = boots.0.fetch_add(1, Ordering::Relaxed);
+        self.trace.log(name, Event::Boot { boot });
+        world_host(name, boot, &self.entropy, &self.trace, &self.shapes)
+    }
+}
+
+fn scripted_model(scenario: &Scenario, trace: &Trace) -> MockLanguageModel {
+    let trace = trace.clone();
+    let observer = Arc::new(move |call: &ModelCall| {
+        let event =
+            Event::ModelCalled { call: call.number, asked: call.asked.clone(), n_messages: call.n_messages };
+        trace.log("model", event);
+    });
+    MockLanguageModel::new()
+        .script(scenario.model.iter().cloned())
+        .pace(Duration::from_millis(scenario.pace_ms))
+        .observe(observer)
+}
+
+fn add_session(machines: &mut Machines<'_>, site: &Site, scenario: &Scenario) {
+    let site = site.clone();
+    let (fence, boots) = (Fence::default(), Boots::default());
+    let lease = Duration::from_millis(scenario.lease_ms);
+    machines.add("session", fence.clone(), move || {
+        let host = site.boot("session", &boots);
+        let (trace, fence) = (site.trace.clone(), fence.clone());
+        async move {
+            let failed = match WorldDisk::open(&fence) {
+                Ok(disk) => {
+                    let storage = MemoryStorage::open(Arc::new(disk));
+                    let storage = TracedStorage::new(Arc::new(storage), trace.clone());
+                    let environment = Environment::new("env_world", SECRET_KEY);
+                    let served = Server::new(host, Arc::new(storage), environment).lease(lease).serve("0.0.0.0:80").await;
+                    match served {
+                        Err(error) => error.to_string(),
+                    }
+                }
+                Err(error) => error.to_string(),
+            };
+            trace.log("session", Event::ServerFailed { error: failed });
+        }
+    });
+}
+
+fn add_app(machines: &mut Machines<'_>, site: &Site) {
+    let site = site.clone();
+    let boots = Boots::default();
+    let trace = site.trace.clone();
+    let database = AppDatabase::new().observe(Arc::new(move |chat, row| {
+        let (messages, cursor) = (row.messages.clone(), row.last_event_id);
+        trace.log("app", Event::AppWrote { chat: chat.to_owned(), messages, cursor });
+    }));
+    machines.add("app", Fence::default(), move || {
+        let host = site.boot("app", &boots);
+        let (database, trace) = (database.clone(), site.trace.clone());
+        async move {
+            let failed = match database.serve(host, "0.0.0.0:80").await {
+                Err(error) => error.to_string(),
+            };
+            trace.log("app", Event::ServerFailed { error: failed });
+        }
+    });
+}
+
+fn add_worker(
+    machines: &mut Machines<'_>,
+    site: &Site,
+    scenario: &Scenario,
+    name: &str,
+    agent: &str,
+    cast: &Cast,
+    model: &MockLanguageModel,
+) {
+    let site = site.clone();
+    let boots = Boots::default();
+    let (name, agent, cast, model) = (name.to_owned(), agent.to_owned(), cast.clone(), model.clone());
+    let heartbeat = Duration::from_millis((scenario.lease_ms / 4).max(1));
+    let idle_timeout = Duration::from_millis(scenario.idle_ms);
+    let turn_timeout = Duration::from_millis(scenario.turn_timeout_ms);
+    let host_name = name.clone();
+    machines.add(&host_name, Fence::default(), move || {
+        let host = site.boot(&name, &boots);
+        let backstage = Backstage { host: host.clone(), app_url: APP_URL.to_owned(), idle_timeout, turn_timeout };
+        let agent = cast(&agent, &backstage);
+        let base = SESSION_URL.parse().expect("a fixed address parses");
+        let options = WorkerOptions::new(base, SECRET_KEY, WorkerId::new(&name)).heartbeat(heartbeat);
+        let model = Arc::new(model.clone());
+        async move {
+            let agent = agent.expect("the cast was asked before the story began");
+            Worker::new(host, options).model(model).agent(agent).run().await;
+        }
+    });
+}

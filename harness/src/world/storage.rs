@@ -1,0 +1,105 @@
+//! Watches a session server's storage: every change enters the trace at the moment it has become durable.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures::future::BoxFuture;
+use turnkeep_protocol::{ChannelName, ChatSnapshot, RunId, SessionId};
+use turnkeep_session::{Change, RunRow, RunStatus, Storage, StorageError};
+
+use crate::trace::{Event, Trace};
+
+/// A storage whose commits are traced.
+pub(super) struct TracedStorage {
+    inner: Arc<dyn Storage>,
+    trace: Trace,
+    seen: Mutex<Seen>,
+}
+
+/// What is needed to tell changes in the words of the trace.
+#[derive(Default)]
+struct Seen {
+    keys: BTreeMap<SessionId, String>,
+    runs: BTreeMap<RunId, Event>,
+}
+
+impl TracedStorage {
+    pub(super) fn new(inner: Arc<dyn Storage>, trace: Trace) -> Self {
+        Self { inner, trace, seen: Mutex::default() }
+    }
+
+    fn tell(&self, change: &Change) -> Option<Event> {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        match change {
+            Change::Session { row } => {
+                seen.keys.insert(row.id.clone(), row.key().to_owned());
+                None
+            }
+            Change::Record { session, channel, record, .. } => {
+                Some(Event::Stored { session: seen.key(session), channel: *channel, record: record.clone() })
+            }
+            Change::Trim { session, first } => {
+                Some(Event::Trimmed { session: seen.key(session), channel: ChannelName::Out, first_kept: *first })
+            }
+            Change::Run { row } => {
+                let event = run_event(seen.key(&row.session), row);
+                // A row is also written for reasons that are nobody's business; only its life is told.
+                let news = seen.runs.insert(row.id.clone(), event.clone()).as_ref() != Some(&event);
+                news.then_some(event)
+            }
+            Change::Snapshot { session, body } => Some(Event::SnapshotStored {
+                session: seen.key(session),
+                snapshot: ChatSnapshot::parse(body.as_bytes()),
+            }),
+            Change::Cursors { .. } | Change::Lease { .. } | Change::Waitpoint { .. } | Change::WaitpointGone { .. } => None,
+        }
+    }
+}
+
+impl Seen {
+    fn key(&self, session: &SessionId) -> String {
+        self.keys.get(session).cloned().unwrap_or_else(|| session.as_str().to_owned())
+    }
+}
+
+fn run_event(session: String, row: &RunRow) -> Event {
+    let (status, worker) = match &row.status {
+        RunStatus::Queued => ("queued", None),
+        RunStatus::Leased { worker, .. } => ("leased", Some(worker.as_str().to_owned())),
+        RunStatus::Completed => ("completed", None),
+        RunStatus::Failed { .. } => ("failed", None),
+        RunStatus::Crashed { .. } => ("crashed", None),
+        RunStatus::Cancelled => ("cancelled", None),
+    };
+    Event::Run {
+        session,
+        run: row.id.clone(),
+        attempt: row.attempt,
+        status: status.to_owned(),
+        terminal: !row.status.is_live(),
+        worker,
+    }
+}
+
+impl Storage for TracedStorage {
+    fn load(&self) -> BoxFuture<'_, Result<Vec<Change>, StorageError>> {
+        Box::pin(async move {
+            let changes = self.inner.load().await?;
+            for change in &changes {
+                // Told in a former life already; only the names are learnt anew.
+                self.tell(change);
+            }
+            Ok(changes)
+        })
+    }
+
+    fn commit(&self, changes: Vec<Change>) -> BoxFuture<'_, Result<(), StorageError>> {
+        Box::pin(async move {
+            self.inner.commit(changes.clone()).await?;
+            for event in changes.iter().filter_map(|change| self.tell(change)) {
+                self.trace.log("session", event);
+            }
+            Ok(())
+        })
+    }
+}
