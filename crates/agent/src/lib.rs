@@ -1,1 +1,66 @@
 //! The agent runtime: boot, turn loop, hooks, tools, chat snapshots.
+//!
+//! An author builds an [`Agent`]; a [`Worker`] leases runs from the session server and serves each one: it restores the chat, takes
+//! messages off `in` one at a time, answers them on `out`, and stores a snapshot after every turn.
+//!
+//! ```text
+//! lease ──▶ boot (snapshot, `out`, `in`) ──▶ turn ──▶ turn ──▶ wait ──▶ … ──▶ end
+//!                                             │ hooks · run · model steps · tools
+//!                                             └▶ chunks · turn-complete · trim · snapshot
+//! ```
+//!
+//! ```
+//! use std::time::Duration;
+//! use serde_json::{Value, json};
+//! use turnkeep_agent::{Agent, Tool, ToolContext, TurnInput, TurnStart, step_count_is};
+//!
+//! fn agent() -> Agent {
+//!     let schema = json!({ "type": "object", "properties": { "city": { "type": "string" } }, "required": ["city"] });
+//!     let forecast = Tool::new("forecast", "Looks up the forecast", schema, |input: Value, _ctx: ToolContext| async move {
+//!         Ok(json!({ "city": input["city"], "sky": "clear" }))
+//!     });
+//!     Agent::new("weather", move |turn: TurnInput| {
+//!         let forecast = forecast.clone();
+//!         async move { Ok(turn.stream_text().system("You tell the weather.").tools([forecast]).stop_when(step_count_is(5))) }
+//!     })
+//!     .on_turn_start(|event: TurnStart| async move {
+//!         assert!(!event.ui_messages.is_empty());
+//!         Ok(())
+//!     })
+//!     .idle_timeout(Duration::from_secs(30))
+//! }
+//! assert_eq!(format!("{:?}", agent()), r#"Agent("weather")"#);
+//! ```
+
+mod agent;
+mod answer;
+mod boot;
+mod boundary;
+mod chain;
+mod chat;
+mod error;
+mod event;
+mod generation;
+mod history;
+mod http_link;
+mod inbox;
+mod input;
+mod link;
+mod out;
+mod run;
+mod signal;
+mod tool;
+mod worker;
+
+pub use agent::{Agent, TurnInput};
+pub use answer::{Answer, Steps, StopCondition, StreamText, has_tool_call, step_count_is};
+pub use chat::{Chat, ChunkWriter};
+pub use error::{ChunkTooLarge, Error, HookError, OutOfMemory};
+pub use event::{
+    BeforeTurnComplete, Boot, ChatStart, PendingToolCall, Preload, PrepareMessages, Recovery, RecoveryBoot, RunContext,
+    SuspendPhase, Suspension, TurnComplete, TurnStart, ValidateMessages,
+};
+pub use history::{ChatHistory, PendingCall, ResolvedCall};
+pub use signal::Signal;
+pub use tool::{Tool, ToolContext};
+pub use worker::{DEFAULT_CONCURRENCY, Worker, WorkerOptions};

@@ -1,0 +1,255 @@
+//! [`Agent`]: an author's chat agent — its `run`, its hooks, its limits.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use serde_json::Value;
+use turnkeep_model::{LanguageModel, ModelOutputs, Usage};
+use turnkeep_protocol::{ModelMessage, TaskId, Trigger, UiMessage};
+
+use crate::answer::{Answer, StreamText};
+use crate::chat::{Chat, ChunkWriter};
+use crate::error::HookError;
+use crate::event::{
+    BeforeTurnComplete, Boot, ChatStart, Preload, PrepareMessages, Recovery, RecoveryBoot, RunContext, Suspension,
+    TurnComplete, TurnStart, ValidateMessages,
+};
+use crate::signal::Signal;
+use crate::tool::Tool;
+
+/// A hook: takes an event it owns, may do anything that is async, may fail.
+pub(crate) type Hook<E, T = ()> = Arc<dyn Fn(E) -> BoxFuture<'static, Result<T, HookError>> + Send + Sync>;
+
+type ClientData = Arc<dyn Fn(Value) -> Result<Value, HookError> + Send + Sync>;
+
+/// A chat agent: build it once, give it to a worker.
+#[derive(Clone)]
+#[must_use = "an agent does nothing until a worker serves it"]
+pub struct Agent {
+    pub(crate) id: TaskId,
+    pub(crate) run: Hook<TurnInput, Answer>,
+    pub(crate) hooks: Hooks,
+    pub(crate) tools: Vec<Tool>,
+    pub(crate) client_data: Option<ClientData>,
+    pub(crate) model_outputs: ModelOutputs,
+    pub(crate) limits: Limits,
+}
+
+#[derive(Clone, Default)]
+pub(crate) struct Hooks {
+    pub(crate) recovery_boot: Option<Hook<RecoveryBoot, Recovery>>,
+    pub(crate) boot: Option<Hook<Boot>>,
+    pub(crate) preload: Option<Hook<Preload>>,
+    pub(crate) validate_messages: Option<Hook<ValidateMessages, Vec<UiMessage>>>,
+    pub(crate) chat_start: Option<Hook<ChatStart>>,
+    pub(crate) turn_start: Option<Hook<TurnStart>>,
+    pub(crate) prepare_messages: Option<Hook<PrepareMessages, Vec<ModelMessage>>>,
+    pub(crate) before_turn_complete: Option<Hook<BeforeTurnComplete>>,
+    pub(crate) turn_complete: Option<Hook<TurnComplete>>,
+    pub(crate) chat_suspend: Option<Hook<Suspension>>,
+    pub(crate) chat_resume: Option<Hook<Suspension>>,
+}
+
+/// The agent's limits; what is none follows another.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) max_turns: usize,
+    pub(crate) turn_timeout: Duration,
+    pub(crate) idle_timeout: Option<Duration>,
+    pub(crate) preload_idle_timeout: Option<Duration>,
+    pub(crate) preload_timeout: Option<Duration>,
+    pub(crate) exits_after_preload_idle: bool,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_turns: 100,
+            turn_timeout: Duration::from_secs(3600),
+            idle_timeout: None,
+            preload_idle_timeout: None,
+            preload_timeout: None,
+            exits_after_preload_idle: false,
+        }
+    }
+}
+
+/// What `run` gets: one turn to answer.
+#[derive(Clone)]
+pub struct TurnInput {
+    /// The chat.
+    pub chat: Chat,
+    /// The run.
+    pub ctx: RunContext,
+    /// The turn, from 0.
+    pub turn: usize,
+    /// Why there is a turn.
+    pub trigger: Trigger,
+    /// The message to regenerate, if one was named.
+    pub message_id: Option<String>,
+    /// The history in model form, as `prepare_messages` left it.
+    pub messages: Vec<ModelMessage>,
+    /// The history.
+    pub ui_messages: Vec<UiMessage>,
+    /// The turn's client data.
+    pub client_data: Value,
+    /// Whether a run before this one served the session.
+    pub continuation: bool,
+    /// That run.
+    pub previous_run_id: Option<String>,
+    /// Whether the run was started before the first message.
+    pub preloaded: bool,
+    /// What the turn before cost.
+    pub previous_turn_usage: Option<Usage>,
+    /// What the run has cost so far.
+    pub total_usage: Usage,
+    /// The agent's tools.
+    pub tools: Vec<Tool>,
+    /// Set when a person stops the answer.
+    pub stop_signal: Signal,
+    /// Writes to `out`; data parts join the answer.
+    pub writer: ChunkWriter,
+    pub(crate) model: Arc<dyn LanguageModel>,
+}
+
+impl TurnInput {
+    /// Begins an answer by the worker's model to the chat's history, with the agent's tools.
+    pub fn stream_text(&self) -> StreamText {
+        StreamText::new(self.model.clone(), self.messages.clone(), self.tools.clone())
+    }
+}
+
+impl fmt::Debug for TurnInput {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TurnInput").field("chat", &self.chat).field("turn", &self.turn).finish_non_exhaustive()
+    }
+}
+
+/// Boxes a hook's future.
+fn boxed<E, T, F, Fut>(hook: F) -> Hook<E, T>
+where
+    F: Fn(E) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<T, HookError>> + Send + 'static,
+{
+    Arc::new(move |event| Box::pin(hook(event)))
+}
+
+/// Declares the builder's method for each hook.
+macro_rules! hooks {
+    ($( $(#[$doc:meta])* $method:ident = $field:ident($event:ty) -> $result:ty; )*) => { $(
+        $(#[$doc])*
+        pub fn $method<F, Fut>(mut self, hook: F) -> Self
+        where
+            F: Fn($event) -> Fut + Send + Sync + 'static,
+            Fut: Future<Output = Result<$result, HookError>> + Send + 'static,
+        {
+            self.hooks.$field = Some(boxed(hook));
+            self
+        }
+    )* };
+}
+
+impl Agent {
+    /// Makes an agent: `id` is the task id that sessions name, `run` answers one turn.
+    pub fn new<F, Fut, A>(id: impl Into<String>, run: F) -> Self
+    where
+        F: Fn(TurnInput) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<A, HookError>> + Send + 'static,
+        A: Into<Answer>,
+    {
+        let run: Hook<TurnInput, Answer> = Arc::new(move |turn| {
+            let answer = run(turn);
+            Box::pin(async move { answer.await.map(Into::into) })
+        });
+        let (hooks, limits) = (Hooks::default(), Limits::default());
+        let model_outputs = ModelOutputs::new();
+        Self { id: TaskId::new(id), run, hooks, tools: Vec::new(), client_data: None, model_outputs, limits }
+    }
+
+    /// Gives every turn these tools; `run` may pass others to its answer.
+    pub fn tools(mut self, tools: impl IntoIterator<Item = Tool>) -> Self {
+        self.tools = tools.into_iter().collect();
+        self
+    }
+
+    /// Maps the outputs of tools to what the model reads, in old turns too.
+    pub fn model_outputs(mut self, outputs: ModelOutputs) -> Self {
+        self.model_outputs = outputs;
+        self
+    }
+
+    /// Checks and shapes client data; null when the client sent none.
+    pub fn client_data(mut self, parse: impl Fn(Value) -> Result<Value, HookError> + Send + Sync + 'static) -> Self {
+        self.client_data = Some(Arc::new(parse));
+        self
+    }
+
+    hooks! {
+        /// Runs when a run before this one died inside an answer. A failure is ignored and the default applies.
+        on_recovery_boot = recovery_boot(RecoveryBoot) -> Recovery;
+        /// Runs once in every fresh worker, before anything else of the run. A failure fails the run.
+        on_boot = boot(Boot) -> ();
+        /// Runs once per chat while it waits for its first message. A failure fails the run.
+        on_preload = preload(Preload) -> ();
+        /// Runs when a message came in; what it returns takes its place. A failure fails the turn.
+        on_validate_messages = validate_messages(ValidateMessages) -> Vec<UiMessage>;
+        /// Runs before the first message turn of a chat, until it has succeeded once (A-94, D-45). A failure fails the turn.
+        on_chat_start = chat_start(ChatStart) -> ();
+        /// Runs before `run` of every turn. A failure fails the turn.
+        on_turn_start = turn_start(TurnStart) -> ();
+        /// Runs just before the history is used; what it returns is used instead. A failure fails the turn.
+        prepare_messages = prepare_messages(PrepareMessages) -> Vec<ModelMessage>;
+        /// Runs when the answer is in the history and the stream is still open. A failure fails the turn; the answer stays.
+        on_before_turn_complete = before_turn_complete(BeforeTurnComplete) -> ();
+        /// Runs when the turn's boundary is durable, for failed turns too. A failure is ignored.
+        on_turn_complete = turn_complete(TurnComplete) -> ();
+        /// Runs when the idle time is over and the run is about to sleep.
+        on_chat_suspend = chat_suspend(Suspension) -> ();
+        /// Runs when a record has woken the run.
+        on_chat_resume = chat_resume(Suspension) -> ();
+    }
+
+    /// Ends the run after this many message turns, 100 when not set.
+    pub fn max_turns(mut self, max_turns: usize) -> Self {
+        self.limits.max_turns = max_turns;
+        self
+    }
+
+    /// Sets how long the run sleeps for the next message before it ends, 1 h when not set.
+    pub fn turn_timeout(mut self, timeout: Duration) -> Self {
+        self.limits.turn_timeout = timeout;
+        self
+    }
+
+    /// Sets how long the run stays warm between turns, 30 s when neither this nor the payload says.
+    pub fn idle_timeout(mut self, timeout: Duration) -> Self {
+        self.limits.idle_timeout = Some(timeout);
+        self
+    }
+
+    /// Sets how long a preloaded run stays warm for its first message; as [`Agent::idle_timeout`] when not set.
+    pub fn preload_idle_timeout(mut self, timeout: Duration) -> Self {
+        self.limits.preload_idle_timeout = Some(timeout);
+        self
+    }
+
+    /// Sets how long a preloaded run sleeps for its first message; as [`Agent::turn_timeout`] when not set.
+    pub fn preload_timeout(mut self, timeout: Duration) -> Self {
+        self.limits.preload_timeout = Some(timeout);
+        self
+    }
+
+    /// Ends a preloaded run whose idle time is over instead of letting it sleep.
+    pub fn exit_after_preload_idle(mut self) -> Self {
+        self.limits.exits_after_preload_idle = true;
+        self
+    }
+}
+
+impl fmt::Debug for Agent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Agent").field(&self.id.as_str()).finish()
+    }
+}

@@ -1,0 +1,8 @@
+//! What a run does before its first turn, as one pure function of what was found (A §3).
+//!
+//! [`segments`] cuts the drained `out` into turns and messages, [`replay`] folds them with `in` and the snapshot into a history, and
+//! [`plan`] decides what is closed, what runs again and from where `in` is read.
+
+pub(crate) mod plan;
+pub(crate) mod replay;
+pub(crate) mod segments;

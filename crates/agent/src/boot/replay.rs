@@ -1,0 +1,212 @@
+//! The history that snapshot, `out` and `in` tell together (A-47…A-58, S-200…S-202).
+
+use std::collections::BTreeSet;
+
+use turnkeep_protocol::reduce::cleanup_aborted_parts;
+use turnkeep_protocol::session_api::DrainedRecord;
+use turnkeep_protocol::{ChatInputChunk, ChatSnapshot, ChatTaskWirePayload, InputRecord, SeqNum, Trigger, UiMessage};
+
+use super::segments::{Segment, SegmentEnd, TurnRecords, turns};
+use crate::chain::{Chain, is_empty};
+
+/// What the boot reads found.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Found {
+    /// The row's settled cursor (D-32).
+    pub(crate) row_settled: Option<SeqNum>,
+    /// The chat snapshot.
+    pub(crate) snapshot: Option<ChatSnapshot>,
+    /// `out` after the snapshot's boundary.
+    pub(crate) out: Vec<DrainedRecord>,
+    /// `in` after the lower of all known cursors.
+    pub(crate) input: Vec<InputRecord>,
+    /// The agent's own tools, for which no client answers.
+    pub(crate) server_tools: BTreeSet<String>,
+}
+
+/// What it means.
+#[derive(Debug, Default)]
+pub(crate) struct Replay {
+    /// The chain up to the last closed turn.
+    pub(crate) settled: Chain,
+    /// What is settled on `in`: the highest of row, snapshot and last boundary (A-48, D-32).
+    pub(crate) cursor: Option<SeqNum>,
+    /// The records that want a turn above the cursor, in order.
+    pub(crate) in_flight: Vec<Owed>,
+    /// The seq_nums above the cursor that want none: signals, closes, what cannot be read (A-55, D-41).
+    pub(crate) dropped: Vec<SeqNum>,
+    /// Whether one of them was a close (A-39, D-32).
+    pub(crate) closing: bool,
+    /// The turn that was running, if it wrote anything.
+    pub(crate) open_turn: Option<OpenTurn>,
+    /// The newest boundary on `out`, and the one the snapshot covers.
+    pub(crate) newest_boundary: Option<SeqNum>,
+    pub(crate) snapshot_boundary: Option<SeqNum>,
+    /// Segments that could not be folded.
+    pub(crate) n_malformed: usize,
+}
+
+/// A record that wants a turn.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Owed {
+    /// Its place; none for a message that a recovery hook invented.
+    pub(crate) seq_num: Option<SeqNum>,
+    pub(crate) payload: ChatTaskWirePayload,
+}
+
+/// What the turn that died has left on `out`.
+#[derive(Debug, PartialEq)]
+pub(crate) struct OpenTurn {
+    /// The chain with the turn's own record applied; its messages are based on it.
+    pub(crate) base: Chain,
+    /// The messages it had ended.
+    pub(crate) ended: Vec<UiMessage>,
+    /// The message it was streaming, as it stood and cleaned; none when cleaning leaves nothing.
+    pub(crate) partial: Option<Partial>,
+    /// Whether the last segment still wants its end.
+    pub(crate) is_open: bool,
+}
+
+/// A message whose stream never ended.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Partial {
+    pub(crate) raw: UiMessage,
+    pub(crate) cleaned: UiMessage,
+}
+
+/// Gives the cursor from which `in` must be drained: everything above it may still matter (A-48, S-202).
+pub(crate) fn drain_from(
+    row_settled: Option<SeqNum>,
+    snapshot: Option<&ChatSnapshot>,
+    out: &[DrainedRecord],
+) -> Option<SeqNum> {
+    match snapshot {
+        Some(snapshot) => snapshot.last_in_event_id,
+        // Without a snapshot the surviving turns still pair with their messages.
+        None => turns(out).iter().all(|turn| turn.boundary.is_none()).then_some(row_settled).flatten(),
+    }
+}
+
+/// Folds what was found into a history.
+pub(crate) fn replay(found: &Found) -> Replay {
+    let snapshot = found.snapshot.as_ref();
+    let mut turns = turns(&found.out);
+    let open = turns.pop_if(|turn| turn.boundary.is_none());
+    let published = turns.iter().filter_map(|turn| turn.boundary?.settled).max();
+    let snapshot_cursor = snapshot.and_then(|snapshot| snapshot.last_in_event_id);
+    let cursor = found.row_settled.max(snapshot_cursor).max(published);
+
+    let mut replay = Replay {
+        settled: Chain::seeded(snapshot.map(|snapshot| snapshot.messages.clone()).unwrap_or_default()),
+        cursor,
+        snapshot_boundary: snapshot.and_then(|snapshot| snapshot.last_out_event_id),
+        newest_boundary: turns.iter().filter_map(|turn| turn.boundary).map(|boundary| boundary.seq_num).max(),
+        ..Replay::default()
+    };
+    let mut history = found
+        .input
+        .iter()
+        .filter(|record| cursor >= Some(record.seq_num) && snapshot_cursor < Some(record.seq_num))
+        .peekable();
+    for turn in &turns {
+        let covered = turn.boundary.and_then(|boundary| boundary.settled);
+        // The messages that a boundary covers came before its answers: user and assistant keep their order (A-48, AR-48).
+        while let Some(record) = history.next_if(|record| Some(record.seq_num) <= covered) {
+            replay.apply(record, &found.server_tools);
+        }
+        replay.fold_closed(turn);
+    }
+    for record in history {
+        replay.apply(record, &found.server_tools);
+    }
+    for record in found.input.iter().filter(|record| cursor < Some(record.seq_num)) {
+        replay.sort_in(record);
+    }
+    if let Some(turn) = open {
+        replay.fold_open(&turn, &found.server_tools);
+    }
+    replay
+}
+
+impl Replay {
+    fn apply(&mut self, record: &InputRecord, server_tools: &BTreeSet<String>) {
+        if let Some(ChatInputChunk::Message { payload }) = &record.input {
+            self.settled.apply_history(payload, server_tools);
+        }
+    }
+
+    fn sort_in(&mut self, record: &InputRecord) {
+        match &record.input {
+            Some(ChatInputChunk::Message { payload }) if wants_turn(payload) => {
+                self.in_flight.push(Owed { seq_num: Some(record.seq_num), payload: (**payload).clone() });
+                return;
+            }
+            Some(ChatInputChunk::Message { payload }) if payload.trigger == Some(Trigger::Close) => self.closing = true,
+            // A stop belongs to the dead run's turn (A-55, AR-46); a handover wait is not resumed here (D-41).
+            _ => {}
+        }
+        self.dropped.push(record.seq_num);
+    }
+
+    /// Takes a closed turn's messages into the chain.
+    fn fold_closed(&mut self, turn: &TurnRecords) {
+        for segment in &turn.segments {
+            let Some(message) = self.fold(segment, &self.settled.clone()) else {
+                continue;
+            };
+            let whole = segment.end == SegmentEnd::Finished;
+            let message = if whole { message } else { cleanup_aborted_parts(message) };
+            self.settled.commit(message);
+        }
+    }
+
+    fn fold_open(&mut self, turn: &TurnRecords, server_tools: &BTreeSet<String>) {
+        let mut base = self.settled.clone();
+        if let Some(first) = self.in_flight.first() {
+            base.apply_history(&first.payload, server_tools);
+        }
+        let is_open = turn.segments.last().is_some_and(|last| last.end == SegmentEnd::Open);
+        let mut chain = base.clone();
+        let mut open_turn = OpenTurn { base, ended: Vec::new(), partial: None, is_open };
+        for (at, segment) in turn.segments.iter().enumerate() {
+            let Some(message) = self.fold(segment, &chain) else {
+                continue;
+            };
+            let cleaned = cleanup_aborted_parts(message.clone());
+            let is_last = at + 1 == turn.segments.len();
+            match segment.end {
+                SegmentEnd::Open if is_empty(&cleaned) => {}
+                SegmentEnd::Open if is_last => open_turn.partial = Some(Partial { raw: message.clone(), cleaned }),
+                SegmentEnd::Finished => open_turn.ended.push(message.clone()),
+                SegmentEnd::Open | SegmentEnd::Cut => open_turn.ended.push(cleaned),
+            }
+            chain.commit(message);
+        }
+        self.open_turn = Some(open_turn);
+    }
+
+    /// Folds one segment; a continued message goes on from where the chain has it. One that does not fold is skipped (AA-111).
+    fn fold(&mut self, segment: &Segment, chain: &Chain) -> Option<UiMessage> {
+        let base = segment.message_id().and_then(|id| chain.find(id)).filter(|message| message.is_assistant());
+        segment.reduce(base).unwrap_or_else(|_| {
+            self.n_malformed += 1;
+            None
+        })
+    }
+}
+
+impl OpenTurn {
+    /// Tells whether the first in-flight record has been answered as far as it ever will be (D-31, AR-47).
+    pub(crate) fn has_answer(&self) -> bool {
+        self.partial.is_some() || !self.ended.is_empty() || !self.is_open
+    }
+}
+
+/// Tells whether a payload is owed a turn or an action (D-33); a submit needs a message (A-53, AA-92).
+fn wants_turn(payload: &ChatTaskWirePayload) -> bool {
+    match payload.trigger {
+        Some(Trigger::SubmitMessage) => payload.message.is_some(),
+        Some(trigger) => trigger.wants_turn(),
+        None => false,
+    }
+}

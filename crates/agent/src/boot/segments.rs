@@ -1,0 +1,141 @@
+//! The drained `out`, cut into turns at `turn-complete` and into messages at `start` and `finish` (A-50…A-52).
+
+use turnkeep_protocol::reduce::{MessageReducer, ReduceError};
+use turnkeep_protocol::session_api::DrainedRecord;
+use turnkeep_protocol::{Header, SESSION_IN_EVENT_ID, SeqNum, TRIGGER_CONTROL, UiMessage, UiMessageChunk, control};
+
+/// One turn's part of `out`.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct TurnRecords {
+    /// The messages it streamed, in order.
+    pub(crate) segments: Vec<Segment>,
+    /// Its `turn-complete`; none while the turn is open.
+    pub(crate) boundary: Option<Boundary>,
+}
+
+/// A `turn-complete`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Boundary {
+    pub(crate) seq_num: SeqNum,
+    /// The settled cursor it published (D-32).
+    pub(crate) settled: Option<SeqNum>,
+}
+
+/// The chunks of one message.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Segment {
+    pub(crate) chunks: Vec<UiMessageChunk>,
+    pub(crate) end: SegmentEnd,
+}
+
+/// How a message's chunks ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum SegmentEnd {
+    /// They just stopped.
+    #[default]
+    Open,
+    /// With `finish`.
+    Finished,
+    /// With `abort` or `error`: what was begun stays unfinished.
+    Cut,
+}
+
+impl Segment {
+    fn has_start(&self) -> bool {
+        self.chunks.iter().any(|chunk| matches!(chunk, UiMessageChunk::Start(_)))
+    }
+
+    /// Gives the id of the message, if `start` named one.
+    pub(crate) fn message_id(&self) -> Option<&str> {
+        self.chunks.iter().find_map(|chunk| match chunk {
+            UiMessageChunk::Start(start) => start.message_id.as_deref(),
+            _ => None,
+        })
+    }
+
+    /// Folds the chunks into a message, going on from `base` when they continue one.
+    ///
+    /// Chunks without a `start` make no message: an error before any answer, or data that nobody opened a message for.
+    pub(crate) fn reduce(&self, base: Option<&UiMessage>) -> Result<Option<UiMessage>, ReduceError> {
+        if !self.has_start() {
+            return Ok(None);
+        }
+        let mut reducer = base.map_or_else(MessageReducer::new, |base| MessageReducer::resume(base.clone()));
+        for chunk in &self.chunks {
+            reducer.apply(chunk)?;
+        }
+        Ok(Some(reducer.into_message()))
+    }
+}
+
+/// Cuts `records` into turns; the last one is open when it has no boundary and holds something.
+pub(crate) fn turns(records: &[DrainedRecord]) -> Vec<TurnRecords> {
+    let mut turns = Vec::new();
+    let mut turn = TurnRecords::default();
+    for record in records {
+        if let Some(subtype) = header(&record.headers, TRIGGER_CONTROL) {
+            if subtype == control::TURN_COMPLETE {
+                let settled = header(&record.headers, SESSION_IN_EVENT_ID).and_then(SeqNum::parse_cursor);
+                turn.boundary = Some(Boundary { seq_num: record.seq_num, settled });
+                turns.push(std::mem::take(&mut turn));
+            }
+            continue;
+        }
+        if let Some(chunk) = content(record) {
+            turn.push(chunk);
+        }
+    }
+    if !turn.segments.is_empty() {
+        turns.push(turn);
+    }
+    turns
+}
+
+/// Keeps what may be part of a message: objects with a `type` that is not an old control word.
+fn content(record: &DrainedRecord) -> Option<UiMessageChunk> {
+    let kind = record.data.get("type")?.as_str()?;
+    if kind.starts_with("trigger:") {
+        return None;
+    }
+    UiMessageChunk::from_value(record.data.clone())
+}
+
+fn header<'a>(headers: &'a [Header], name: &str) -> Option<&'a str> {
+    headers.iter().find(|header| header.0 == name).map(|header| header.1.as_str())
+}
+
+impl TurnRecords {
+    fn push(&mut self, chunk: UiMessageChunk) {
+        let opens = matches!(chunk, UiMessageChunk::Start(_));
+        match self.segments.last_mut() {
+            // Data that came before `start` attaches to the message that follows.
+            Some(last) if !opens || !last.has_start() => last.push(chunk),
+            _ => {
+                let mut segment = Segment::default();
+                // Data after the previous message's end and before this `start` belongs here as well.
+                if opens && let Some(last) = self.segments.last_mut() {
+                    segment.chunks = last.take_late_data();
+                }
+                segment.push(chunk);
+                self.segments.push(segment);
+            }
+        }
+    }
+}
+
+impl Segment {
+    fn push(&mut self, chunk: UiMessageChunk) {
+        match chunk {
+            UiMessageChunk::Finish(_) if self.end == SegmentEnd::Open => self.end = SegmentEnd::Finished,
+            UiMessageChunk::Abort(_) | UiMessageChunk::Error(_) => self.end = SegmentEnd::Cut,
+            _ => {}
+        }
+        self.chunks.push(chunk);
+    }
+
+    fn take_late_data(&mut self) -> Vec<UiMessageChunk> {
+        let last_other = self.chunks.iter().rposition(|chunk| !matches!(chunk, UiMessageChunk::Data(_)));
+        let from = last_other.filter(|at| self.chunks[*at].is_terminal()).map_or(self.chunks.len(), |at| at + 1);
+        self.chunks.split_off(from)
+    }
+}

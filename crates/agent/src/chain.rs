@@ -1,0 +1,159 @@
+//! [`Chain`]: the chat's messages as the runtime believes them to be, and how a turn changes them (A-90… …A-141).
+//!
+//! The model history is rebuilt from the chain at every turn, so the two never drift apart.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use turnkeep_protocol::{ChatTaskWirePayload, Trigger, UiMessage, UiPart};
+use turnkeep_protocol::{RefusedAnswer, overlay_tool_states};
+
+/// The chain and its index of tool calls.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Chain {
+    messages: Vec<UiMessage>,
+    /// Which assistant message made a call.
+    callers: BTreeMap<String, String>,
+}
+
+/// What an incoming message did to the chain.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Absorbed {
+    /// It is new and stands at the end.
+    Appended,
+    /// It advanced calls of a message that was there; refused answers are worth a warning.
+    Merged {
+        /// The message it was laid over.
+        id: String,
+        /// What was not taken over.
+        refused: Vec<RefusedAnswer>,
+    },
+    /// A user message that is answered already: it must not run again (A-71, D-42).
+    AlreadyAnswered,
+    /// A user message that is there and has no answer yet.
+    AlreadyThere,
+}
+
+/// There is no user message to answer again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no message to regenerate an answer for")]
+pub(crate) struct NothingToRegenerate;
+
+impl Chain {
+    /// Starts with what boot restored; calls in it are answerable at once.
+    pub(crate) fn seeded(messages: Vec<UiMessage>) -> Self {
+        let mut chain = Self::default();
+        chain.replace_all(messages);
+        chain
+    }
+
+    /// Shows the messages.
+    pub(crate) fn messages(&self) -> &[UiMessage] {
+        &self.messages
+    }
+
+    /// Tells whether a message of this id is there.
+    pub(crate) fn contains(&self, id: &str) -> bool {
+        self.position(id).is_some()
+    }
+
+    /// Finds a message.
+    pub(crate) fn find(&self, id: &str) -> Option<&UiMessage> {
+        self.position(id).map(|at| &self.messages[at])
+    }
+
+    fn position(&self, id: &str) -> Option<usize> {
+        if id.is_empty() { None } else { self.messages.iter().position(|message| message.id == id) }
+    }
+
+    /// Makes `messages` the chain: a history override, or boot.
+    pub(crate) fn replace_all(&mut self, messages: Vec<UiMessage>) {
+        self.messages = messages;
+        for at in 0..self.messages.len() {
+            self.note_calls(at);
+        }
+    }
+
+    fn note_calls(&mut self, at: usize) {
+        let message = &self.messages[at];
+        if message.is_assistant() {
+            let calls = message.tool_parts().map(|part| (part.tool_call_id.clone(), message.id.clone()));
+            self.callers.extend(calls);
+        }
+    }
+
+    /// Merges a submitted message: human answers advance the message that made the calls, everything else is appended.
+    pub(crate) fn absorb(&mut self, incoming: UiMessage, server_tools: &BTreeSet<String>) -> Absorbed {
+        let Some(at) = self.position(&incoming.id).or_else(|| self.caller_of(&incoming)) else {
+            self.messages.push(incoming);
+            self.note_calls(self.messages.len() - 1);
+            return Absorbed::Appended;
+        };
+        if incoming.is_assistant() {
+            let overlay = overlay_tool_states(&mut self.messages[at], &incoming, |name| server_tools.contains(name));
+            return Absorbed::Merged { id: self.messages[at].id.clone(), refused: overlay.refused };
+        }
+        let answered = self.messages[at + 1..].iter().any(UiMessage::is_assistant);
+        if answered { Absorbed::AlreadyAnswered } else { Absorbed::AlreadyThere }
+    }
+
+    /// Finds the message whose call an assistant message of unknown id answers (A-91, AR-15).
+    fn caller_of(&self, incoming: &UiMessage) -> Option<usize> {
+        if !incoming.is_assistant() {
+            return None;
+        }
+        let caller = incoming.tool_parts().find_map(|part| self.callers.get(&part.tool_call_id))?;
+        self.position(caller)
+    }
+
+    /// Drops the answer that shall be given anew: from the named assistant message on, else the trailing ones.
+    pub(crate) fn regenerate(&mut self, message_id: Option<&str>) -> Result<(), NothingToRegenerate> {
+        let named = message_id.and_then(|id| self.position(id)).filter(|at| self.messages[*at].is_assistant());
+        let mut keep = named.unwrap_or(self.messages.len());
+        while keep > 0 && !self.messages[keep - 1].is_user() {
+            keep -= 1;
+        }
+        if keep == 0 {
+            return Err(NothingToRegenerate);
+        }
+        self.messages.truncate(keep);
+        Ok(())
+    }
+
+    /// Puts a response in its place: over the message of its id, else at the end. One without content is not taken.
+    pub(crate) fn commit(&mut self, response: UiMessage) -> bool {
+        if is_empty(&response) {
+            return false;
+        }
+        let at = match self.position(&response.id) {
+            Some(at) => {
+                self.messages[at] = response;
+                at
+            }
+            None => {
+                self.messages.push(response);
+                self.messages.len() - 1
+            }
+        };
+        self.note_calls(at);
+        true
+    }
+
+    /// Does what a turn's record asks of the history before any model is called; used when the turn itself is not run again.
+    pub(crate) fn apply_history(&mut self, payload: &ChatTaskWirePayload, server_tools: &BTreeSet<String>) {
+        match (payload.trigger, &payload.message) {
+            (Some(Trigger::SubmitMessage), Some(message)) => {
+                self.absorb(message.clone(), server_tools);
+            }
+            (Some(Trigger::RegenerateMessage), _) => {
+                // Nothing to redo: that turn failed, and left nothing behind.
+                let _ = self.regenerate(payload.message_id.as_deref());
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Tells whether a message says nothing: no parts, or nothing but marks of steps.
+pub(crate) fn is_empty(message: &UiMessage) -> bool {
+    message.parts.iter().all(|part| matches!(part, UiPart::StepStart(_)))
+}

@@ -1,0 +1,201 @@
+//! [`Chat`]: what an author's code may do with the conversation it serves; [`ChunkWriter`]: how it adds to the stream.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures::FutureExt;
+use tokio::sync::Semaphore;
+use turnkeep_host::{Host, Tasks};
+use turnkeep_protocol::chunk::DataChunk;
+use turnkeep_protocol::message::DataPart;
+use turnkeep_protocol::{UiMessageChunk, UiPart};
+
+use crate::error::{Error, HookError};
+use crate::history::ChatHistory;
+use crate::out::OutWriter;
+
+/// How long a turn, a suspend and an exit wait for deferred work.
+pub(crate) const DEFERRED_LIMIT: Duration = Duration::from_secs(5);
+
+/// How many pieces of deferred work may be under way.
+const MAX_DEFERRED: u32 = 1024;
+
+/// The running chat; cheap to clone.
+#[derive(Clone)]
+pub struct Chat {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    id: String,
+    host: Host,
+    history: ChatHistory,
+    settings: Mutex<Settings>,
+    deferred: Tasks,
+    /// Each piece of deferred work holds a permit until it ends.
+    deferred_done: Arc<Semaphore>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Settings {
+    ends_after_turn: bool,
+    idle_timeout: Option<Duration>,
+    turn_timeout: Option<Duration>,
+}
+
+impl Chat {
+    pub(crate) fn new(id: String, host: Host) -> Self {
+        let deferred_done = Arc::new(Semaphore::new(MAX_DEFERRED as usize));
+        let settings = Mutex::default();
+        let history = ChatHistory::default();
+        Self { shared: Arc::new(Shared { id, host, history, settings, deferred: Tasks::new(), deferred_done }) }
+    }
+
+    /// Gives the author's own id of the chat.
+    pub fn id(&self) -> &str {
+        &self.shared.id
+    }
+
+    /// Reads and rewrites the history.
+    pub fn history(&self) -> &ChatHistory {
+        &self.shared.history
+    }
+
+    /// Runs `work` beside the turn; the turn's end, a suspend and the run's end wait for it, at most 5 s.
+    ///
+    /// Its failure never fails the turn. Past 1024 pieces under way, `work` waits for its place.
+    pub fn defer(&self, work: impl Future<Output = Result<(), HookError>> + Send + 'static) {
+        let done = self.shared.deferred_done.clone();
+        // The permit is taken before the task starts, so that a wait right after sees it.
+        let permit = done.clone().try_acquire_owned().ok();
+        let task = self.shared.host.spawn(async move {
+            let permit = match permit {
+                Some(permit) => permit,
+                None => done.acquire_owned().await.expect("the semaphore is never closed"),
+            };
+            // A panic is the work's own affair, like its error.
+            let _ = std::panic::AssertUnwindSafe(work).catch_unwind().await;
+            drop(permit);
+        });
+        self.shared.deferred.add(task);
+    }
+
+    /// Ends the run after the current turn and whatever is queued.
+    pub fn end_run(&self) {
+        self.settings().ends_after_turn = true;
+    }
+
+    /// Sets how long the run stays warm between turns, from now on.
+    pub fn set_idle_timeout(&self, timeout: Duration) {
+        self.settings().idle_timeout = Some(timeout);
+    }
+
+    /// Sets how long the run sleeps before it ends, from now on.
+    pub fn set_turn_timeout(&self, timeout: Duration) {
+        self.settings().turn_timeout = Some(timeout);
+    }
+
+    pub(crate) fn ends_after_turn(&self) -> bool {
+        self.settings().ends_after_turn
+    }
+
+    pub(crate) fn idle_timeout(&self) -> Option<Duration> {
+        self.settings().idle_timeout
+    }
+
+    pub(crate) fn turn_timeout(&self) -> Option<Duration> {
+        self.settings().turn_timeout
+    }
+
+    /// Waits until all deferred work is done, at most [`DEFERRED_LIMIT`]; work that takes longer goes on.
+    pub(crate) async fn settle_deferred(&self) {
+        let all = self.shared.deferred_done.acquire_many(MAX_DEFERRED);
+        let _ = tokio::time::timeout(DEFERRED_LIMIT, all).await;
+    }
+
+    fn settings(&self) -> MutexGuard<'_, Settings> {
+        self.shared.settings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Chat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Chat").field(&self.shared.id).finish()
+    }
+}
+
+/// Data parts that were written beside the model's stream and belong to the response.
+#[derive(Clone, Default)]
+pub(crate) struct QueuedParts(Arc<Mutex<Vec<DataPart>>>);
+
+impl QueuedParts {
+    fn push(&self, chunk: &DataChunk) {
+        let part = DataPart {
+            kind: chunk.kind.clone(),
+            id: chunk.id.clone(),
+            data: chunk.data.clone(),
+            extra: chunk.extra.clone(),
+        };
+        let mut parts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Equal kind and id replace instead of piling up.
+        match parts.iter_mut().find(|known| part.id.is_some() && known.kind == part.kind && known.id == part.id) {
+            Some(known) => *known = part,
+            None => parts.push(part),
+        }
+    }
+
+    /// Takes what is queued.
+    pub(crate) fn take(&self) -> Vec<UiPart> {
+        let mut parts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *parts).into_iter().map(UiPart::Data).collect()
+    }
+}
+
+/// Writes chunks to `out`, in order with everything else the run writes; cheap to clone.
+#[derive(Clone)]
+pub struct ChunkWriter {
+    out: OutWriter,
+    queued: QueuedParts,
+}
+
+impl ChunkWriter {
+    pub(crate) fn new(out: OutWriter, queued: QueuedParts) -> Self {
+        Self { out, queued }
+    }
+
+    /// Writes a chunk; a `data-*` chunk that is not transient also becomes a part of the answer.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ChunkTooLarge`] when the chunk does not fit a record; other errors end the run.
+    pub async fn write(&self, chunk: UiMessageChunk) -> Result<(), Error> {
+        self.stream(&chunk).await?;
+        if let UiMessageChunk::Data(data) = &chunk
+            && data.transient != Some(true)
+        {
+            self.queued.push(data);
+        }
+        Ok(())
+    }
+
+    /// Writes a chunk that no stored message keeps.
+    ///
+    /// # Errors
+    ///
+    /// As [`ChunkWriter::write`].
+    pub async fn stream(&self, chunk: &UiMessageChunk) -> Result<(), Error> {
+        self.out.chunk(chunk).await
+    }
+
+    /// Waits until what was written is durable: a hook's chunks precede what the next step writes.
+    pub(crate) async fn flush(&self) -> Result<(), Error> {
+        self.out.flush().await
+    }
+}
+
+impl fmt::Debug for ChunkWriter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ChunkWriter")
+    }
+}

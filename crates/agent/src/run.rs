@@ -1,0 +1,255 @@
+//! [`Run`]: one attempt at a run, from boot to its end (A §3, §4, §11).
+
+mod boot;
+mod boundary;
+mod errored;
+mod hooks;
+mod turn;
+mod wait;
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use serde_json::Value;
+use turnkeep_host::{Draws, Host};
+use turnkeep_model::{LanguageModel, Usage};
+use turnkeep_protocol::run_api::LeasedRun;
+use turnkeep_protocol::{ChatInputChunk, ChatTaskWirePayload, Trigger, UiMessageChunk};
+
+use self::wait::Phase;
+use crate::agent::Agent;
+use crate::boot::replay::Owed;
+use crate::boundary::Boundaries;
+use crate::chain::Chain;
+use crate::chat::{Chat, ChunkWriter, QueuedParts};
+use crate::error::Error;
+use crate::event::RunContext;
+use crate::input::InputChannel;
+use crate::link::Link;
+use crate::out::OutWriter;
+use crate::worker::Warn;
+
+/// The length of a message id, as the AI SDK makes them.
+const MESSAGE_ID_CHARACTERS: usize = 16;
+
+/// What a run is made from.
+pub(crate) struct RunParts {
+    pub(crate) host: Host,
+    pub(crate) agent: Agent,
+    pub(crate) model: Arc<dyn LanguageModel>,
+    pub(crate) link: Arc<dyn Link>,
+    pub(crate) input: InputChannel,
+    pub(crate) lease: LeasedRun,
+    pub(crate) warn: Warn,
+}
+
+/// One attempt at a run.
+pub(crate) struct Run {
+    host: Host,
+    agent: Agent,
+    model: Arc<dyn LanguageModel>,
+    link: Arc<dyn Link>,
+    input: InputChannel,
+    out: OutWriter,
+    queued: QueuedParts,
+    lease: LeasedRun,
+    payload: ChatTaskWirePayload,
+    ctx: RunContext,
+    chat: Chat,
+    chain: Chain,
+    boundaries: Boundaries,
+    /// Turns that recovery wants first.
+    recovered: VecDeque<Owed>,
+    /// A close was found at boot: the run ends when the recovered turns are through (D-32).
+    ends_after_recovered: bool,
+    /// The names of tools that run here.
+    server_tools: BTreeSet<String>,
+    /// Message turns so far, failed ones included.
+    n_turns: usize,
+    previous_turn_usage: Option<Usage>,
+    total_usage: Usage,
+    message_ids: Draws,
+    warn: Warn,
+}
+
+impl Run {
+    /// Makes the run; nothing happens before [`Run::serve`].
+    pub(crate) fn new(parts: RunParts) -> Result<Self, Error> {
+        let RunParts { host, agent, model, link, input, lease, warn } = parts;
+        let payload = Value::Object(lease.payload.clone());
+        let payload: ChatTaskWirePayload =
+            serde_json::from_value(payload).map_err(|error| Error::BadPayload(error.to_string()))?;
+        let entropy = attempt_entropy(&host, &lease);
+        let ctx = RunContext {
+            run_id: lease.run_id.clone(),
+            attempt: lease.attempt,
+            task_id: lease.task_id.clone(),
+            session_id: lease.session_id.clone(),
+        };
+        let server_tools =
+            agent.tools.iter().filter(|tool| tool.execute().is_some()).map(|tool| tool.name().to_owned()).collect();
+        Ok(Self {
+            out: OutWriter::start(&host, link.clone(), &entropy),
+            queued: QueuedParts::default(),
+            chat: Chat::new(payload.chat_id.clone(), host.clone()),
+            chain: Chain::default(),
+            boundaries: Boundaries::default(),
+            recovered: VecDeque::new(),
+            ends_after_recovered: false,
+            server_tools,
+            n_turns: 0,
+            previous_turn_usage: None,
+            total_usage: Usage::default(),
+            message_ids: entropy.child("message-ids").draws(),
+            host,
+            agent,
+            model,
+            link,
+            input,
+            lease,
+            payload,
+            ctx,
+            warn,
+        })
+    }
+
+    /// Serves the session until the run ends by its own will.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the run cannot go on; what is not settled then is still owed.
+    pub(crate) async fn serve(mut self) -> Result<(), Error> {
+        self.boot().await?;
+        let mut next = self.first().await?;
+        while let Some(owed) = next {
+            self.take_up(owed).await?;
+            next = self.next(Phase::Turn).await?;
+        }
+        // What was deferred in the last hooks must not die with the run.
+        self.chat.settle_deferred().await;
+        self.out.flush().await?;
+        self.input.disconnect();
+        let settled = self.input.with(|inbox| inbox.settled());
+        self.input.publish(settled);
+        Ok(())
+    }
+
+    /// Finds the first turn by the shape of the boot (A §3.7).
+    async fn first(&mut self) -> Result<Option<Owed>, Error> {
+        let is_continuation = self.is_continuation();
+        match self.payload.trigger {
+            // A close boots nothing.
+            Some(Trigger::Close) => Ok(None),
+            _ if is_continuation => self.next(Phase::Continuation).await,
+            // A first run without a trigger was started before its first message (D-38).
+            None | Some(Trigger::Preload) => {
+                if self.recovered.is_empty() {
+                    self.on_preload().await?;
+                }
+                self.next(Phase::Preload).await
+            }
+            // The first message of every other boot lies on `in` as well (D-38, A-81).
+            Some(_) => self.next(Phase::Preload).await,
+        }
+    }
+
+    /// Finds the next payload: recovered, then queued, then whatever comes. None ends the run.
+    async fn next(&mut self, phase: Phase) -> Result<Option<Owed>, Error> {
+        // Looked at before a message is taken: one that is taken and then left would be owed for no reason.
+        if self.n_turns >= self.agent.limits.max_turns {
+            return Ok(None);
+        }
+        if let Some(owed) = self.recovered.pop_front() {
+            return Ok(Some(owed));
+        }
+        if self.ends_after_recovered {
+            return Ok(None);
+        }
+        if let Some(owed) = self.take_queued() {
+            return Ok(self.unless_close(owed));
+        }
+        if self.chat.ends_after_turn() {
+            return Ok(None);
+        }
+        let owed = self.wait(phase).await?;
+        Ok(owed.and_then(|owed| self.unless_close(owed)))
+    }
+
+    /// Takes the oldest message from the buffer.
+    fn take_queued(&self) -> Option<Owed> {
+        match self.input.take_message()? {
+            (seq_num, ChatInputChunk::Message { payload }) => Some(Owed { seq_num: Some(seq_num), payload: *payload }),
+            _ => None,
+        }
+    }
+
+    /// Ends the run at a close, wherever it is taken up.
+    fn unless_close(&self, owed: Owed) -> Option<Owed> {
+        if owed.payload.trigger != Some(Trigger::Close) {
+            return Some(owed);
+        }
+        self.finish(&owed);
+        None
+    }
+
+    fn finish(&self, owed: &Owed) {
+        if let Some(seq_num) = owed.seq_num {
+            self.input.with(|inbox| inbox.finish(seq_num));
+        }
+    }
+
+    /// Does what one payload asks for.
+    async fn take_up(&mut self, owed: Owed) -> Result<(), Error> {
+        match owed.payload.trigger {
+            Some(Trigger::SubmitMessage) if owed.payload.message.is_some() => self.message_turn(owed).await,
+            Some(Trigger::RegenerateMessage) => self.message_turn(owed).await,
+            // Nothing to say, but the sender waits for a boundary.
+            Some(Trigger::SubmitMessage | Trigger::Action) => self.close_turn(owed.seq_num, None).await.map(drop),
+            Some(Trigger::HandoverPrepare) => {
+                self.out.chunk(&UiMessageChunk::error("a head start needs a run of its own")).await?;
+                self.close_turn(owed.seq_num, None).await.map(drop)
+            }
+            // A preload on a live run has nothing to do.
+            Some(Trigger::Preload | Trigger::Close) | None => {
+                self.finish(&owed);
+                Ok(())
+            }
+        }
+    }
+
+    fn is_continuation(&self) -> bool {
+        self.payload.continuation == Some(true)
+    }
+
+    /// Tells whether there may be something to restore.
+    fn could_have_prior_state(&self) -> bool {
+        self.is_continuation() || self.lease.attempt > 1
+    }
+
+    fn is_preloaded(&self) -> bool {
+        !self.is_continuation() && matches!(self.payload.trigger, None | Some(Trigger::Preload))
+    }
+
+    fn writer(&self) -> ChunkWriter {
+        ChunkWriter::new(self.out.clone(), self.queued.clone())
+    }
+
+    /// Makes an id that no message of the chain has.
+    fn fresh_message_id(&self) -> String {
+        loop {
+            let id = self.message_ids.alphanumeric(MESSAGE_ID_CHARACTERS);
+            if !self.chain.contains(&id) {
+                return id;
+            }
+        }
+    }
+
+    fn warn(&self, text: impl Into<String>) {
+        (self.warn)(&self.ctx, text.into());
+    }
+}
+
+/// Gives the random streams of one attempt: no two attempts ever draw the same ids.
+pub(crate) fn attempt_entropy(host: &Host, lease: &LeasedRun) -> turnkeep_host::Entropy {
+    host.entropy().child("agent").child(lease.run_id.as_str()).child(&lease.attempt.to_string())
+}

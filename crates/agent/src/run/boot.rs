@@ -1,0 +1,137 @@
+//! The shell around the boot plan: reads, recovery hook, closing, seeding, `on_boot` (A §3.1–§3.6).
+
+use turnkeep_protocol::session_api::DrainedRecord;
+use turnkeep_protocol::{ChannelName, ChatInputChunk, ChatSnapshot, InputRecord, Role, SeqNum, UiMessageChunk};
+
+use super::Run;
+use crate::boot::plan::{BootPlan, Choice, pending_tool_calls, plan};
+use crate::boot::replay::{Found, Replay, drain_from, replay};
+use crate::chain::Chain;
+use crate::error::{Error, HookError};
+use crate::event::{Recovery, RecoveryBoot};
+use crate::inbox::Inbox;
+
+/// The `abort` reason of an answer that died with its process (D-31).
+const INTERRUPTED: &str = "interrupted";
+
+impl Run {
+    /// Brings the run to where it can take its first turn.
+    pub(super) async fn boot(&mut self) -> Result<(), Error> {
+        if self.lease.session_closed {
+            self.input.close_session();
+        }
+        if self.could_have_prior_state() {
+            self.restore().await?;
+        } else {
+            // A fresh chat reads nothing at all: the first message must not wait (A-42, AF-1).
+            self.input.seed(Inbox::seeded(self.lease.settled_cursor));
+        }
+        // Before the tail opens, so that no stop of an earlier run outlives this line.
+        self.input.listen_for_signals();
+        self.on_boot().await?;
+        self.input.connect();
+        Ok(())
+    }
+
+    async fn restore(&mut self) -> Result<(), Error> {
+        let found = self.read_history().await?;
+        let replayed = replay(&found);
+        if replayed.n_malformed > 0 {
+            self.warn(format!("{} messages on `out` could not be rebuilt", replayed.n_malformed));
+        }
+        let choice = self.on_recovery_boot(&replayed).await?;
+        let BootPlan { chain, closing, recovered, finished, ends_after_recovered, cursor, boundaries } =
+            plan(replayed, &self.payload, choice);
+
+        self.chain = Chain::seeded(chain);
+        self.chat.history().publish(self.chain.messages());
+        self.boundaries = boundaries;
+        self.recovered = recovered.into();
+        self.ends_after_recovered = ends_after_recovered;
+        self.input.seed(seeded_inbox(cursor, found.input, &finished));
+        if let Some(closing) = closing {
+            if closing.aborts {
+                self.out.chunk(&UiMessageChunk::abort(INTERRUPTED)).await?;
+            }
+            self.close_turn(None, None).await?;
+            self.store_snapshot().await?;
+        }
+        Ok(())
+    }
+
+    /// Reads snapshot, `out` and `in`, bounded and without waiting (A-44…A-49).
+    async fn read_history(&self) -> Result<Found, Error> {
+        let snapshot = self.link.read_snapshot().await;
+        let row_settled = self.lease.settled_cursor;
+        let out = self.link.drain(ChannelName::Out, snapshot.as_ref().and_then(|snapshot| snapshot.last_out_event_id));
+        let (out, input) = match &snapshot {
+            Some(snapshot) => futures::try_join!(out, self.drain_in(snapshot.last_in_event_id))?,
+            None => {
+                let out = out.await?;
+                let input = self.drain_in(drain_from(row_settled, None::<&ChatSnapshot>, &out)).await?;
+                (out, input)
+            }
+        };
+        Ok(Found { row_settled, snapshot, out, input, server_tools: self.server_tools.clone() })
+    }
+
+    /// Reads what `in` holds after a cursor.
+    pub(super) async fn drain_in(&self, after: Option<SeqNum>) -> Result<Vec<InputRecord>, Error> {
+        let records = self.link.drain(ChannelName::In, after).await?;
+        Ok(records.into_iter().map(decode).collect())
+    }
+
+    /// Asks the author what to do with a turn that died inside its answer (A-60…A-66).
+    async fn on_recovery_boot(&self, replayed: &Replay) -> Result<Option<Choice>, Error> {
+        let partial = replayed.open_turn.as_ref().and_then(|turn| turn.partial.as_ref());
+        let (Some(hook), Some(partial)) = (self.agent.hooks.recovery_boot.clone(), partial) else {
+            return Ok(None);
+        };
+        let in_flight = replayed.in_flight.iter().filter_map(|owed| owed.payload.message.clone());
+        let writer = self.writer();
+        let event = RecoveryBoot {
+            chat: self.chat.clone(),
+            ctx: self.ctx.clone(),
+            previous_run_id: self.payload.previous_run_id.clone().unwrap_or_default(),
+            cause: "unknown",
+            settled_messages: replayed.settled.messages().to_vec(),
+            in_flight_users: in_flight.filter(|message| message.role == Role::User).collect(),
+            partial_assistant: partial.cleaned.clone(),
+            pending_tool_calls: pending_tool_calls(&partial.raw),
+            writer: writer.clone(),
+        };
+        let decided: Result<Recovery, HookError> = hook(event).await;
+        writer.flush().await?;
+        let recovery = match decided {
+            Ok(recovery) => recovery,
+            Err(error) => {
+                self.fatal("on_recovery_boot", &error)?;
+                self.warn(format!("on_recovery_boot failed, the default applies: {error}"));
+                return Ok(None);
+            }
+        };
+        if let Some(before_boot) = recovery.before_boot {
+            before_boot.await.map_err(|error| self.boot_error("before_boot", &error))?;
+        }
+        Ok(Some(Choice { chain: recovery.chain, recovered_turns: recovery.recovered_turns }))
+    }
+}
+
+/// Gives an inbox that has read everything drained: the recovered records stay open, the rest is finished.
+fn seeded_inbox(cursor: Option<SeqNum>, drained: Vec<InputRecord>, finished: &[SeqNum]) -> Inbox {
+    let mut inbox = Inbox::seeded(cursor);
+    for record in drained {
+        inbox.receive(record);
+    }
+    inbox.clear_buffer();
+    for seq_num in finished {
+        inbox.finish(*seq_num);
+    }
+    inbox
+}
+
+fn decode(record: DrainedRecord) -> InputRecord {
+    let is_control = !record.headers.is_empty();
+    let input = if is_control { None } else { ChatInputChunk::decode(record.data) };
+    InputRecord { seq_num: record.seq_num, timestamp: 0, input }
+}

@@ -1,0 +1,72 @@
+//! A turn whose code failed: readers learn of it, the history keeps what there is, the run goes on (A §7.4).
+
+use std::sync::Arc;
+
+use turnkeep_model::FinishReason;
+use turnkeep_protocol::{UiMessage, UiMessageChunk, cleanup_aborted_parts};
+
+use super::Run;
+use super::turn::Turn;
+use crate::chain::Absorbed;
+use crate::error::Error;
+
+impl Run {
+    /// Closes a failed turn.
+    pub(super) async fn errored_turn(&mut self, mut turn: Turn, text: String) -> Result<(), Error> {
+        // Chunks are best effort; a text too large for a record must not fail the failure.
+        let told = self.out.chunk(&UiMessageChunk::error(text.clone())).await;
+        if !matches!(told, Ok(()) | Err(Error::ChunkTooLarge(_))) {
+            told?;
+        }
+        let last_event_id = self.close_turn(turn.seq_num, None).await?;
+        self.fold_incoming(&mut turn);
+        self.recover_partial(&mut turn);
+        // An override of the failed turn is not its successor's (A-157, AR-27).
+        self.chat.history().publish(self.chain.messages());
+
+        turn.error = Some(Arc::from(text));
+        turn.finish_reason = Some(FinishReason::Error);
+        turn.stopped = false;
+        turn.token = None;
+        turn.usage = None;
+        turn.client_data = serde_json::Value::Null;
+        self.on_turn_complete(&turn, last_event_id).await?;
+        self.store_snapshot().await
+    }
+
+    /// Keeps the message of a turn that failed before the merge (A-152, AF-3); human answers by overlay.
+    fn fold_incoming(&mut self, turn: &mut Turn) {
+        let Some(mut message) = turn.incoming.clone().or_else(|| turn.payload.message.clone()) else {
+            return;
+        };
+        if message.id.is_empty() {
+            message.id = self.fresh_message_id();
+        }
+        if self.chain.absorb(message.clone(), &self.server_tools) == Absorbed::Appended {
+            turn.new_ui_messages.push(message);
+        }
+    }
+
+    /// Keeps what was streamed before the failure, cleaned, with the parts that were written beside it (A-153, AA-33, AA-34).
+    fn recover_partial(&mut self, turn: &mut Turn) {
+        let queued = self.queued.take();
+        if turn.is_committed {
+            // The response stays as committed; parts of the hook that failed are on the wire only.
+            return;
+        }
+        let mut partial = turn.raw_response.take().map(cleanup_aborted_parts);
+        if !queued.is_empty() {
+            partial
+                .get_or_insert_with(|| UiMessage::assistant(self.fresh_message_id(), Vec::new()))
+                .parts
+                .extend(queued);
+        }
+        if let Some(partial) = partial
+            && self.chain.commit(partial.clone())
+        {
+            turn.new_ui_messages.push(partial.clone());
+            turn.response = Some(partial.clone());
+            turn.raw_response = Some(partial);
+        }
+    }
+}

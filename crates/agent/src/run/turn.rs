@@ -1,0 +1,288 @@
+//! One message turn, in the order of A §4.2.
+
+mod answer;
+mod events;
+
+use std::sync::Arc;
+
+use serde_json::Value;
+use turnkeep_model::{ConvertError, FinishReason, Usage, to_model_messages};
+use turnkeep_protocol::run_api::Mark;
+use turnkeep_protocol::{ChatTaskWirePayload, ModelMessage, SeqNum, Trigger, UiMessage, cleanup_aborted_parts};
+
+use super::Run;
+use super::hooks::TurnFailure;
+use crate::boot::replay::Owed;
+use crate::chain::Absorbed;
+use crate::error::Error;
+use crate::event::ValidateMessages;
+use crate::signal::Signal;
+
+/// What a turn knows about itself while it runs.
+pub(super) struct Turn {
+    pub(super) number: usize,
+    pub(super) seq_num: Option<SeqNum>,
+    pub(super) payload: ChatTaskWirePayload,
+    pub(super) client_data: Value,
+    pub(super) stop: Signal,
+    pub(super) token: Option<String>,
+    /// What came in, as validation left it.
+    pub(super) incoming: Option<UiMessage>,
+    /// What this turn added to the chain.
+    pub(super) new_ui_messages: Vec<UiMessage>,
+    pub(super) response: Option<UiMessage>,
+    pub(super) raw_response: Option<UiMessage>,
+    /// Whether the response is in the chain; an error after that leaves it there.
+    pub(super) is_committed: bool,
+    pub(super) stopped: bool,
+    pub(super) usage: Option<Usage>,
+    pub(super) finish_reason: Option<FinishReason>,
+    pub(super) error: Option<Arc<str>>,
+}
+
+/// What the merge of the incoming message decided.
+#[derive(Debug, PartialEq, Eq)]
+enum Merge {
+    /// The turn goes on.
+    Answer,
+    /// The message is answered already: only its boundary is due (D-42).
+    AlreadyAnswered,
+    /// A person has answered some calls and others still wait: no model call yet (A-204, D-16).
+    StillWaiting,
+}
+
+impl Run {
+    /// Runs one turn to its one boundary.
+    ///
+    /// # Errors
+    ///
+    /// Fails only when the run itself cannot go on.
+    pub(super) async fn message_turn(&mut self, owed: Owed) -> Result<(), Error> {
+        let stop = Signal::new();
+        self.input.enter_turn(stop.clone());
+        let mut turn = Turn::new(self.n_turns, owed, stop);
+        // What nobody took up belongs to no turn (A-182, AR-27).
+        self.chat.history().publish(self.chain.messages());
+        let outcome = self.run_turn(&mut turn).await;
+        // The turn no longer hears stops, however it ended (A-85, AR-12).
+        self.input.leave_turn();
+        match outcome {
+            Ok(Merge::AlreadyAnswered) => self.close_turn(turn.seq_num, None).await.map(drop),
+            Ok(_) => {
+                self.n_turns += 1;
+                self.complete_turn(turn).await
+            }
+            Err(TurnFailure::Turn(text)) => {
+                self.n_turns += 1;
+                self.errored_turn(turn, text).await
+            }
+            Err(TurnFailure::Run(error)) => Err(error),
+        }
+    }
+
+    /// Steps 1 to 17: everything before the boundary.
+    async fn run_turn(&mut self, turn: &mut Turn) -> Result<Merge, TurnFailure> {
+        turn.client_data = self.parse_client_data(turn.payload.metadata.as_ref())?;
+        self.validate(turn).await?;
+        let merge = self.merge(turn)?;
+        if merge == Merge::AlreadyAnswered {
+            return Ok(merge);
+        }
+        self.chat.history().publish(self.chain.messages());
+        turn.token = self.link.mint_token().await;
+        self.on_chat_start(turn).await?;
+        self.on_turn_start(turn).await?;
+        if merge == Merge::Answer {
+            self.answer(turn).await?;
+        }
+        self.input.leave_turn();
+        self.apply_override();
+        self.commit(turn);
+        self.chat.settle_deferred().await;
+        self.on_before_turn_complete(turn).await?;
+        Ok(merge)
+    }
+
+    /// Step 2: lets the author check, and change, what came in.
+    async fn validate(&mut self, turn: &mut Turn) -> Result<(), TurnFailure> {
+        let is_submit = turn.payload.trigger == Some(Trigger::SubmitMessage);
+        let incoming = turn.payload.message.clone().filter(|_| is_submit);
+        // An assistant message brings answers to calls; calls it left open are not its to bring.
+        turn.incoming =
+            incoming.map(|message| if message.is_assistant() { cleanup_aborted_parts(message) } else { message });
+        let (Some(hook), Some(incoming)) = (self.agent.hooks.validate_messages.clone(), turn.incoming.clone()) else {
+            return Ok(());
+        };
+        let event = ValidateMessages {
+            chat: self.chat.clone(),
+            messages: vec![incoming],
+            turn: turn.number,
+            trigger: Trigger::SubmitMessage,
+        };
+        turn.incoming = hook(event).await?.pop();
+        self.apply_override();
+        Ok(())
+    }
+
+    /// Step 3: the incoming message joins the chain, or the answer to redo leaves it (A-90…A-92).
+    fn merge(&mut self, turn: &mut Turn) -> Result<Merge, TurnFailure> {
+        if turn.payload.trigger == Some(Trigger::RegenerateMessage) {
+            let redo = self.chain.regenerate(turn.payload.message_id.as_deref());
+            redo.map_err(|nothing| TurnFailure::Turn(nothing.to_string()))?;
+            return Ok(Merge::Answer);
+        }
+        let Some(incoming) = &mut turn.incoming else {
+            return Ok(Merge::Answer);
+        };
+        if incoming.id.is_empty() {
+            incoming.id = self.fresh_message_id();
+        }
+        match self.chain.absorb(incoming.clone(), &self.server_tools) {
+            Absorbed::Appended => turn.new_ui_messages.push(incoming.clone()),
+            Absorbed::AlreadyThere => {}
+            Absorbed::AlreadyAnswered => return Ok(Merge::AlreadyAnswered),
+            Absorbed::Merged { id, refused } => {
+                for answer in refused {
+                    self.warn(format!(
+                        "the answer to call {} was not taken over: {}",
+                        answer.tool_call_id, answer.reason
+                    ));
+                }
+                if self.chain.find(&id).is_some_and(|message| self.waits_for_person(message)) {
+                    return Ok(Merge::StillWaiting);
+                }
+            }
+        }
+        Ok(Merge::Answer)
+    }
+
+    /// Step 6: once per chat, until it has succeeded (A-94, A-103, D-45).
+    async fn on_chat_start(&mut self, turn: &Turn) -> Result<(), TurnFailure> {
+        let Some(hook) = self.agent.hooks.chat_start.clone().filter(|_| !self.lease.chat_started) else {
+            return Ok(());
+        };
+        let writer = self.writer();
+        let result = hook(self.chat_start_event(turn, writer.clone())).await;
+        // Flushed even when the hook failed: what it wrote is on record before the error is.
+        writer.flush().await?;
+        result?;
+        self.apply_override();
+        self.link.mark(Mark::ChatStarted).await?;
+        self.lease.chat_started = true;
+        Ok(())
+    }
+
+    /// Step 7.
+    async fn on_turn_start(&mut self, turn: &Turn) -> Result<(), TurnFailure> {
+        let Some(hook) = self.agent.hooks.turn_start.clone() else {
+            return Ok(());
+        };
+        let writer = self.writer();
+        let result = hook(self.turn_start_event(turn, writer.clone())).await;
+        writer.flush().await?;
+        result?;
+        self.apply_override();
+        Ok(())
+    }
+
+    /// Step 13: the response, cleaned if it was cut, takes its place in the chain.
+    fn commit(&mut self, turn: &mut Turn) {
+        let cut = turn.stopped || turn.error.is_some();
+        let mut response = turn.raw_response.clone().map(|raw| if cut { cleanup_aborted_parts(raw) } else { raw });
+        let queued = self.queued.take();
+        if !queued.is_empty() {
+            // Parts that were written without any answer become one.
+            let message = response.get_or_insert_with(|| UiMessage::assistant(self.fresh_message_id(), Vec::new()));
+            message.parts.extend(queued);
+        }
+        let Some(response) = response else {
+            return;
+        };
+        if self.chain.commit(response.clone()) {
+            turn.new_ui_messages.push(response.clone());
+            turn.response = Some(response);
+            turn.is_committed = true;
+            self.chat.history().publish(self.chain.messages());
+        }
+    }
+
+    /// Step 17: the author's last word while the stream is open; late parts join the response.
+    async fn on_before_turn_complete(&mut self, turn: &mut Turn) -> Result<(), TurnFailure> {
+        let Some(hook) = self.agent.hooks.before_turn_complete.clone() else {
+            return Ok(());
+        };
+        let writer = self.writer();
+        let result = hook(self.before_turn_complete_event(turn, writer.clone())).await;
+        writer.flush().await?;
+        result?;
+        self.apply_override();
+        let late = self.queued.take();
+        if late.is_empty() {
+            return Ok(());
+        }
+        let mut response =
+            turn.response.take().unwrap_or_else(|| UiMessage::assistant(self.fresh_message_id(), Vec::new()));
+        response.parts.extend(late);
+        self.chain.commit(response.clone());
+        turn.new_ui_messages.retain(|message| message.id != response.id);
+        turn.new_ui_messages.push(response.clone());
+        turn.response = Some(response);
+        turn.is_committed = true;
+        Ok(())
+    }
+
+    /// Steps 18 to 20: the boundary, and what follows it. Nothing here can fail the turn any more.
+    async fn complete_turn(&mut self, turn: Turn) -> Result<(), Error> {
+        if turn.usage.is_some() {
+            self.previous_turn_usage = turn.usage;
+            self.total_usage += turn.usage.unwrap_or_default();
+        }
+        let last_event_id = self.close_turn(turn.seq_num, turn.token.clone()).await?;
+        self.on_turn_complete(&turn, last_event_id).await?;
+        self.store_snapshot().await
+    }
+
+    /// Step 19.
+    pub(super) async fn on_turn_complete(&mut self, turn: &Turn, last_event_id: SeqNum) -> Result<(), Error> {
+        if let Some(hook) = self.agent.hooks.turn_complete.clone() {
+            self.chat.history().publish(self.chain.messages());
+            if let Err(error) = hook(self.turn_complete_event(turn, Some(last_event_id))).await {
+                self.fatal("on_turn_complete", &error)?;
+                self.warn(format!("on_turn_complete failed: {error}"));
+            }
+            self.apply_override();
+        }
+        // Nothing is attached to an answer that is over.
+        if !self.queued.take().is_empty() {
+            self.warn("data parts written after the turn was complete are in no message");
+        }
+        Ok(())
+    }
+
+    /// Gives the chain in the form a model reads.
+    pub(super) fn model_history(&self) -> Result<Vec<ModelMessage>, ConvertError> {
+        to_model_messages(self.chain.messages(), &self.agent.model_outputs)
+    }
+}
+
+impl Turn {
+    fn new(number: usize, owed: Owed, stop: Signal) -> Self {
+        Self {
+            number,
+            seq_num: owed.seq_num,
+            payload: owed.payload,
+            client_data: Value::Null,
+            stop,
+            token: None,
+            incoming: None,
+            new_ui_messages: Vec::new(),
+            response: None,
+            raw_response: None,
+            is_committed: false,
+            stopped: false,
+            usage: None,
+            finish_reason: None,
+            error: None,
+        }
+    }
+}

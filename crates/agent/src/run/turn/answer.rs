@@ -1,0 +1,119 @@
+//! Steps 9 to 11: `prepare_messages`, `run`, and the answer it asks for (A-96…A-101).
+
+use turnkeep_protocol::{ToolState, UiMessage};
+
+use super::{Run, Turn, TurnFailure};
+use crate::agent::TurnInput;
+use crate::answer::{Answer, StreamText};
+use crate::event::PrepareMessages;
+use crate::generation::{Ended, Setting, generate};
+use turnkeep_protocol::{Trigger, UiMessageChunk};
+
+impl Run {
+    /// Lets the author's `run` answer, unless a stop came first.
+    pub(super) async fn answer(&mut self, turn: &mut Turn) -> Result<(), TurnFailure> {
+        if turn.stop.is_set() {
+            return self.stop_without_answer(turn).await;
+        }
+        let input = self.turn_input(turn).await?;
+        let result = (self.agent.run.clone())(input).await;
+        let answer = match result {
+            Ok(answer) => answer,
+            // Whatever `run` says about a stop it heard, the turn is a stopped one.
+            Err(_) if turn.stop.is_set() => Answer::Nothing,
+            Err(error) => return Err(error.into()),
+        };
+        self.apply_override();
+        match answer {
+            Answer::Stream(_) | Answer::Nothing if turn.stop.is_set() => self.stop_without_answer(turn).await,
+            Answer::Stream(stream) => self.generate(turn, *stream).await,
+            Answer::Nothing => Ok(()),
+        }
+    }
+
+    /// Tells readers that nothing will come; the model is not asked.
+    async fn stop_without_answer(&mut self, turn: &mut Turn) -> Result<(), TurnFailure> {
+        turn.stopped = true;
+        let reason = turn.stop.reason().unwrap_or_default();
+        self.out.chunk(&UiMessageChunk::abort(reason)).await?;
+        Ok(())
+    }
+
+    async fn turn_input(&mut self, turn: &Turn) -> Result<TurnInput, TurnFailure> {
+        let mut messages = self.model_history().map_err(|error| TurnFailure::Turn(error.to_string()))?;
+        if let Some(hook) = self.agent.hooks.prepare_messages.clone() {
+            let event = PrepareMessages {
+                chat: self.chat.clone(),
+                messages,
+                reason: "run",
+                turn: turn.number,
+                client_data: turn.client_data.clone(),
+            };
+            messages = hook(event).await?;
+            self.apply_override();
+        }
+        Ok(TurnInput {
+            chat: self.chat.clone(),
+            ctx: self.ctx.clone(),
+            turn: turn.number,
+            trigger: turn.payload.trigger.unwrap_or(Trigger::SubmitMessage),
+            message_id: turn.payload.message_id.clone(),
+            messages,
+            ui_messages: self.chain.messages().to_vec(),
+            client_data: turn.client_data.clone(),
+            continuation: self.is_continuation(),
+            previous_run_id: self.payload.previous_run_id.clone(),
+            preloaded: self.is_preloaded(),
+            previous_turn_usage: self.previous_turn_usage,
+            total_usage: self.total_usage,
+            tools: self.agent.tools.clone(),
+            stop_signal: turn.stop.clone(),
+            writer: self.writer(),
+            model: self.model.clone(),
+        })
+    }
+
+    /// Pipes the model's answer and captures it.
+    async fn generate(&mut self, turn: &mut Turn, stream: StreamText) -> Result<(), TurnFailure> {
+        let runs_here = stream.tools.iter().filter(|tool| tool.execute().is_some());
+        self.server_tools.extend(runs_here.map(|tool| tool.name().to_owned()));
+        let setting = Setting {
+            chat: self.chat.clone(),
+            writer: self.writer(),
+            stop: turn.stop.clone(),
+            model_outputs: self.agent.model_outputs.clone(),
+            response: self.response_to_fill(&stream),
+        };
+        let (generated, result) = generate(stream, setting).await;
+        turn.raw_response = generated.message;
+        turn.usage = generated.usage;
+        turn.finish_reason = generated.finish_reason;
+        match generated.ended {
+            Ended::Whole => {}
+            Ended::Stopped => turn.stopped = true,
+            Ended::Failed(error) => turn.error = Some(error),
+        }
+        result?;
+        Ok(())
+    }
+
+    /// Gives the message that the answer goes on with, or a fresh one.
+    fn response_to_fill(&self, stream: &StreamText) -> UiMessage {
+        let chain = self.chain.messages();
+        match chain.last() {
+            Some(last) if last.is_assistant() && !last.id.is_empty() => last.clone(),
+            _ => UiMessage::assistant(stream.ui_options.response_id(chain, || self.fresh_message_id()), Vec::new()),
+        }
+    }
+
+    /// Tells whether a message has calls that only a person can answer.
+    pub(super) fn waits_for_person(&self, message: &UiMessage) -> bool {
+        message.tool_parts().any(|part| match part.state {
+            ToolState::ApprovalRequested => true,
+            ToolState::InputAvailable => {
+                part.provider_executed != Some(true) && !self.server_tools.contains(&part.tool_name)
+            }
+            _ => false,
+        })
+    }
+}

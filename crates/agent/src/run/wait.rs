@@ -1,0 +1,183 @@
+//! Between turns: warm for the idle time, then asleep on a waitpoint, then the end (A-31… ).
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+use turnkeep_protocol::run_api::WaitOutcome;
+
+use super::Run;
+use crate::agent::Hook;
+use crate::boot::replay::Owed;
+use crate::error::Error;
+use crate::event::{SuspendPhase, Suspension};
+use crate::link::DurableWait;
+
+/// How long a run stays warm when neither the agent nor the payload says.
+const DEFAULT_IDLE: Duration = Duration::from_secs(30);
+
+/// The rest after a wake that brought nothing, so that a server's mistake is not a busy loop.
+const EMPTY_WAKE_PAUSE: Duration = Duration::from_secs(1);
+
+/// Where in the run's life it waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// For the first message of a chat.
+    Preload,
+    /// For the first message of a continuation.
+    Continuation,
+    /// For the next turn.
+    Turn,
+}
+
+/// The two deadlines of one wait; skipping foreign records restarts neither.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Patience {
+    idle: Duration,
+    asleep: Duration,
+    skips_sleep: bool,
+}
+
+impl Run {
+    /// Waits for a message; none when the run shall end.
+    pub(super) async fn wait(&mut self, phase: Phase) -> Result<Option<Owed>, Error> {
+        let patience = self.patience(phase);
+        // Nothing is owed here, and the server should know before it judges an append (D-32).
+        let settled = self.input.with(|inbox| inbox.settled());
+        self.input.publish(settled);
+        if let Some(owed) = self.wait_warm(patience.idle).await? {
+            return Ok(Some(owed));
+        }
+        if patience.skips_sleep || self.input.is_session_closed() {
+            return Ok(None);
+        }
+        // Work that was deferred must not freeze with the run (A-177, AR-40).
+        self.chat.settle_deferred().await;
+        self.on_suspension("on_chat_suspend", self.agent.hooks.chat_suspend.clone(), phase).await?;
+        // A record that came while the hook ran is taken instead of suspending (A-33, AR-6).
+        if let Some(owed) = self.take_queued() {
+            return Ok(Some(owed));
+        }
+        let Some(owed) = self.sleep(patience.asleep).await? else {
+            return Ok(None);
+        };
+        self.on_suspension("on_chat_resume", self.agent.hooks.chat_resume.clone(), phase).await?;
+        self.input.connect();
+        Ok(Some(owed))
+    }
+
+    fn patience(&self, phase: Phase) -> Patience {
+        let limits = self.agent.limits;
+        let payload = self.payload.idle_timeout_in_seconds.map(Duration::from_secs);
+        let is_preload = phase == Phase::Preload;
+        let agent_idle = limits.preload_idle_timeout.filter(|_| is_preload).or(limits.idle_timeout);
+        let agent_asleep = limits.preload_timeout.filter(|_| is_preload).unwrap_or(limits.turn_timeout);
+        Patience {
+            idle: self.chat.idle_timeout().or(agent_idle).or(payload).unwrap_or(DEFAULT_IDLE),
+            asleep: self.chat.turn_timeout().unwrap_or(agent_asleep),
+            skips_sleep: is_preload && limits.exits_after_preload_idle,
+        }
+    }
+
+    /// Waits with the tail open; a buffered record needs no waiting, whatever the idle time.
+    async fn wait_warm(&mut self, idle: Duration) -> Result<Option<Owed>, Error> {
+        let until = Instant::now() + idle;
+        self.input.connect();
+        loop {
+            if let Some(owed) = self.take_queued() {
+                return Ok(Some(owed));
+            }
+            if self.input.is_session_closed() {
+                return self.take_last().await;
+            }
+            tokio::select! {
+                biased;
+                () = self.input.arrived() => {}
+                () = tokio::time::sleep_until(until) => return Ok(None),
+            }
+        }
+    }
+
+    /// Sleeps on a waitpoint; the wake says only that there is something to read (S-134).
+    async fn sleep(&mut self, asleep: Duration) -> Result<Option<Owed>, Error> {
+        let until = Instant::now() + asleep;
+        // Nothing may come in behind the wait's back: it would be read twice (A-36, AR-7).
+        self.input.disconnect();
+        loop {
+            // Looked at once more: the last record may have come between the look before and the disconnect.
+            if let Some(owed) = self.take_queued() {
+                return Ok(Some(owed));
+            }
+            if self.input.is_session_closed() {
+                return self.take_last().await;
+            }
+            let limit = until.saturating_duration_since(Instant::now());
+            if limit.is_zero() {
+                return Ok(None);
+            }
+            let (consumed, settled) = self.input.with(|inbox| (inbox.wait_cursor(), inbox.settled()));
+            match self.link.wait(DurableWait { consumed, settled, limit }).await? {
+                WaitOutcome::TimedOut => return Ok(None),
+                WaitOutcome::Closed => self.input.close_session(),
+                WaitOutcome::Record => {
+                    if self.read_on().await? == 0 {
+                        tokio::time::sleep(EMPTY_WAKE_PAUSE).await;
+                    }
+                }
+            }
+        }
+    }
+
+    /// After a close nothing more comes; what came before it is still served (D-2).
+    async fn take_last(&mut self) -> Result<Option<Owed>, Error> {
+        self.read_on().await?;
+        Ok(self.take_queued())
+    }
+
+    /// Reads what lies after the received cursor, through the same door as the tail; gives how much there was.
+    async fn read_on(&mut self) -> Result<usize, Error> {
+        let after = self.input.with(|inbox| inbox.received());
+        let records = self.drain_in(after).await?;
+        let n_records = records.len();
+        for record in records {
+            self.input.receive(record);
+        }
+        Ok(n_records)
+    }
+
+    /// Runs a suspend or resume hook: at boot its failure fails the run, later it is only worth a warning.
+    async fn on_suspension(
+        &mut self,
+        name: &'static str,
+        hook: Option<Hook<Suspension>>,
+        phase: Phase,
+    ) -> Result<(), Error> {
+        let Some(hook) = hook else {
+            return Ok(());
+        };
+        let in_turns = phase == Phase::Turn;
+        let event = Suspension {
+            chat: self.chat.clone(),
+            ctx: self.ctx.clone(),
+            phase: match phase {
+                Phase::Preload => SuspendPhase::Preload,
+                Phase::Continuation => SuspendPhase::Continuation,
+                Phase::Turn => SuspendPhase::Turn,
+            },
+            client_data: self.payload.metadata.clone().unwrap_or_default(),
+            turn: in_turns.then_some(self.n_turns),
+            messages: if in_turns { self.model_history().unwrap_or_default() } else { Vec::new() },
+            ui_messages: if in_turns { self.chain.messages().to_vec() } else { Vec::new() },
+        };
+        let result = hook(event).await;
+        self.apply_override();
+        let Err(error) = result else {
+            return Ok(());
+        };
+        if !in_turns {
+            return Err(self.boot_error(name, &error));
+        }
+        self.fatal(name, &error)?;
+        self.warn(format!("{name} failed: {error}"));
+        Ok(())
+    }
+}
