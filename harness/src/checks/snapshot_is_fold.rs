@@ -1,0 +1,210 @@
+//! `snapshot-is-fold`: a stored chat snapshot is what the durable records tell, no more and no less.
+//!
+//! Exactly: a snapshot names as `lastOutEventId` the place of a `turn-complete`, never an earlier one than the snapshot before; its
+//! `lastInEventId` is at least that boundary's cursor and covers no owed input above it; and its messages are the fold of all
+//! records up to there: for each turn the user messages that it covers or that were injected into it, by the order of `in`, then
+//! the messages it streamed. A streamed message replaces the one with its id. What was aborted or failed is cleaned of half calls;
+//! what died before it said anything, and was streamed anew, is no message; nor is one without content. A regenerate takes the
+//! trailing assistant messages, or all from the named one on, away first. Messages are compared on id, role, text and tool states.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use turnkeep_protocol::{
+    ChannelName, ChatSnapshot, ToolState, Trigger, UiMessage, UiMessageChunk, UiPart, cleanup_aborted_parts,
+};
+
+use super::fold::{Turn, fold_segment, segment_id, turns};
+use super::story::{Stored, Story, broken, broken_at};
+use crate::outcome::Violation;
+use crate::trace::{Entry, Event};
+
+pub(super) const NAME: &str = "snapshot-is-fold";
+
+pub(super) fn check(story: &Story<'_>) -> Vec<Violation> {
+    let mut newest: BTreeMap<&str, u64> = BTreeMap::new();
+    let mut violations = Vec::new();
+    for entry in story.entries {
+        let Event::SnapshotStored { session, snapshot } = &entry.event else { continue };
+        let Some(snapshot) = snapshot else {
+            violations.push(broken(NAME, session, entry, "what was stored is not a version 1 snapshot".to_owned()));
+            continue;
+        };
+        let Some(end) = snapshot.last_out_event_id.map(|end| end.get()) else {
+            violations.push(broken(NAME, session, entry, "the snapshot has no lastOutEventId".to_owned()));
+            continue;
+        };
+        let before = newest.insert(session, end).filter(|before| *before > end);
+        let what = match before {
+            Some(before) => Some(format!("the snapshot ends at seq_num {end}, the one before it at {before}")),
+            None => judge(story, session, entry, snapshot, end),
+        };
+        violations.extend(what.map(|what| broken_at(NAME, session, entry, end, what)));
+    }
+    violations
+}
+
+fn judge(story: &Story<'_>, session: &str, entry: &Entry, snapshot: &ChatSnapshot, end: u64) -> Option<String> {
+    let durable = |stored: &&Stored<'_>| stored.entry.n < entry.n;
+    let inputs: Vec<_> = story.channel(session, ChannelName::In).filter(durable).collect();
+    let out = story.channel(session, ChannelName::Out).filter(durable).filter(|stored| stored.seq() <= end);
+    let turns = turns(out);
+    let boundary = turns.last().and_then(|turn| turn.boundary).filter(|boundary| boundary.seq() == end);
+    if boundary.is_none() {
+        return Some(format!("the snapshot ends at seq_num {end}, where no turn-complete is stored"));
+    }
+    let settled = turns.iter().filter_map(Turn::settled).max();
+    let saved = snapshot.last_in_event_id.map(|saved| saved.get());
+    if saved < settled {
+        return Some(format!("the snapshot's cursor is {}, its boundary's {}", number(saved), number(settled)));
+    }
+    let skipped =
+        inputs.iter().find(|input| input.wants_turn() && Some(input.seq()) > settled && Some(input.seq()) <= saved);
+    if let Some(skipped) = skipped {
+        let (seq, settled) = (skipped.seq(), number(settled));
+        return Some(format!("the snapshot's cursor covers owed seq_num {seq}, its boundary's ends at {settled}"));
+    }
+    let mut chain = Chain::default();
+    for turn in &turns {
+        chain.take(&inputs, turn);
+    }
+    difference(&summaries(&snapshot.messages), &summaries(&chain.messages))
+}
+
+fn number(cursor: Option<u64>) -> String {
+    cursor.map_or_else(|| "absent".to_owned(), |cursor| cursor.to_string())
+}
+
+/// The conversation, turn by turn.
+#[derive(Default)]
+struct Chain {
+    messages: Vec<UiMessage>,
+    settled: Option<u64>,
+    injected: BTreeSet<String>,
+}
+
+impl Chain {
+    fn take(&mut self, inputs: &[&Stored<'_>], turn: &Turn<'_, '_>) {
+        let settled = turn.settled().max(self.settled);
+        let injected = turn.injected();
+        for input in inputs {
+            let covered = Some(input.seq()) > self.settled && Some(input.seq()) <= settled;
+            let steered = input.message_id().is_some_and(|id| injected.contains(&id));
+            if covered || steered {
+                self.input(input);
+            }
+        }
+        self.injected.extend(injected.iter().map(|id| (*id).to_owned()));
+        self.settled = settled;
+        let segments = turn.segments();
+        for (index, segment) in segments.iter().enumerate() {
+            let ended = segment.iter().any(|chunk| chunk.is_terminal());
+            if ended || index + 1 == segments.len() {
+                self.answer(segment, turn.failed());
+            }
+        }
+    }
+
+    fn input(&mut self, input: &Stored<'_>) {
+        let Some(payload) = input.payload() else { return };
+        if payload.trigger == Some(Trigger::RegenerateMessage) {
+            self.regenerate(payload.message_id.as_deref());
+        }
+        let Some(message) = &payload.message else { return };
+        if self.injected.contains(&message.id) {
+            return;
+        }
+        match self.messages.iter_mut().find(|known| !known.id.is_empty() && known.id == message.id) {
+            None => self.messages.push(message.clone()),
+            Some(known) => advance(known, message),
+        }
+    }
+
+    fn regenerate(&mut self, named: Option<&str>) {
+        let place = named.and_then(|id| self.messages.iter().position(|message| message.id == id));
+        if let Some(place) = place {
+            self.messages.truncate(place);
+        }
+        while self.messages.pop_if(|message| !message.is_user()).is_some() {}
+    }
+
+    fn answer(&mut self, segment: &[&UiMessageChunk], failed: bool) {
+        let Some(id) = segment_id(segment) else { return };
+        let place = self.messages.iter().position(|message| !id.is_empty() && message.id == id);
+        let before = place.map(|place| &self.messages[place]);
+        let mut message = fold_segment(segment, before);
+        let finished = segment.iter().any(|chunk| matches!(chunk, UiMessageChunk::Finish(_)));
+        if failed || !finished {
+            message = cleanup_aborted_parts(message);
+        }
+        match place {
+            Some(place) => self.messages[place] = message,
+            None => self.messages.push(message),
+        }
+    }
+}
+
+/// Lays a person's tool answers over the stored message.
+fn advance(known: &mut UiMessage, incoming: &UiMessage) {
+    for answer in incoming.tool_parts().filter(|part| part.state.is_wire_advanceable()) {
+        let parts = known.parts.iter_mut().filter_map(UiPart::as_tool_mut);
+        for part in parts.filter(|part| part.tool_call_id == answer.tool_call_id && !part.state.is_final()) {
+            part.state = answer.state;
+        }
+    }
+}
+
+/// What is compared of a message.
+#[derive(Debug, PartialEq)]
+struct Summary {
+    id: String,
+    role: String,
+    text: String,
+    tools: Vec<(String, String, ToolState)>,
+}
+
+/// Sums messages up, those of assistants without content left out.
+fn summaries(messages: &[UiMessage]) -> Vec<Summary> {
+    let told =
+        messages.iter().filter(|message| !message.is_assistant() || message.parts.iter().any(|part| !is_empty(part)));
+    told.map(|message| Summary {
+        id: message.id.clone(),
+        role: message.role.as_str().to_owned(),
+        text: message.text(),
+        tools: message
+            .tool_parts()
+            .map(|tool| (tool.tool_call_id.clone(), tool.tool_name.clone(), tool.state))
+            .collect(),
+    })
+    .collect()
+}
+
+fn is_empty(part: &UiPart) -> bool {
+    matches!(part, UiPart::StepStart(_)) || part.as_text().is_some_and(|text| text.text.is_empty())
+}
+
+fn difference(saved: &[Summary], told: &[Summary]) -> Option<String> {
+    for (index, pair) in saved.iter().zip(told).enumerate() {
+        // An id that a sender left out is the agent's to choose.
+        let same_id = pair.0.id == pair.1.id || pair.1.id.is_empty();
+        if !same_id || pair.0.role != pair.1.role || pair.0.text != pair.1.text || pair.0.tools != pair.1.tools {
+            return Some(format!(
+                "message {index} of the snapshot is {}, of the records {}",
+                show(pair.0),
+                show(pair.1)
+            ));
+        }
+    }
+    match (saved.get(told.len()), told.get(saved.len())) {
+        (Some(extra), _) => Some(format!("the snapshot holds {}, which the records do not tell", show(extra))),
+        (_, Some(missing)) => Some(format!("the snapshot lacks {}", show(missing))),
+        _ => None,
+    }
+}
+
+fn show(summary: &Summary) -> String {
+    let tools: Vec<_> = summary.tools.iter().map(|(_, name, state)| format!(", {name} {}", state.as_str())).collect();
+    format!("{} {} {:?}{}", summary.role, summary.id, summary.text, tools.concat())
+}
+
+#[cfg(test)]
+mod tests;
