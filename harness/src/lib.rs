@@ -9,6 +9,9 @@ compile_error!(
      .cargo/config.toml, run cargo from inside that workspace, and unset RUSTFLAGS"
 );
 
+pub mod app;
+#[cfg(feature = "world")]
+pub mod checks;
 pub mod model;
 mod offline;
 #[cfg(feature = "world")]
