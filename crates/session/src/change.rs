@@ -240,6 +240,8 @@ pub struct WaitpointRow {
     pub channel: ChannelName,
     /// Finds the waitpoint again (S-144).
     pub idempotency_key: Option<String>,
+    /// Counts waitpoints; lower is older.
+    pub number: u64,
     /// When it completes by itself.
     pub expires_at: Option<Millis>,
     /// None while it is pending; write-once (S-139).

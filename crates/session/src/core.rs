@@ -10,6 +10,7 @@ mod read;
 mod runs;
 mod snapshots;
 mod state;
+mod wait_index;
 mod waits;
 
 #[cfg(test)]
@@ -95,9 +96,7 @@ impl Core {
         while let Some(run) = self.state.lapsed(now.into()) {
             self.lapse(now, &run);
         }
-        while let Some(waitpoint) = self.state.timed_out(now.into()) {
-            self.time_out(&waitpoint);
-        }
+        self.time_out(now);
     }
 
     /// Finds a session by either form of its id (S-3).
@@ -132,7 +131,7 @@ impl Core {
     }
 
     fn new_waitpoint_id(&self) -> WaitpointId {
-        self.draw("waitpoint_", WaitpointId::new, |id| self.state.waitpoint(id).is_some())
+        self.draw("waitpoint_", WaitpointId::new, |id| self.state.waits().get(id).is_some())
     }
 
     fn draw<T>(&self, prefix: &str, make: impl Fn(String) -> T, taken: impl Fn(&T) -> bool) -> T {

@@ -1,7 +1,7 @@
 //! The end of a session and the markers of a chat (D-2, D-37, D-45).
 
 use turnkeep_host::Timestamp;
-use turnkeep_protocol::run_api::{Mark, WaitOutcome};
+use turnkeep_protocol::run_api::Mark;
 use turnkeep_protocol::{Header, NewRecord, SESSION_CLOSED_REASON, SessionId, control};
 
 use super::{Core, Refused, Writer};
@@ -31,7 +31,7 @@ impl Core {
             ..session.row.clone()
         };
         self.put(Change::Session { row: Box::new(row) });
-        self.complete_all(&id, WaitOutcome::Closed);
+        self.wake_closed(&id);
         if let Some(run) = live.filter(|_| !is_leased) {
             self.finish(run, RunStatus::Cancelled);
         }

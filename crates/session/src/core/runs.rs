@@ -146,10 +146,7 @@ impl Core {
 
     /// Takes the run out of its worker's hands; its waiters are gone with the worker's attempt.
     pub(super) fn finish(&mut self, run: RunRow, status: RunStatus) {
-        let waits = self.state.waitpoints().filter(|waitpoint| waitpoint.run == run.id);
-        for waitpoint in waits.map(|waitpoint| waitpoint.id.clone()).collect::<Vec<_>>() {
-            self.put(Change::WaitpointGone { waitpoint });
-        }
+        self.forget_waits(&run.id);
         self.put(Change::Run { row: Box::new(RunRow { status, ..run }) });
     }
 

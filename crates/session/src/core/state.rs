@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
-use turnkeep_protocol::{ChannelName, Record, RecordKind, RunId, SeqNum, SessionId, WaitpointId, control};
+use turnkeep_protocol::{ChannelName, Record, RecordKind, RunId, SeqNum, SessionId, control};
 
+use super::wait_index::Waits;
 use crate::change::Millis;
 use crate::channel::Channel;
-use crate::{Change, RunRow, RunStatus, SessionRow, WaitpointRow};
+use crate::{Change, RunRow, RunStatus, SessionRow};
 
 /// Everything the server knows.
 #[derive(Debug, Default, PartialEq)]
@@ -15,12 +16,11 @@ pub(crate) struct State {
     sessions: BTreeMap<SessionId, Session>,
     by_external: BTreeMap<String, SessionId>,
     runs: BTreeMap<RunId, RunRow>,
-    waitpoints: BTreeMap<WaitpointId, WaitpointRow>,
+    waits: Waits,
     snapshots: BTreeMap<SessionId, String>,
     queue: BTreeMap<u64, RunId>,
     last_queued: u64,
     leases: BTreeSet<(Millis, RunId)>,
-    timeouts: BTreeSet<(Millis, WaitpointId)>,
 }
 
 /// A session with its channels.
@@ -113,8 +113,8 @@ impl State {
                 }
                 self.put_run(row);
             }
-            Change::Waitpoint { row } => self.put_waitpoint(*row),
-            Change::WaitpointGone { waitpoint } => self.remove_waitpoint(&waitpoint),
+            Change::Waitpoint { row } => self.waits.put(*row),
+            Change::WaitpointGone { waitpoint } => self.waits.remove(&waitpoint),
             Change::Snapshot { session, body } => _ = self.snapshots.insert(session, body),
         }
     }
@@ -144,22 +144,6 @@ impl State {
             _ => {}
         }
         self.runs.insert(row.id.clone(), row);
-    }
-
-    fn put_waitpoint(&mut self, row: WaitpointRow) {
-        self.remove_waitpoint(&row.id);
-        if let (None, Some(expires_at)) = (row.outcome, row.expires_at) {
-            self.timeouts.insert((expires_at, row.id.clone()));
-        }
-        self.waitpoints.insert(row.id.clone(), row);
-    }
-
-    fn remove_waitpoint(&mut self, id: &WaitpointId) {
-        if let Some(old) = self.waitpoints.remove(id)
-            && let Some(expires_at) = old.expires_at
-        {
-            self.timeouts.remove(&(expires_at, old.id));
-        }
     }
 
     fn session_mut(&mut self, id: &SessionId) -> &mut Session {
@@ -200,14 +184,9 @@ impl State {
         self.last_queued + 1
     }
 
-    /// Gives a waitpoint.
-    pub(crate) fn waitpoint(&self, id: &WaitpointId) -> Option<&WaitpointRow> {
-        self.waitpoints.get(id)
-    }
-
-    /// Gives all waitpoints, pending and completed.
-    pub(crate) fn waitpoints(&self) -> impl Iterator<Item = &WaitpointRow> {
-        self.waitpoints.values()
+    /// Gives the waitpoints.
+    pub(crate) fn waits(&self) -> &Waits {
+        &self.waits
     }
 
     /// Gives a session's stored snapshot.
@@ -218,18 +197,12 @@ impl State {
     /// Gives the earliest lease end or waitpoint timeout.
     pub(crate) fn next_deadline(&self) -> Option<Millis> {
         let lease = self.leases.first().map(|(at, _)| *at);
-        let timeout = self.timeouts.first().map(|(at, _)| *at);
-        lease.into_iter().chain(timeout).min()
+        lease.into_iter().chain(self.waits.next_timeout()).min()
     }
 
     /// Gives a run whose lease has ended by `now`, earliest first.
     pub(crate) fn lapsed(&self, now: Millis) -> Option<RunId> {
         self.leases.first().filter(|(at, _)| *at <= now).map(|(_, id)| id.clone())
-    }
-
-    /// Gives a pending waitpoint whose time is up by `now`, earliest first.
-    pub(crate) fn timed_out(&self, now: Millis) -> Option<WaitpointId> {
-        self.timeouts.first().filter(|(at, _)| *at <= now).map(|(_, id)| id.clone())
     }
 
     #[cfg(test)]

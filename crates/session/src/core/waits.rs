@@ -2,10 +2,13 @@
 
 use turnkeep_host::Timestamp;
 use turnkeep_protocol::run_api::{CreatedWait, WaitOutcome};
-use turnkeep_protocol::{ChannelName, SeqNum, SessionId, WaitpointId};
+use turnkeep_protocol::{ChannelName, RunId, SeqNum, SessionId, WaitpointId};
 
 use super::{Core, Refused, Writer};
 use crate::{Change, WaitpointRow};
+
+/// Completed waitpoints that a run keeps, for waiters that have not asked yet.
+const MAX_COMPLETED: usize = 16;
 
 /// A checked wait request.
 #[derive(Clone, Debug)]
@@ -36,9 +39,8 @@ impl Core {
         let own_session = self.held(now, writer)?.session.clone();
         let session = self.require(&new.url_id)?;
         let key = new.idempotency_key;
-        let known = |row: &&WaitpointRow| key.is_some() && row.idempotency_key == key;
-        if let Some(row) = self.state.waitpoints().find(known) {
-            return Ok(CreatedWait { waitpoint_id: row.id.clone(), is_cached: true });
+        if let Some(id) = key.as_ref().and_then(|key| self.state.waits().by_key(key)) {
+            return Ok(CreatedWait { waitpoint_id: id.clone(), is_cached: true });
         }
         let outcome = if session.row.is_closed() {
             Some(WaitOutcome::Closed)
@@ -53,41 +55,67 @@ impl Core {
             session: session.row.id.clone(),
             channel: new.channel,
             idempotency_key: key,
+            number: self.state.waits().next_number(),
             expires_at: new.expires_at.map(Into::into),
             outcome,
         };
         let waitpoint_id = row.id.clone();
         // The settled cursor speaks of the run's own `in`, whatever channel it waits on.
         self.settle(&own_session, new.settled, None);
+        self.forget_old_waits(&writer.run);
         self.put(Change::Waitpoint { row: Box::new(row) });
         Ok(CreatedWait { waitpoint_id, is_cached: false })
     }
 
     /// Gives how a waitpoint completed, nothing while it is pending.
     pub(crate) fn outcome(&self, id: &WaitpointId) -> Result<Option<WaitOutcome>, Refused> {
-        self.state.waitpoint(id).map(|row| row.outcome).ok_or(Refused::NoWaitpoint)
+        self.state.waits().get(id).map(|row| row.outcome).ok_or(Refused::NoWaitpoint)
     }
 
     /// Wakes everybody who waits on a channel (S-138, D-8).
     pub(super) fn wake(&mut self, session: &SessionId, channel: ChannelName) {
-        self.complete_where(|row| row.session == *session && row.channel == channel, WaitOutcome::Record);
+        for row in self.state.waits().pending(session, channel) {
+            self.complete(row, WaitOutcome::Record);
+        }
     }
 
-    /// Completes every pending waitpoint of a session (D-2).
-    pub(super) fn complete_all(&mut self, session: &SessionId, outcome: WaitOutcome) {
-        self.complete_where(|row| row.session == *session, outcome);
+    /// Completes every pending waitpoint of a session that was closed (D-2).
+    pub(super) fn wake_closed(&mut self, session: &SessionId) {
+        for channel in [ChannelName::In, ChannelName::Out] {
+            for row in self.state.waits().pending(session, channel) {
+                self.complete(row, WaitOutcome::Closed);
+            }
+        }
     }
 
-    /// Ends a wait whose time is up (S-140).
-    pub(super) fn time_out(&mut self, id: &WaitpointId) {
-        self.complete_where(|row| row.id == *id, WaitOutcome::TimedOut);
+    /// Ends the waits whose time is up (S-140).
+    pub(super) fn time_out(&mut self, now: Timestamp) {
+        while let Some(row) = self.state.waits().timed_out(now.into()) {
+            self.complete(row, WaitOutcome::TimedOut);
+        }
     }
 
-    /// Completes pending waitpoints; a completed one stays as it is (S-139).
-    fn complete_where(&mut self, wanted: impl Fn(&WaitpointRow) -> bool, outcome: WaitOutcome) {
-        let pending = self.state.waitpoints().filter(|row| row.outcome.is_none() && wanted(row));
-        for row in pending.cloned().collect::<Vec<_>>() {
-            self.put(Change::Waitpoint { row: Box::new(WaitpointRow { outcome: Some(outcome), ..row }) });
+    /// Completes a pending waitpoint; only those are ever given here, so the first completion counts (S-139).
+    fn complete(&mut self, row: WaitpointRow, outcome: WaitOutcome) {
+        self.put(Change::Waitpoint { row: Box::new(WaitpointRow { outcome: Some(outcome), ..row }) });
+    }
+
+    /// Forgets the waitpoints of a run that has ended or lost its worker.
+    pub(super) fn forget_waits(&mut self, run: &RunId) {
+        let ids: Vec<_> = self.state.waits().of_run(run).map(|row| row.id.clone()).collect();
+        self.put_gone(ids);
+    }
+
+    /// Forgets all but the newest completed waitpoints of a run, which waits once a turn and may live long.
+    fn forget_old_waits(&mut self, run: &RunId) {
+        let completed = self.state.waits().of_run(run).rev().filter(|row| row.outcome.is_some());
+        let ids: Vec<_> = completed.skip(MAX_COMPLETED).map(|row| row.id.clone()).collect();
+        self.put_gone(ids);
+    }
+
+    fn put_gone(&mut self, ids: Vec<WaitpointId>) {
+        for waitpoint in ids {
+            self.put(Change::WaitpointGone { waitpoint });
         }
     }
 }

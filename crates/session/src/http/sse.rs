@@ -16,6 +16,7 @@ use turnkeep_protocol::{Batch, ChannelName, Ping, Record, SeqNum, Tail};
 
 use super::reply::{Answer, Fail, Route};
 use super::{App, body};
+use crate::core::Refused;
 use crate::wakes::Wake;
 
 /// How long an idle reader waits for a sign of life (S-111).
@@ -34,6 +35,9 @@ pub(super) async fn subscribe(
     let caller = app.authenticate(headers)?;
     let channel = body::channel(&io)?;
     let located = app.authorize(&caller, "read", &session).await?;
+    if located.id.is_none() && session.starts_with("session_") {
+        return Err(Route::Other.refuse(Refused::NoSession));
+    }
     if request.method() == Method::HEAD {
         let mut response = Response::new(Body::empty());
         response.headers_mut().insert("x-last-chunk-index", HeaderValue::from_static("0"));

@@ -1,0 +1,142 @@
+//! The run's batch on `out`: all or nothing, fenced, de-duplicated, followed (D-5, D-6, D-32, D-36, D-39, S-89).
+
+use turnkeep_protocol::{MAX_RECORD_BYTES, SESSION_IN_CONSUMED_ID};
+
+use super::*;
+
+#[test]
+fn a_batch_is_stored_whole_or_not_at_all_d39() {
+    let mut fixture = Fixture::with_chat();
+    let run = fixture.lease();
+    let too_large = NewRecord { body: "x".repeat(MAX_RECORD_BYTES), headers: Vec::new() };
+    let bad_trim = NewRecord { body: "soon".to_owned(), ..NewRecord::trim(SeqNum::ZERO) };
+
+    let large = fixture.write(&run, vec![data("start"), too_large]);
+    let bad = fixture.write(&run, vec![data("start"), bad_trim]);
+    let good = fixture.write(&run, vec![data("start"), data("finish")]);
+
+    assert_eq!(large, Err(Refused::TooLarge { metered: MAX_RECORD_BYTES + 8 }));
+    assert!(matches!(bad, Err(Refused::Invalid(_))));
+    assert_eq!(good, Ok(vec![0, 1]));
+    assert_eq!(fixture.out(), ["start", "finish"]);
+}
+
+#[test]
+fn a_duplicate_batch_gives_the_original_places_d6_d39() {
+    let mut fixture = Fixture::with_chat();
+    let run = fixture.lease();
+    let batch = || vec![data("start"), data("finish"), turn_complete(0)];
+    fixture.write_part(Some(&run), vec![data("zero")], None).unwrap();
+
+    let first = fixture.write_part(Some(&run), batch(), Some("b"));
+    fixture.write_part(Some(&run), vec![data("between")], None).unwrap();
+    let again = fixture.write_part(Some(&run), batch(), Some("b"));
+
+    assert_eq!((first, again), (Ok(vec![1, 2, 3]), Ok(vec![1, 2, 3])));
+    assert_eq!(fixture.out().len(), 5);
+}
+
+#[test]
+fn whoever_does_not_hold_the_lease_cannot_write_d36() {
+    let mut fixture = Fixture::with_chat();
+    fixture.create_as(new_session(Some("other"), json!({}))).unwrap();
+    let run = fixture.lease();
+    let of_other_session = fixture.lease();
+    let attempt_2 = LeasedRun { attempt: 2, ..run.clone() };
+    let unknown = LeasedRun { run_id: RunId::new("run_unknown"), ..run.clone() };
+
+    for imposter in [&of_other_session, &attempt_2, &unknown] {
+        assert_eq!(fixture.write(imposter, vec![data("x")]), Err(Refused::LeaseLost));
+    }
+    fixture.end(&run, RunOutcome::Completed).unwrap();
+    assert_eq!(fixture.write(&run, vec![data("x")]), Err(Refused::LeaseLost));
+    assert!(fixture.out().is_empty());
+}
+
+#[test]
+fn a_duplicate_from_a_fenced_run_is_refused_too_d36() {
+    let mut fixture = Fixture::with_chat();
+    let run = fixture.lease();
+    fixture.write_part(Some(&run), vec![data("x")], Some("b")).unwrap();
+    fixture.pass(LEASE);
+
+    assert_eq!(fixture.write_part(Some(&run), vec![data("x")], Some("b")), Err(Refused::LeaseLost));
+}
+
+#[test]
+fn a_warm_server_writes_without_a_lease_until_the_session_is_closed_c188_d39() {
+    let mut fixture = Fixture::with_chat();
+    let runs = fixture.core.state().runs().count();
+
+    assert_eq!(fixture.write_part(None, vec![data("start")], None), Ok(vec![0]));
+    assert_eq!(fixture.core.state().runs().count(), runs, "a direct write ensures no run (S-96)");
+    fixture.close(None);
+    assert!(matches!(fixture.write_part(None, vec![data("x")], None), Err(Refused::Closed { .. })));
+}
+
+#[test]
+fn a_boundary_moves_the_rows_cursors_and_never_back_d32_i4() {
+    let mut fixture = Fixture::with_chat();
+    for _ in 0..5 {
+        fixture.send();
+    }
+    let run = fixture.lease();
+    let mut boundary = turn_complete(2);
+    boundary.headers.push(Header::new(SESSION_IN_CONSUMED_ID, "3"));
+
+    fixture.write(&run, vec![boundary]).unwrap();
+    fixture.write(&run, vec![turn_complete(1)]).unwrap();
+
+    let session = fixture.core.find("chat").unwrap();
+    assert_eq!((session.settled, session.consumed), (Some(SeqNum::new(2)), Some(SeqNum::new(3))));
+}
+
+#[test]
+fn a_cursor_beyond_what_was_sent_settles_nothing_in_advance_d32() {
+    let mut fixture = Fixture::with_chat();
+    let run = fixture.lease();
+    fixture.write(&run, vec![turn_complete(99)]).unwrap();
+    assert_eq!(fixture.settled_cursor(), None);
+    fixture.send();
+
+    fixture.write(&run, vec![turn_complete(99)]).unwrap();
+
+    assert_eq!(fixture.settled_cursor(), Some(0));
+    fixture.send();
+    assert!(!fixture.is_settled(), "the next message is owed");
+}
+
+#[test]
+fn a_trim_takes_a_place_of_its_own_and_cuts_what_lies_below_s89_s54() {
+    let mut fixture = Fixture::with_chat();
+    let run = fixture.lease();
+    fixture.write(&run, vec![data("a"), turn_complete(0), data("b"), turn_complete(0)]).unwrap();
+
+    let seqs = fixture.write(&run, vec![NewRecord::trim(SeqNum::new(1))]);
+
+    assert_eq!(seqs, Ok(vec![4]));
+    assert_eq!(
+        fixture.out(),
+        ["turn-complete session-in-event-id=0", "b", "turn-complete session-in-event-id=0", "trim 1"]
+    );
+    fixture.write(&run, vec![NewRecord::trim(SeqNum::ZERO)]).unwrap();
+    assert_eq!(fixture.records(OUT)[0].seq_num, SeqNum::new(1), "going backwards brings nothing back");
+}
+
+#[test]
+fn a_trim_inside_a_batch_is_applied_in_its_place_d39() {
+    let mut fixture = Fixture::with_chat();
+    let run = fixture.lease();
+
+    fixture.write(&run, vec![data("a"), NewRecord::trim(SeqNum::new(99)), data("b")]).unwrap();
+
+    assert_eq!(fixture.out(), ["trim 99", "b"], "clamped to the tail as it was at the trim");
+}
+
+#[test]
+fn an_empty_batch_changes_nothing() {
+    let mut fixture = Fixture::with_chat();
+    let run = fixture.lease();
+
+    assert_eq!(fixture.write(&run, Vec::new()), Ok(Vec::new()));
+}

@@ -1,0 +1,198 @@
+//! Leases, heartbeats, lapses and attempts (D-9, D-35, D-36).
+
+use super::*;
+use crate::RunStatus;
+
+#[test]
+fn a_run_goes_to_one_worker_that_serves_its_task_d9() {
+    let mut fixture = Fixture::with_chat();
+
+    assert!(fixture.lease_as("another agent", "1").is_none());
+    let run = fixture.lease();
+
+    assert_eq!((run.attempt, run.session_key.as_str(), run.lease_ms), (1, "chat", 10_000));
+    assert!(fixture.try_lease().is_none(), "it is in a worker's hands");
+}
+
+#[test]
+fn the_oldest_queued_run_goes_first_d9() {
+    let mut fixture = Fixture::new();
+    for chat in ["a", "b", "c"] {
+        fixture.create_as(new_session(Some(chat), json!({}))).unwrap();
+    }
+
+    let order = [(); 3].map(|()| fixture.lease().session_key);
+
+    assert_eq!(order, ["a", "b", "c"]);
+}
+
+#[test]
+fn a_pinned_session_is_served_by_its_version_only_s11() {
+    let mut fixture = Fixture::new();
+    let mut new = new_session(Some("chat"), json!({}));
+    new.trigger_config.lock_to_version = Some("2".to_owned());
+    fixture.create_as(new).unwrap();
+
+    assert!(fixture.lease_as("agent", "1").is_none());
+    assert!(fixture.lease_as("agent", "2").is_some());
+}
+
+#[test]
+fn a_lease_lasts_as_long_as_its_heartbeats_d35() {
+    let mut fixture = Fixture::with_chat();
+    let run = fixture.lease();
+
+    for _ in 0..5 {
+        fixture.pass(LEASE - Duration::from_millis(1));
+        assert_eq!(fixture.heartbeat(&run), Ok(false));
+    }
+    assert!(fixture.try_lease().is_none());
+    assert_eq!(fixture.core.next_deadline(), Some(fixture.now.plus(LEASE)));
+    fixture.pass(LEASE);
+
+    assert_eq!(fixture.heartbeat(&run), Err(Refused::LeaseLost));
+    assert_eq!(fixture.lease().attempt, 2);
+}
+
+#[test]
+fn a_lapse_starts_the_next_attempt_with_the_same_run_and_payload_d9_d35() {
+    let mut fixture = Fixture::with_chat();
+    let first = fixture.lease();
+    fixture.pass(LEASE);
+
+    let second = fixture.lease();
+
+    assert_eq!((&second.run_id, &second.payload, second.attempt), (&first.run_id, &first.payload, 2));
+}
+
+#[test]
+fn the_last_attempts_lapse_ends_the_run_and_owed_input_gets_a_continuation_d9_d35() {
+    let mut fixture = Fixture::with_chat();
+    fixture.send();
+    let first = fixture.lease();
+    fixture.pass(LEASE);
+    for attempt in [2, 3] {
+        let run = fixture.lease();
+        assert_eq!((&run.run_id, run.attempt), (&first.run_id, attempt));
+        fixture.pass(LEASE);
+    }
+
+    let next = fixture.lease();
+
+    assert_ne!(next.run_id, first.run_id);
+    assert_eq!((next.attempt, &next.payload["previousRunId"]), (1, &json!(first.run_id)));
+    assert!(matches!(fixture.core.state().run(&first.run_id).unwrap().status, RunStatus::Crashed { .. }));
+}
+
+#[test]
+fn max_attempts_comes_from_the_trigger_config_d35() {
+    let mut fixture = Fixture::new();
+    let mut new = new_session(Some("chat"), json!({}));
+    new.trigger_config.max_attempts = Some(1);
+    fixture.create_as(new).unwrap();
+    fixture.lease();
+
+    fixture.pass(LEASE);
+
+    assert!(fixture.live_run().is_none());
+}
+
+#[test]
+fn outcomes_decide_whether_another_attempt_follows_d35_a41() {
+    for (outcome, retried) in
+        [(crashed(), true), (RunOutcome::OutOfMemory, true), (failed(), false), (RunOutcome::Completed, false)]
+    {
+        let mut fixture = Fixture::with_chat();
+        let run = fixture.lease();
+
+        let next = fixture.end(&run, outcome.clone()).unwrap();
+
+        assert_eq!(next, retried.then(|| run.run_id.clone()), "{outcome:?}");
+        assert_eq!(fixture.try_lease().map(|run| run.attempt), retried.then_some(2), "{outcome:?}");
+    }
+}
+
+#[test]
+fn an_ended_or_lapsed_attempt_reports_into_the_void_d36() {
+    let mut fixture = Fixture::with_chat();
+    fixture.send();
+    let first = fixture.lease();
+    fixture.pass(LEASE);
+    let second = fixture.lease();
+
+    assert_eq!(fixture.end_at(&first, RunOutcome::Completed, Some(0)), Err(Refused::LeaseLost));
+    assert_eq!(fixture.settled_cursor(), None, "a stale report settles nothing");
+    assert_eq!(fixture.heartbeat(&second), Ok(false));
+    fixture.end_at(&second, RunOutcome::Completed, Some(0)).unwrap();
+    assert_eq!(fixture.end(&second, RunOutcome::Completed), Err(Refused::LeaseLost));
+}
+
+#[test]
+fn the_next_lease_brings_the_rows_cursors_d32_d41() {
+    let mut fixture = Fixture::with_chat();
+    fixture.send();
+    fixture.send();
+    let first = fixture.lease();
+    assert_eq!((first.settled_cursor, first.consumed_cursor), (None, None));
+    let beat = fixture.core.heartbeat(fixture.now, &writer(&first), Some(SeqNum::ZERO), Some(SeqNum::new(1)));
+    assert_eq!(fixture.keep(beat), Ok(false));
+    fixture.pass(LEASE);
+
+    let second = fixture.lease();
+
+    assert_eq!((second.settled_cursor, second.consumed_cursor), (Some(SeqNum::ZERO), Some(SeqNum::new(1))));
+}
+
+#[test]
+fn a_restart_keeps_leases_until_their_stored_end_d35() {
+    let mut fixture = Fixture::with_chat();
+    let run = fixture.lease();
+    fixture.pass(Duration::from_secs(4));
+
+    let ids = Entropy::from_seed(2).draws();
+    fixture.core = Core::load(fixture.log.clone(), ids, LEASE);
+
+    assert_eq!(fixture.core.next_deadline(), Some(fixture.now.plus(Duration::from_secs(6))));
+    assert!(fixture.try_lease().is_none());
+    assert_eq!(fixture.heartbeat(&run), Ok(false));
+}
+
+#[test]
+fn marks_are_write_once_and_fenced_d45() {
+    use turnkeep_protocol::run_api::Mark;
+    let mut fixture = Fixture::with_chat();
+    let run = fixture.lease();
+    let mark = |fixture: &mut Fixture, run: &LeasedRun, mark| {
+        let marked = fixture.core.mark(fixture.now, "chat", &writer(run), mark);
+        fixture.keep(marked)
+    };
+
+    mark(&mut fixture, &run, Mark::ChatStarted).unwrap();
+    let first = fixture.core.find("chat").unwrap().row.chat_started_at;
+    fixture.pass(Duration::from_secs(1));
+    mark(&mut fixture, &run, Mark::ChatStarted).unwrap();
+    assert_eq!(fixture.core.find("chat").unwrap().row.chat_started_at, first);
+    fixture.pass(LEASE);
+
+    assert_eq!(mark(&mut fixture, &run, Mark::Preloaded), Err(Refused::LeaseLost));
+    let next = fixture.lease();
+    assert_eq!((next.chat_started, next.preloaded), (true, false));
+}
+
+#[test]
+fn a_snapshot_is_replaced_as_a_whole_and_only_by_the_holder_d36_s194() {
+    let mut fixture = Fixture::with_chat();
+    let id = fixture.core.find("chat").unwrap().row.id.clone();
+    let run = fixture.lease();
+    assert_eq!(fixture.core.snapshot(&id), None);
+
+    for body in ["{\"n\":1}", "{\"n\":2}"] {
+        fixture.core.put_snapshot(fixture.now, &id, Some(&writer(&run)), body.to_owned()).unwrap();
+    }
+    fixture.pass(LEASE);
+    let stale = fixture.core.put_snapshot(fixture.now, &id, Some(&writer(&run)), "{}".to_owned());
+
+    assert_eq!(stale, Err(Refused::LeaseLost));
+    assert_eq!(fixture.core.snapshot(&id).as_deref(), Some("{\"n\":2}"));
+    fixture.keep(());
+}

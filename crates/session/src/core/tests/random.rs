@@ -1,0 +1,174 @@
+//! Random orders of everything that can happen, and what must be true after each step.
+
+use proptest::prelude::*;
+
+use super::*;
+
+#[derive(Clone, Debug)]
+enum Op {
+    Send,
+    Stop,
+    Retry(u8),
+    Lease,
+    Heartbeat(Option<u64>),
+    Pass(u64),
+    Chunk,
+    Boundary(u64),
+    Trim(u64),
+    Wait(Option<u64>),
+    End(u8, bool),
+    StaleWrite,
+    Create,
+    Close,
+    Restart,
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        5 => Just(Op::Send),
+        1 => Just(Op::Stop),
+        2 => (0..4_u8).prop_map(Op::Retry),
+        6 => Just(Op::Lease),
+        2 => proptest::option::of(0..9_u64).prop_map(Op::Heartbeat),
+        3 => (1..12_u64).prop_map(Op::Pass),
+        3 => Just(Op::Chunk),
+        3 => (0..9_u64).prop_map(Op::Boundary),
+        1 => (0..30_u64).prop_map(Op::Trim),
+        2 => proptest::option::of(0..9_u64).prop_map(Op::Wait),
+        4 => (0..4_u8, any::<bool>()).prop_map(|(outcome, settles)| Op::End(outcome, settles)),
+        1 => Just(Op::StaleWrite),
+        1 => Just(Op::Create),
+        1 => (0..6_u8).prop_map(|n| if n == 0 { Op::Close } else { Op::Send }),
+        1 => Just(Op::Restart),
+    ]
+}
+
+/// What the outside world would know.
+#[derive(Default)]
+struct Outside {
+    held: Option<LeasedRun>,
+    stale: Option<LeasedRun>,
+    restarts: u64,
+}
+
+fn run_op(fixture: &mut Fixture, outside: &mut Outside, op: &Op) {
+    let held = outside.held.clone();
+    match (op, held) {
+        (Op::Send, _) => _ = fixture.append(IN, &message("submit-message"), None),
+        (Op::Stop, _) => _ = fixture.append(IN, r#"{"kind":"stop"}"#, None),
+        (Op::Retry(n), _) => _ = fixture.append(IN, &message("action"), Some(&n.to_string())),
+        (Op::Lease, _) => {
+            if let Some(run) = fixture.try_lease() {
+                outside.stale = outside.held.replace(run);
+            }
+        }
+        (Op::Pass(seconds), _) => fixture.pass(Duration::from_secs(*seconds)),
+        (Op::Create, _) => _ = fixture.create(json!({ "chatId": "chat" })),
+        (Op::Close, _) => fixture.close(Some("enough")),
+        (Op::Restart, _) => {
+            outside.restarts += 1;
+            let ids = Entropy::from_seed(100 + outside.restarts).draws();
+            fixture.core = Core::load(fixture.log.clone(), ids, LEASE);
+        }
+        (Op::StaleWrite, _) => {
+            if let Some(stale) = &outside.stale {
+                let attempt_is_current = outside.held.as_ref().is_some_and(|held| writer(held) == writer(stale));
+                let written = fixture.write(stale, vec![data("ghost")]);
+                assert!(attempt_is_current || written.is_err(), "a fenced attempt wrote (D-36)");
+            }
+        }
+        (Op::Heartbeat(settled), Some(run)) => {
+            let beaten = fixture.core.heartbeat(fixture.now, &writer(&run), settled.map(SeqNum::new), None);
+            _ = fixture.keep(beaten);
+        }
+        (Op::Chunk, Some(run)) => _ = fixture.write(&run, vec![data("text-delta")]),
+        (Op::Boundary(seq), Some(run)) => _ = fixture.write(&run, vec![turn_complete(*seq)]),
+        (Op::Trim(seq), Some(run)) => _ = fixture.write(&run, vec![NewRecord::trim(SeqNum::new(*seq))]),
+        (Op::Wait(after), Some(run)) => {
+            let new = super::super::NewWait {
+                url_id: "chat".to_owned(),
+                channel: IN,
+                expires_at: Some(fixture.now.plus(Duration::from_secs(4))),
+                idempotency_key: None,
+                after: after.map(SeqNum::new),
+                settled: None,
+            };
+            let created = fixture.core.create_wait(fixture.now, &writer(&run), new);
+            _ = fixture.keep(created);
+        }
+        (Op::End(outcome, settles), Some(run)) => {
+            let outcome =
+                [RunOutcome::Completed, failed(), crashed(), RunOutcome::OutOfMemory][usize::from(*outcome)].clone();
+            let last = fixture.core.find("chat").unwrap().input.last().map(SeqNum::get);
+            _ = fixture.end_at(&run, outcome, last.filter(|_| *settles));
+        }
+        (_, None) => {}
+    }
+}
+
+/// What must be true after every step.
+fn check(fixture: &Fixture, cursor_before: Option<SeqNum>) {
+    let state = fixture.core.state();
+    for session in state.sessions() {
+        let live: Vec<_> = state.runs().filter(|run| run.session == session.row.id && run.status.is_live()).collect();
+        assert!(live.len() <= 1, "more than one live run (I1)");
+        assert!(
+            live.iter().all(|run| Some(&run.id) == session.row.current_run.as_ref()),
+            "a live run outside the slot (I1)"
+        );
+        if !session.row.is_closed() {
+            assert!(session.last_owed().is_none() || !live.is_empty(), "owed input and nobody to answer it (D-3)");
+        } else {
+            assert!(live.iter().all(|run| run.status.is_leased()), "a queued run on a closed session (D-2)");
+            assert!(session.announced || !live.is_empty(), "the close was never announced (D-37)");
+        }
+        for channel in [&session.input, &session.output] {
+            let seqs: Vec<_> = channel.from(SeqNum::ZERO).map(|record| record.seq_num.get()).collect();
+            let dense = seqs.windows(2).all(|pair| pair[1] == pair[0] + 1);
+            assert!(dense && seqs.last().is_none_or(|last| last + 1 == channel.tail().get()), "gaps: {seqs:?} (I3)");
+        }
+        assert_eq!(
+            session.input.from(SeqNum::ZERO).count() as u64,
+            session.input.tail().get(),
+            "`in` was trimmed (S-90)"
+        );
+        assert!(session.settled >= cursor_before, "the settled cursor fell (I4)");
+        assert!(session.settled <= session.input.last(), "settled what was never sent (D-32)");
+    }
+    let queued = state.runs().filter(|run| run.status == crate::RunStatus::Queued).count();
+    assert_eq!(state.queued().count(), queued, "the queue and the rows disagree");
+    assert_eq!(&fixture.rebuilt(), state, "folding the changes again gives another state");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    #[test]
+    fn invariants_hold_after_any_order_of_steps_i1_i3_i4_d3_d34_d36(ops in proptest::collection::vec(op(), 1..60)) {
+        let mut fixture = Fixture::with_chat();
+        let mut outside = Outside::default();
+
+        for op in &ops {
+            let cursor_before = fixture.core.find("chat").unwrap().settled;
+            run_op(&mut fixture, &mut outside, op);
+            check(&fixture, cursor_before);
+        }
+    }
+
+    #[test]
+    fn whatever_happened_every_open_session_settles_once_workers_only_fail_d34_d35(ops in proptest::collection::vec(op(), 1..40)) {
+        let mut fixture = Fixture::with_chat();
+        let mut outside = Outside::default();
+        ops.iter().for_each(|op| run_op(&mut fixture, &mut outside, op));
+
+        // Each owed record may cost two runs of three attempts; there are at most 40.
+        for _ in 0..40 * 6 + 1 {
+            fixture.try_lease();
+            fixture.pass(LEASE);
+        }
+
+        let session = fixture.core.find("chat").unwrap();
+        prop_assert!(fixture.live_run().is_none());
+        prop_assert!(session.row.is_closed() || session.last_owed().is_none());
+    }
+}

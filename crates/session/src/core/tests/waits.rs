@@ -1,0 +1,226 @@
+//! Waitpoints (S-133…S-145, D-2, D-8).
+
+use turnkeep_protocol::run_api::{CreatedWait, WaitOutcome};
+
+use super::*;
+use crate::core::NewWait;
+
+impl Fixture {
+    fn wait(&mut self, run: &LeasedRun, after: Option<u64>, timeout: Option<Duration>) -> CreatedWait {
+        self.wait_as(run, after, timeout, None).unwrap()
+    }
+
+    fn wait_as(
+        &mut self,
+        run: &LeasedRun,
+        after: Option<u64>,
+        timeout: Option<Duration>,
+        key: Option<&str>,
+    ) -> Result<CreatedWait, Refused> {
+        let new = NewWait {
+            url_id: "chat".to_owned(),
+            channel: IN,
+            expires_at: timeout.map(|timeout| self.now.plus(timeout)),
+            idempotency_key: key.map(str::to_owned),
+            after: after.map(SeqNum::new),
+            settled: None,
+        };
+        let created = self.core.create_wait(self.now, &writer(run), new);
+        self.keep(created)
+    }
+
+    #[track_caller]
+    fn expect(&self, wait: &CreatedWait, outcome: Option<WaitOutcome>) {
+        assert_eq!(self.core.outcome(&wait.waitpoint_id), Ok(outcome));
+    }
+}
+
+#[test]
+fn an_append_wakes_every_waiter_of_its_channel_once_s138_s139_d8() {
+    let mut fixture = Fixture::with_chat();
+    let run = fixture.lease();
+    let (one, two) = (fixture.wait(&run, None, None), fixture.wait(&run, None, None));
+    fixture.expect(&one, None);
+    fixture.append(OUT, "x", None).unwrap();
+    fixture.expect(&one, None);
+
+    fixture.send();
+
+    fixture.expect(&one, Some(WaitOutcome::Record));
+    fixture.expect(&two, Some(WaitOutcome::Record));
+    fixture.close(None);
+    fixture.expect(&one, Some(WaitOutcome::Record));
+}
+
+#[test]
+fn a_record_that_landed_before_the_wait_completes_it_at_once_s137_sr26() {
+    let mut fixture = Fixture::with_chat();
+    let run = fixture.lease();
+    fixture.send();
+
+    let behind = fixture.wait(&run, None, None);
+    let up_to_date = fixture.wait(&run, Some(0), None);
+
+    fixture.expect(&behind, Some(WaitOutcome::Record));
+    fixture.expect(&up_to_date, None);
+}
+
+#[test]
+fn the_consumed_cursor_finds_what_was_received_but_not_consumed_s135_sr28() {
+    let mut fixture = Fixture::with_chat();
+    let run = fixture.lease();
+    fixture.send();
+    fixture.send();
+
+    let wait = fixture.wait(&run, Some(0), None);
+
+    fixture.expect(&wait, Some(WaitOutcome::Record));
+}
+
+#[test]
+fn one_wake_for_a_record_between_registration_and_check_s139_sr27() {
+    let mut fixture = Fixture::with_chat();
+    let run = fixture.lease();
+    let wait = fixture.wait(&run, None, Some(Duration::from_secs(5)));
+    fixture.send();
+
+    fixture.send();
+    fixture.pass(Duration::from_secs(5));
+
+    fixture.expect(&wait, Some(WaitOutcome::Record));
+}
+
+#[test]
+fn two_appends_wake_once_and_the_channel_has_both_in_order_s134_sr29() {
+    let mut fixture = Fixture::with_chat();
+    let run = fixture.lease();
+    let wait = fixture.wait(&run, None, None);
+    fixture.append(IN, "b", None).unwrap();
+    fixture.append(IN, "a", None).unwrap();
+
+    let bodies: Vec<_> = fixture.records(IN).iter().map(|record| record.envelope().unwrap().data).collect();
+
+    fixture.expect(&wait, Some(WaitOutcome::Record));
+    assert_eq!(bodies, ["b", "a"]);
+}
+
+#[test]
+fn a_duplicate_append_wakes_nobody_sr18() {
+    let mut fixture = Fixture::with_chat();
+    let run = fixture.lease();
+    fixture.append(IN, "p", Some("p")).unwrap();
+    let wait = fixture.wait(&run, Some(0), None);
+
+    fixture.append(IN, "p", Some("p")).unwrap();
+
+    fixture.expect(&wait, None);
+}
+
+#[test]
+fn every_wait_has_its_own_time_s140_s141_sr31() {
+    let mut fixture = Fixture::with_chat();
+    let run = fixture.lease();
+    let long = fixture.wait(&run, None, Some(Duration::from_secs(9)));
+    let short = fixture.wait(&run, None, Some(Duration::from_secs(5)));
+    let endless = fixture.wait(&run, None, None);
+    assert_eq!(fixture.core.next_deadline(), Some(fixture.now.plus(Duration::from_secs(5))));
+
+    fixture.pass(Duration::from_secs(5));
+
+    fixture.expect(&short, Some(WaitOutcome::TimedOut));
+    fixture.expect(&long, None);
+    fixture.pass(Duration::from_secs(4));
+    fixture.expect(&long, Some(WaitOutcome::TimedOut));
+    fixture.expect(&endless, None);
+}
+
+#[test]
+fn closing_completes_pending_waits_and_every_later_one_d2() {
+    let mut fixture = Fixture::with_chat();
+    let run = fixture.lease();
+    let before = fixture.wait(&run, None, Some(Duration::from_secs(5)));
+
+    fixture.close(None);
+
+    let after = fixture.wait(&run, None, None);
+    fixture.expect(&before, Some(WaitOutcome::Closed));
+    fixture.expect(&after, Some(WaitOutcome::Closed));
+}
+
+#[test]
+fn an_idempotency_key_finds_its_waitpoint_again_s144() {
+    let mut fixture = Fixture::with_chat();
+    let run = fixture.lease();
+
+    let first = fixture.wait_as(&run, None, None, Some("k")).unwrap();
+    fixture.send();
+    let again = fixture.wait_as(&run, Some(0), None, Some("k")).unwrap();
+    let other = fixture.wait_as(&run, Some(0), None, Some("l")).unwrap();
+
+    assert_eq!((first.is_cached, again.is_cached, other.is_cached), (false, true, false));
+    assert_eq!(first.waitpoint_id, again.waitpoint_id);
+    fixture.expect(&again, Some(WaitOutcome::Record));
+}
+
+#[test]
+fn only_the_holder_of_a_lease_waits_and_its_waits_go_with_its_attempt_d36() {
+    let mut fixture = Fixture::with_chat();
+    let run = fixture.lease();
+    let wait = fixture.wait(&run, None, None);
+    fixture.pass(LEASE);
+
+    assert_eq!(fixture.wait_as(&run, None, None, None), Err(Refused::LeaseLost));
+    assert_eq!(fixture.core.outcome(&wait.waitpoint_id), Err(Refused::NoWaitpoint));
+    let unknown = LeasedRun { run_id: RunId::new("run_x"), ..run };
+    assert_eq!(fixture.wait_as(&unknown, None, None, None), Err(Refused::NoRun));
+}
+
+#[test]
+fn a_wait_reports_the_settled_cursor_d32() {
+    let mut fixture = Fixture::with_chat();
+    let run = fixture.lease();
+    fixture.send();
+    let new = NewWait {
+        url_id: "chat".to_owned(),
+        channel: IN,
+        expires_at: None,
+        idempotency_key: None,
+        after: Some(SeqNum::ZERO),
+        settled: Some(SeqNum::ZERO),
+    };
+
+    fixture.core.create_wait(fixture.now, &writer(&run), new).unwrap();
+    fixture.keep(());
+
+    assert_eq!(fixture.settled_cursor(), Some(0));
+}
+
+#[test]
+fn a_long_run_keeps_only_its_newest_completed_waits() {
+    let mut fixture = Fixture::with_chat();
+    let run = fixture.lease();
+    let first = fixture.wait(&run, None, None);
+    let mut last = fixture.wait(&run, None, None);
+
+    for turn in 0..40 {
+        fixture.send();
+        last = fixture.wait(&run, Some(turn), None);
+    }
+
+    assert_eq!(fixture.core.outcome(&first.waitpoint_id), Err(Refused::NoWaitpoint));
+    fixture.expect(&last, None);
+    assert_eq!(fixture.core.state().waits().of_run(&run.run_id).count(), 17);
+}
+
+#[test]
+fn a_wake_stays_inside_its_session_s143_sr30() {
+    let mut fixture = Fixture::with_chat();
+    let run = fixture.lease();
+    let wait = fixture.wait(&run, None, None);
+    fixture.create_as(new_session(Some("chat2"), json!({}))).unwrap();
+
+    fixture.core.append(fixture.now, "chat2", IN, "x".to_owned(), None).unwrap();
+    fixture.keep(());
+
+    fixture.expect(&wait, None);
+}
