@@ -12,15 +12,27 @@ compile_error!(
 pub mod app;
 #[cfg(feature = "world")]
 pub mod checks;
+mod mock_chat;
 pub mod model;
 mod offline;
 #[cfg(feature = "world")]
 mod outcome;
 #[cfg(feature = "world")]
+mod run;
+#[cfg(feature = "world")]
 pub mod scenario;
 #[cfg(feature = "world")]
 pub mod trace;
+#[cfg(feature = "world")]
+mod transcript;
+#[cfg(feature = "world")]
+mod world;
 
+pub use mock_chat::{MockChatAgent, MockTurn};
 pub use offline::{EPOCH, offline_host, since_epoch};
 #[cfg(feature = "world")]
 pub use outcome::{Outcome, Violation, ViolationKind};
+#[cfg(feature = "world")]
+pub use run::{run, run_with};
+#[cfg(feature = "world")]
+pub use world::{Backstage, Cast, World};

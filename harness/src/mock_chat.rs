@@ -14,7 +14,7 @@ use turnkeep_host::http::BaseUrl;
 use turnkeep_host::{Host, Task};
 use turnkeep_protocol::reduce::MessageReducer;
 use turnkeep_protocol::session_api::{CreateSession, TriggerConfig};
-use turnkeep_protocol::{TaskId, UiMessage, UiMessageChunk, WorkerId};
+use turnkeep_protocol::{TaskId, UiMessage, UiMessageChunk};
 use turnkeep_session::{Environment, MemoryDisk, MemoryStorage, Server};
 
 use crate::model::MockLanguageModel;
@@ -66,16 +66,16 @@ impl MockChatAgent {
         let server = Server::new(host.clone(), Arc::new(storage), Environment::new("env_mock", SECRET_KEY));
         let server = server.bind(SESSION_ADDR).await.expect("one agent is served on one offline host");
         let server = host.spawn(async move {
-            if let Err(error) = server.run().await {
-                panic!("the session server failed: {error}");
-            }
+            let Err(error) = server.run().await;
+            panic!("the session server failed: {error}");
         });
         let base: BaseUrl = format!("http://{SESSION_ADDR}").parse().expect("a fixed address parses");
         let task = agent.id().clone();
-        let options = WorkerOptions::new(base.clone(), SECRET_KEY, WorkerId::new("mock-worker"));
+        let options = WorkerOptions::new(base.to_string(), SECRET_KEY, "mock-worker");
         let worker = Worker::new(host.clone(), options).model(Arc::new(model.clone())).agent(agent);
         let worker = host.spawn(async move {
-            worker.run().await;
+            let Err(error) = worker.run().await;
+            panic!("the worker failed: {error}");
         });
         Self {
             transport: connect(host, base, task),
@@ -162,7 +162,7 @@ impl MockTurn {
 
     /// Names the tools that were called, in order.
     pub fn tools(&self) -> Vec<String> {
-        self.message.tool_parts().map(|part| part.tool_name().to_owned()).collect()
+        self.message.tool_parts().map(|part| part.tool_name.clone()).collect()
     }
 
     /// Gives every chunk.

@@ -168,6 +168,11 @@ impl Agent {
         Self { id: TaskId::new(id), run, hooks, tools: Vec::new(), client_data: None, model_outputs, limits }
     }
 
+    /// Gives the agent's id, the task id that sessions name.
+    pub fn id(&self) -> &TaskId {
+        &self.id
+    }
+
     /// Gives every turn these tools; `run` may pass others to its answer.
     pub fn tools(mut self, tools: impl IntoIterator<Item = Tool>) -> Self {
         self.tools = tools.into_iter().collect();

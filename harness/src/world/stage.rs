@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use turnkeep_agent::{Agent, Worker, WorkerOptions};
 use turnkeep_host::{Entropy, Host};
-use turnkeep_protocol::WorkerId;
 use turnkeep_session::{Environment, MemoryStorage, Server};
 
 use super::disk::{Fence, WorldDisk};
@@ -127,9 +126,8 @@ fn add_session(machines: &mut Machines<'_>, site: &Site, scenario: &Scenario) {
                     let storage = TracedStorage::new(Arc::new(storage), trace.clone());
                     let environment = Environment::new("env_world", SECRET_KEY);
                     let served = Server::new(host, Arc::new(storage), environment).lease(lease).serve("0.0.0.0:80").await;
-                    match served {
-                        Err(error) => error.to_string(),
-                    }
+                    let Err(error) = served;
+                    error.to_string()
                 }
                 Err(error) => error.to_string(),
             };
@@ -150,10 +148,8 @@ fn add_app(machines: &mut Machines<'_>, site: &Site) {
         let host = site.boot("app", &boots);
         let (database, trace) = (database.clone(), site.trace.clone());
         async move {
-            let failed = match database.serve(host, "0.0.0.0:80").await {
-                Err(error) => error.to_string(),
-            };
-            trace.log("app", Event::ServerFailed { error: failed });
+            let Err(error) = database.serve(host, "0.0.0.0:80").await;
+            trace.log("app", Event::ServerFailed { error: error.to_string() });
         }
     });
 }
@@ -178,12 +174,13 @@ fn add_worker(
         let host = site.boot(&name, &boots);
         let backstage = Backstage { host: host.clone(), app_url: APP_URL.to_owned(), idle_timeout, turn_timeout };
         let agent = cast(&agent, &backstage);
-        let base = SESSION_URL.parse().expect("a fixed address parses");
-        let options = WorkerOptions::new(base, SECRET_KEY, WorkerId::new(&name)).heartbeat(heartbeat);
+        let options = WorkerOptions { heartbeat, ..WorkerOptions::new(SESSION_URL, SECRET_KEY, &name) };
         let model = Arc::new(model.clone());
+        let (trace, name) = (site.trace.clone(), name.clone());
         async move {
             let agent = agent.expect("the cast was asked before the story began");
-            Worker::new(host, options).model(model).agent(agent).run().await;
+            let Err(error) = Worker::new(host, options).model(model).agent(agent).run().await;
+            trace.log(&name, Event::ServerFailed { error: error.to_string() });
         }
     });
 }

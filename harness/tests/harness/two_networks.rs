@@ -10,7 +10,7 @@ use turnkeep_harness::model::{MockLanguageModel, say};
 use turnkeep_host::Host;
 use turnkeep_host::http::BaseUrl;
 use turnkeep_protocol::session_api::{CreateSession, TriggerConfig};
-use turnkeep_protocol::{TaskId, UiMessage, UiMessageChunk, WorkerId};
+use turnkeep_protocol::{TaskId, UiMessage, UiMessageChunk};
 use turnkeep_session::{BoundServer, Environment, MemoryDisk, MemoryStorage, Server};
 
 const KEY: &str = "tr_dev_twoNetworks";
@@ -23,8 +23,9 @@ async fn bind(host: Host, addr: &str) -> BoundServer {
 async fn work(host: Host, base: BaseUrl) {
     let model = MockLanguageModel::new().step([say("Good "), say("day.")]).step([say("Good bye.")]);
     let agent = Agent::new("greeter", |turn: TurnInput| async move { Ok(turn.stream_text()) });
-    let options = WorkerOptions::new(base, KEY, WorkerId::new("worker"));
-    Worker::new(host, options).model(Arc::new(model)).agent(agent).run().await;
+    let options = WorkerOptions::new(base.to_string(), KEY, "worker");
+    let Err(error) = Worker::new(host, options).model(Arc::new(model)).agent(agent).run().await;
+    panic!("the worker failed: {error}");
 }
 
 fn transport(host: Host, base: BaseUrl) -> Transport {
@@ -77,7 +78,8 @@ async fn a_conversation_over_real_tcp() {
     let server = bind(host.clone(), "127.0.0.1:0").await;
     let base: BaseUrl = format!("http://{}", server.local_addr()).parse().unwrap();
     let _server = host.spawn(async move {
-        server.run().await.unwrap();
+        let Err(error) = server.run().await;
+        panic!("the server failed: {error}");
     });
     let _worker = host.spawn(work(host.clone(), base.clone()));
 
@@ -91,7 +93,8 @@ fn the_same_conversation_over_the_simulated_network() {
     let run = || {
         World::new(3)
             .machine("session", |host| async move {
-                bind(host, "0.0.0.0:80").await.run().await.unwrap();
+                let Err(error) = bind(host, "0.0.0.0:80").await.run().await;
+                panic!("the server failed: {error}");
             })
             .machine("worker", move |host| work(host, base()))
             .run("page", 60_000, move |host| converse(host, base()))
