@@ -17,7 +17,7 @@ mod shown_once;
 mod snapshot_is_fold;
 mod story;
 #[cfg(test)]
-mod tale;
+pub(crate) mod tale;
 mod trim_covered;
 
 pub(crate) use story::{Content, Stored, decode, person_of};

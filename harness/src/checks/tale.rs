@@ -34,7 +34,7 @@ pub(crate) fn scenario() -> Scenario {
 }
 
 /// Runs one check over a tale.
-pub(crate) fn judge(check: fn(&Story<'_>) -> Vec<Violation>, tale: &Tale) -> Vec<String> {
+pub(super) fn judge(check: fn(&Story<'_>) -> Vec<Violation>, tale: &Tale) -> Vec<String> {
     let scenario = scenario();
     check(&Story::new(&scenario, &tale.entries)).into_iter().map(|violation| violation.what).collect()
 }
