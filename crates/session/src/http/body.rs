@@ -3,6 +3,7 @@
 use axum::body::Body;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
+use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use serde::de::DeserializeOwned;
 use turnkeep_protocol::run_api::{RUN_ATTEMPT_HEADER, RUN_ID_HEADER};
@@ -14,9 +15,12 @@ use crate::core::Writer;
 /// The longest part id, in bytes; clients use up to 64.
 const MAX_PART_ID: usize = 256;
 
-/// Reads a body of at most `cap` bytes; the length must be announced (S-59, S-191).
+/// Reads a body of at most `cap` bytes; the length must be announced (S-59, S-191). A request without any body has an empty one.
 pub(super) async fn read(headers: &HeaderMap, body: Body, cap: usize) -> Result<Bytes, Fail> {
     let too_large = || Fail::error(StatusCode::PAYLOAD_TOO_LARGE, "Request body too large");
+    if body.is_end_stream() {
+        return Ok(Bytes::new());
+    }
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     if announced.is_none_or(|length| length > cap) {
         return Err(too_large());

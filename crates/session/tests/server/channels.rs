@@ -1,1 +1,126 @@
-//! To come.
+//! Append, batch and drain over the wire (S §3).
+
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use crate::support::{World, delta, message, turn_complete};
+
+const APPEND: &str = "/realtime/v1/sessions/chat/in/append";
+
+#[tokio::test]
+async fn an_append_is_acknowledged_with_its_seq_and_a_retry_with_the_same_s63_s76() {
+    let world = World::start().await;
+    world.create().await;
+    let part = [("x-part-id", "p-1")];
+
+    let first = world.call_with("POST", APPEND, Some(message("a")), &part).await;
+    let other = world.call("POST", APPEND, Some(message("b"))).await;
+    let retry = world.call_with("POST", APPEND, Some(message("a")), &part).await;
+
+    assert_eq!(first.json::<Value>(), json!({ "ok": true, "seq": 0 }));
+    assert_eq!(other.json::<Value>(), json!({ "ok": true, "seq": 1 }));
+    assert_eq!(retry.json::<Value>(), json!({ "ok": true, "seq": 0 }));
+}
+
+#[tokio::test]
+async fn a_closed_session_refuses_for_good_d1_rc9() {
+    let world = World::start().await;
+    world.create().await;
+    world.call("POST", "/api/v1/sessions/chat/close", Some(json!({ "reason": "over" }))).await;
+
+    let reply = world.call("POST", APPEND, Some(message("late"))).await;
+
+    let want = json!({
+        "ok": false, "error": "Cannot append to a closed session", "code": "session_closed", "closedReason": "over",
+    });
+    assert_eq!((reply.status, reply.json::<Value>()), (StatusCode::CONFLICT, want));
+    assert_eq!(reply.header("x-should-retry"), Some("false"));
+    let create = world.call("POST", "/api/v1/sessions", Some(crate::support::create_body(json!({})))).await;
+    let want = json!({
+        "error": "Session is closed; use a different externalId to create a new session",
+        "code": "session_closed", "closedReason": "over",
+    });
+    assert_eq!((create.status, create.json::<Value>()), (StatusCode::CONFLICT, want));
+}
+
+#[tokio::test]
+async fn an_append_needs_a_session_and_a_known_channel_s57_s60() {
+    let world = World::start().await;
+
+    let missing = world.call("POST", APPEND, Some(message("a"))).await;
+    let sideways = world.call("POST", "/realtime/v1/sessions/chat/sideways/append", Some(message("a"))).await;
+    let part = world.call_with("POST", APPEND, Some(message("a")), &[("x-part-id", &"p".repeat(257))]).await;
+
+    assert_eq!(missing.status, StatusCode::NOT_FOUND);
+    assert_eq!((sideways.status, part.status), (StatusCode::BAD_REQUEST, StatusCode::BAD_REQUEST));
+}
+
+#[tokio::test]
+async fn the_size_is_metered_after_wrapping_s71_s73() {
+    let world = World::start().await;
+    world.create().await;
+    let part = [("x-part-id", "1234567")];
+    let body = |len: usize| "x".repeat(len).into_bytes().into();
+
+    let fits = world.raw("POST", APPEND, body(1_048_542), &part).await;
+    let metered = world.raw("POST", APPEND, body(1_048_576), &[]).await;
+    let guarded = world.raw("POST", APPEND, body(1_048_577), &[]).await;
+
+    assert_eq!(fits.status, StatusCode::OK);
+    assert_eq!(metered.status, StatusCode::PAYLOAD_TOO_LARGE);
+    let text = metered.json::<Value>()["error"].as_str().unwrap().to_owned();
+    assert!(text.contains("1048576") && text.contains("1048610"), "{text}");
+    assert_eq!(guarded.json::<Value>(), json!({ "error": "Request body too large" }));
+}
+
+#[tokio::test]
+async fn a_drain_gives_everything_after_the_cursor_at_once_s97_s98() {
+    let world = World::start().await;
+    world.create().await;
+    world.send("a").await;
+    world.send("b").await;
+
+    let all = world.call("GET", "/realtime/v1/sessions/chat/in/records", None).await.json::<Value>();
+    let after = world.call("GET", "/realtime/v1/sessions/chat/in/records?afterEventId=0", None).await.json::<Value>();
+    let empty = world.call("GET", "/realtime/v1/sessions/chat/out/records", None).await.json::<Value>();
+    let bad = world.call("GET", "/realtime/v1/sessions/chat/in/records?afterEventId=1-0", None).await;
+
+    assert_eq!(all["records"].as_array().unwrap().len(), 2);
+    assert_eq!(after["records"][0]["seqNum"], 1);
+    let sent: Value = serde_json::from_str(after["records"][0]["data"].as_str().unwrap()).unwrap();
+    assert_eq!(sent, message("b"));
+    assert_eq!(empty, json!({ "records": [] }));
+    assert_eq!(bad.status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn a_batch_is_fenced_and_deduplicated_d36_d39() {
+    let world = World::start().await;
+    world.create().await;
+    let run = world.lease(0).await.unwrap();
+    let records = json!({ "records": [delta("a"), turn_complete(0)] });
+    let batch = |attempt: &'static str| {
+        let headers = [
+            ("x-run-id", run.run_id.as_str().to_owned()),
+            ("x-run-attempt", attempt.to_owned()),
+            ("x-part-id", "b".to_owned()),
+        ];
+        let records = records.clone();
+        let world = &world;
+        async move {
+            let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+            world.call_with("POST", "/realtime/v1/sessions/chat/out/batch", Some(records), &headers).await
+        }
+    };
+
+    let first = batch("1").await;
+    let again = batch("1").await;
+    let stale = batch("2").await;
+    let nameless = batch("one").await;
+    let on_in = world.call("POST", "/realtime/v1/sessions/chat/in/batch", Some(records.clone())).await;
+
+    assert_eq!(first.json::<Value>(), json!({ "seqs": [0, 1] }));
+    assert_eq!(again.body, first.body);
+    assert_eq!((stale.status, stale.json::<Value>()["code"].clone()), (StatusCode::CONFLICT, json!("lease_lost")));
+    assert_eq!((nameless.status, on_in.status), (StatusCode::BAD_REQUEST, StatusCode::BAD_REQUEST));
+}

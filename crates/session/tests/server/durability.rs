@@ -1,1 +1,96 @@
-//! To come.
+//! What a 2xx promises (D-12): the server is killed and its disk keeps only what was synced.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use http::StatusCode;
+use serde_json::{Value, json};
+use turnkeep_host::Host;
+use turnkeep_session::{Change, Environment, Error, MemoryDisk, Server, Storage, StorageError};
+
+use crate::support::{SECRET, World, delta, message};
+
+/// Starts a server on what a power loss would leave of another's disk.
+async fn after_power_loss(world: World) -> World {
+    let left = world.disk.synced();
+    drop(world);
+    World::start_with(Arc::new(MemoryDisk::with(left)), Duration::from_secs(10)).await
+}
+
+#[tokio::test]
+async fn acknowledged_appends_and_batches_survive_a_power_loss_d12() {
+    let world = World::start().await;
+    world.create().await;
+    let run = world.lease(0).await.unwrap();
+    let seq = world.send("kept").await;
+    world.write(&run, &[delta("a")]).await;
+
+    let world = after_power_loss(world).await;
+
+    let input = world.call("GET", "/realtime/v1/sessions/chat/in/records", None).await.json::<Value>();
+    let output = world.call("GET", "/realtime/v1/sessions/chat/out/records", None).await.json::<Value>();
+    assert_eq!(input["records"][0]["seqNum"], seq);
+    assert_eq!(output["records"][0]["data"]["delta"], "a");
+    let written = world.write(&run, &[delta("b")]).await;
+    assert_eq!(written.json::<Value>(), json!({ "seqs": [1] }), "the lease is kept until its stored end");
+}
+
+#[tokio::test]
+async fn part_ids_survive_a_power_loss_d6_d12() {
+    let world = World::start().await;
+    world.create().await;
+    let append = "/realtime/v1/sessions/chat/in/append";
+    world.call_with("POST", append, Some(message("a")), &[("x-part-id", "p")]).await;
+
+    let world = after_power_loss(world).await;
+
+    let retry = world.call_with("POST", append, Some(message("a")), &[("x-part-id", "p")]).await;
+    assert_eq!(retry.json::<Value>(), json!({ "ok": true, "seq": 0 }));
+}
+
+#[tokio::test]
+async fn a_restarted_server_repeats_no_id_it_gave_before_rc5() {
+    let world = World::start().await;
+    let first = world.create().await;
+
+    let world = after_power_loss(world).await;
+
+    let mut other = crate::support::create_body(json!({}));
+    other["externalId"] = json!("other");
+    let second = world.call("POST", "/api/v1/sessions", Some(other)).await.json::<Value>();
+    assert_ne!(first["id"], second["id"]);
+    assert_ne!(first["runId"], second["runId"]);
+}
+
+/// A store whose disk is full from the start.
+struct Full;
+
+impl Storage for Full {
+    fn load(&self) -> BoxFuture<'_, Result<Vec<Change>, StorageError>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+
+    fn commit(&self, _: Vec<Change>) -> BoxFuture<'_, Result<(), StorageError>> {
+        Box::pin(async { Err(io::Error::from(io::ErrorKind::StorageFull).into()) })
+    }
+}
+
+#[tokio::test]
+async fn a_failed_commit_ends_the_server_and_acknowledges_nothing_d12_sr16() {
+    let host = Host::os();
+    let server = Server::new(host.clone(), Arc::new(Full), Environment::new("env_1", SECRET));
+    let server = server.bind("127.0.0.1:0").await.unwrap();
+    let base = format!("http://{}", server.local_addr()).parse().unwrap();
+    let client = turnkeep_host::http::HttpClient::new(host, base, turnkeep_host::http::Deadlines::default());
+    let body = crate::support::create_body(json!({})).to_string();
+    let request = http::Request::post("/api/v1/sessions").header("authorization", format!("Bearer {SECRET}"));
+
+    let (stopped, answer) = tokio::join!(server.run(), client.fetch(request.body(body.into()).unwrap()));
+
+    let error = stopped.unwrap_err();
+    assert!(matches!(error, Error::Storage(_)) && error.is_retryable(), "{error}");
+    let acknowledged = answer.is_ok_and(|reply| reply.status() != StatusCode::INTERNAL_SERVER_ERROR);
+    assert!(!acknowledged, "what is not durable is not answered");
+}
