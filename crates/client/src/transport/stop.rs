@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::inner::Inner;
 use super::payload::Outgoing;
 use super::send::Repair;
-use super::stream::Outcome;
+use super::stream::{OnAbort, Outcome};
 use crate::Error;
 
 impl Inner {
@@ -25,7 +25,8 @@ impl Inner {
                 }
                 state.settle();
             }
-            chat.active.take()
+            // Marked in the same step, so that the loop cannot take the stopped boundary for its own end.
+            chat.active.take().inspect(|active| active.cell.mark(Outcome::Aborted))
         });
         if let Some(active) = active {
             active.cell.end(Outcome::Aborted);
@@ -34,18 +35,20 @@ impl Inner {
         self.post(chat_id, &Outgoing::stop(), Repair::Token).await.map(|_| true)
     }
 
-    /// Does an owner's abort: arms the gate and posts one stop in the background, if stream `id` still reads an outstanding
-    /// turn (C-106, C-114).
-    pub(crate) fn stop_turn_of(self: &Arc<Self>, chat_id: &str, id: u64) {
-        let is_outstanding = self.chat(chat_id, |chat| {
-            let is_mine = chat.active.as_ref().is_some_and(|active| active.id == id);
-            let is_outstanding = is_mine && chat.has_outstanding_turn();
-            if let Some(state) = chat.state.as_mut().filter(|_| is_outstanding) {
+    /// Lets go of stream `id`, if it is the chat's reader. An owner with an outstanding turn also arms the gate and posts one
+    /// stop in the background (C-106, C-114).
+    pub(crate) fn abort(self: &Arc<Self>, chat_id: &str, id: u64, on_abort: OnAbort) {
+        let (is_stop, _released) = self.chat(chat_id, |chat| {
+            let is_outstanding = chat.has_outstanding_turn();
+            let Some(active) = chat.active.take_if(|active| active.id == id) else { return (false, None) };
+            active.cell.mark(Outcome::Aborted);
+            let is_stop = on_abort == OnAbort::Stop && is_outstanding;
+            if let Some(state) = chat.state.as_mut().filter(|_| is_stop) {
                 state.arm_gate(state.active_input_seq);
             }
-            is_outstanding
+            (is_stop, Some(active))
         });
-        if !is_outstanding {
+        if !is_stop {
             return;
         }
         self.notify(chat_id);

@@ -89,9 +89,14 @@ impl StreamCell {
         }
     }
 
+    /// Decides how the stream ends, without touching its read loop; the first decision stays. Follow it with `end`.
+    pub(crate) fn mark(&self, outcome: Outcome) {
+        self.outcome_slot().get_or_insert(outcome);
+    }
+
     /// Ends the stream from outside: closes the connection, keeps the first outcome, wakes the consumer.
     pub(crate) fn end(&self, outcome: Outcome) {
-        self.outcome_slot().get_or_insert(outcome);
+        self.mark(outcome);
         match self.driver.try_lock() {
             Ok(mut driver) => drop(driver.take()),
             Err(TryLockError::Poisoned(driver)) => drop(driver.into_inner().take()),
@@ -237,14 +242,10 @@ pub struct AbortHandle {
 impl AbortHandle {
     /// Does what [`ChatStream::abort`] does.
     pub fn abort(&self) {
-        if self.cell.outcome().is_some() {
-            return;
+        if self.cell.outcome().is_none() {
+            self.inner.abort(&self.chat_id, self.id, self.on_abort);
+            self.cell.end(Outcome::Aborted);
         }
-        if self.on_abort == OnAbort::Stop {
-            self.inner.stop_turn_of(&self.chat_id, self.id);
-        }
-        self.cell.end(Outcome::Aborted);
-        self.inner.release(&self.chat_id, self.id);
     }
 }
 

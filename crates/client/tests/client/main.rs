@@ -1,0 +1,13 @@
+//! The reader and the transport against a scripted session server, over an in-memory network in paused time.
+
+mod fake;
+mod net;
+mod os;
+mod reader;
+mod reader_retries;
+mod resuming;
+mod rig;
+mod sending;
+mod sessions;
+mod stopping;
+mod streaming;

@@ -1,0 +1,226 @@
+//! The reader when things fail: retries, timers and signals (C §2.2).
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+use turnkeep_client::{Error, RetryPolicy};
+use turnkeep_protocol::SeqNum;
+
+use crate::fake::{After, ReadPlan};
+use crate::net::settle;
+use crate::reader::{Scene, out};
+
+fn stall_after(seconds: u64, max_stall_retries: Option<u32>) -> RetryPolicy {
+    RetryPolicy { stall_timeout: Some(Duration::from_secs(seconds)), max_stall_retries, ..RetryPolicy::default() }
+}
+
+#[tokio::test(start_paused = true)]
+async fn seven_failures_then_success_are_eight_attempts_and_no_error_ca1() {
+    let mut scene = Scene::new(out()).await;
+    (0..7).for_each(|_| scene.fake.on_read(ReadPlan::Refuse(503)));
+    scene.fake.say("a");
+    let started = Instant::now();
+
+    let part = scene.reader.next().await.unwrap().unwrap();
+
+    assert_eq!(part.seq_num, SeqNum::ZERO);
+    assert_eq!(scene.fake.reads().len(), 8);
+    // 100 + 200 + … + 3200 + 5000 ms, each between half and all of it (C-44).
+    let waited = started.elapsed().as_millis();
+    assert!((5_650..=11_310).contains(&waited), "{waited} ms");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_final_status_is_one_attempt_and_keeps_its_status_c41_c42_ca10_ca13() {
+    for status in [400, 401, 403, 404, 409, 410, 422] {
+        let mut scene = Scene::new(out()).await;
+        scene.fake.on_read(ReadPlan::Refuse(status));
+
+        let error = scene.reader.next().await.unwrap_err();
+
+        assert_eq!(error.status(), Some(status));
+        assert_eq!(scene.reader.next().await.unwrap(), None, "the error is told once");
+        assert_eq!(scene.fake.reads().len(), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_token_reopens_an_ended_subscription_from_its_cursor_c42_c139() {
+    let mut scene = Scene::new(out()).await;
+    scene.fake.say("a");
+    scene.fake.on_read(ReadPlan::serve(1, After::Break));
+    scene.fake.on_read(ReadPlan::Refuse(401));
+    scene.reader.next().await.unwrap();
+    assert!(scene.reader.next().await.unwrap_err().is_auth());
+
+    scene.reader.set_token("fresh");
+    scene.reader.resubscribe();
+    scene.fake.say("b");
+    let part = scene.reader.next().await.unwrap().unwrap();
+
+    assert_eq!(part.seq_num, SeqNum::new(1));
+    let asked = scene.fake.reads().pop().unwrap();
+    assert_eq!((asked.token.as_str(), asked.cursor.as_deref()), ("fresh", Some("0")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn hung_headers_are_dropped_after_their_deadline_c51_ca8() {
+    let mut scene = Scene::new(out()).await;
+    scene.fake.on_read(ReadPlan::Hang);
+    scene.fake.say("a");
+    let started = Instant::now();
+
+    scene.reader.next().await.unwrap().unwrap();
+
+    assert_eq!(scene.fake.reads().len(), 2);
+    let waited = started.elapsed().as_millis();
+    assert!((30_050..=30_200).contains(&waited), "{waited} ms");
+}
+
+#[tokio::test(start_paused = true)]
+async fn pings_do_not_restart_the_stall_timer_c52_ca9_rc2_cr3() {
+    let mut scene = Scene::new(out().policy(stall_after(60, None))).await;
+    scene.fake.on_read(ReadPlan::serve(0, After::Ping));
+    scene.fake.say("a");
+    let started = Instant::now();
+
+    scene.reader.next().await.unwrap().unwrap();
+
+    assert_eq!(scene.fake.reads().len(), 2);
+    let waited = started.elapsed().as_millis();
+    assert!((60_050..=60_200).contains(&waited), "{waited} ms");
+}
+
+#[tokio::test(start_paused = true)]
+async fn stalls_without_a_record_end_with_an_ordinary_error_c46_c53_cr5_ca16() {
+    let mut scene = Scene::new(out().policy(stall_after(60, Some(2)))).await;
+    (0..9).for_each(|_| scene.fake.on_read(ReadPlan::serve(0, After::Ping)));
+
+    let error = scene.reader.next().await.unwrap_err();
+
+    assert!(matches!(error, Error::RetriesExhausted { attempts: 3, .. }), "{error}");
+    assert_eq!(scene.fake.reads().len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_stall_timer_is_paused_while_the_consumer_is_the_slow_side_c57() {
+    let mut scene = Scene::new(out().policy(stall_after(60, Some(0)))).await;
+    scene.fake.say("a");
+    scene.reader.next().await.unwrap().unwrap();
+
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    let fake = scene.fake.clone();
+    let (next, ()) = tokio::join!(scene.reader.next(), async {
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        fake.say("b");
+    });
+
+    assert_eq!(next.unwrap().unwrap().seq_num, SeqNum::new(1));
+    assert_eq!(scene.fake.reads().len(), 1, "the connection was never dropped");
+}
+
+#[tokio::test(start_paused = true)]
+async fn retry_now_ends_a_backoff_and_does_nothing_else_c47_ca4() {
+    let policy = RetryPolicy { retry_delay: Duration::from_secs(5), ..RetryPolicy::default() };
+    let mut scene = Scene::new(out().policy(policy)).await;
+    let handle = scene.reader.handle();
+    handle.retry_now();
+    scene.fake.on_read(ReadPlan::Refuse(503));
+    scene.fake.say("a");
+    let started = Instant::now();
+
+    let fake = scene.fake.clone();
+    let (part, ()) = tokio::join!(scene.reader.next(), async {
+        fake.wait_for_reads(1).await;
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        assert_eq!(fake.reads().len(), 1, "the call before the backoff was not kept");
+        handle.retry_now();
+    });
+
+    assert!(part.unwrap().is_some());
+    assert!(started.elapsed() < Duration::from_millis(500));
+    handle.retry_now();
+    settle().await;
+    assert_eq!(scene.fake.reads().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cancel_during_backoff_ends_at_once_c50_ca5() {
+    let policy = RetryPolicy { retry_delay: Duration::from_secs(5), ..RetryPolicy::default() };
+    let mut scene = Scene::new(out().policy(policy)).await;
+    let handle = scene.reader.handle();
+    scene.fake.on_read(ReadPlan::Refuse(503));
+    let started = Instant::now();
+
+    let fake = scene.fake.clone();
+    let (ended, ()) = tokio::join!(scene.reader.next(), async {
+        fake.wait_for_reads(1).await;
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        handle.cancel();
+    });
+
+    assert_eq!(ended.unwrap(), None);
+    assert!(started.elapsed() < Duration::from_millis(50));
+    assert_eq!(scene.fake.reads().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_forced_drop_resumes_after_the_last_record_and_two_act_once_c48_c49_ca6() {
+    let mut scene = Scene::new(out()).await;
+    let handle = scene.reader.handle();
+    scene.fake.say("a");
+    scene.reader.next().await.unwrap().unwrap();
+
+    handle.force_reconnect();
+    handle.force_reconnect();
+    scene.fake.say("b");
+    let part = scene.reader.next().await.unwrap().unwrap();
+
+    assert_eq!(part.seq_num, SeqNum::new(1));
+    let cursors: Vec<_> = scene.fake.reads().into_iter().map(|read| read.cursor).collect();
+    assert_eq!(cursors, [None, Some("0".to_owned())]);
+    settle().await;
+    assert_eq!(scene.fake.open_reads(), 1, "the dropped connection is closed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_forced_drop_abandons_hung_headers_c48_ca7() {
+    let mut scene = Scene::new(out()).await;
+    let handle = scene.reader.handle();
+    scene.fake.on_read(ReadPlan::Hang);
+    scene.fake.say("a");
+    let started = Instant::now();
+
+    let fake = scene.fake.clone();
+    let (part, ()) = tokio::join!(scene.reader.next(), async {
+        fake.wait_for_reads(1).await;
+        handle.force_reconnect();
+    });
+
+    assert!(part.unwrap().is_some());
+    assert!(started.elapsed() < Duration::from_millis(200), "only the first backoff step applies");
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_without_a_record_never_restore_the_budget_c45_ca17() {
+    let policy = RetryPolicy { max_retries: Some(2), ..RetryPolicy::default() };
+    let mut scene = Scene::new(out().policy(policy)).await;
+    (0..9).for_each(|_| scene.fake.on_read(ReadPlan::serve(0, After::Break)));
+
+    let error = scene.reader.next().await.unwrap_err();
+
+    assert!(matches!(error, Error::RetriesExhausted { attempts: 3, .. }), "{error}");
+    assert_eq!(scene.fake.reads().len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn thousands_of_attempts_leave_one_connection_c54_cr2() {
+    let mut scene = Scene::new(out()).await;
+    (0..2_000).for_each(|_| scene.fake.on_read(ReadPlan::serve(0, After::Break)));
+    scene.fake.say("a");
+
+    scene.reader.next().await.unwrap().unwrap();
+
+    settle().await;
+    assert_eq!((scene.fake.reads().len(), scene.fake.open_reads()), (2_001, 1));
+}
