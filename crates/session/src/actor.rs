@@ -151,3 +151,125 @@ async fn sleep(wait: Option<std::time::Duration>) {
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::time::Duration;
+
+    use futures::FutureExt as _;
+    use futures::future::BoxFuture;
+    use tokio::sync::Semaphore;
+    use turnkeep_protocol::{SeqNum, SessionId};
+
+    use super::*;
+    use crate::StorageError;
+
+    /// A store whose commits wait to be let through, one permit each.
+    struct Gate {
+        permits: Semaphore,
+        commits: Mutex<Vec<usize>>,
+    }
+
+    impl Storage for Gate {
+        fn load(&self) -> BoxFuture<'_, Result<Vec<Change>, StorageError>> {
+            Box::pin(async { Ok(Vec::new()) })
+        }
+
+        fn commit(&self, changes: Vec<Change>) -> BoxFuture<'_, Result<(), StorageError>> {
+            Box::pin(async move {
+                self.permits.acquire().await.expect("never closed").forget();
+                self.commits.lock().unwrap().push(changes.len());
+                Ok(())
+            })
+        }
+    }
+
+    fn start(permits: usize) -> (BoxFuture<'static, Result<(), Error>>, Actor, Arc<Gate>) {
+        let gate = Arc::new(Gate { permits: Semaphore::new(permits), commits: Mutex::new(Vec::new()) });
+        let host = Host::os();
+        let core = Core::load(Vec::new(), host.entropy().draws(), Duration::from_secs(10));
+        let (driver, actor) = Driver::new(core, gate.clone(), host);
+        (driver.run().boxed(), actor, gate)
+    }
+
+    /// A command with one change: a new session without external id.
+    fn create(core: &mut Core, now: Timestamp) -> SessionId {
+        let new = crate::core::NewSession {
+            kind: "chat.agent".to_owned(),
+            task_id: turnkeep_protocol::TaskId::new("agent"),
+            trigger_config: Default::default(),
+            external_id: None,
+            tags: Vec::new(),
+            metadata: None,
+            expires_at: None,
+        };
+        core.create(now, new).expect("nothing to refuse").row.id
+    }
+
+    #[tokio::test]
+    async fn commands_that_wait_together_share_one_commit() {
+        let (mut driver, actor, gate) = start(9);
+        let calls = futures::future::join_all((0..5).map(|_| actor.call(create)));
+        let mut calls = std::pin::pin!(calls);
+        assert!(calls.as_mut().now_or_never().is_none(), "sent, and the driver has not run yet");
+
+        assert!((&mut driver).now_or_never().is_none());
+
+        assert_eq!(calls.await.len(), 5);
+        assert_eq!(*gate.commits.lock().unwrap(), [15], "three changes each, in one commit");
+    }
+
+    #[tokio::test]
+    async fn nobody_is_answered_or_sees_a_change_before_it_is_durable_d12() {
+        let (mut driver, actor, gate) = start(0);
+        let mut call = std::pin::pin!(actor.call(create));
+        assert!(call.as_mut().now_or_never().is_none());
+        assert!((&mut driver).now_or_never().is_none());
+        let mut read = std::pin::pin!(actor.call(|core, _| core.next_deadline()));
+
+        assert!(call.as_mut().now_or_never().is_none());
+        assert!(read.as_mut().now_or_never().is_none());
+        assert!((&mut driver).now_or_never().is_none());
+        assert!(read.as_mut().now_or_never().is_none(), "reads wait in the same line");
+
+        gate.permits.add_permits(1);
+        assert!((&mut driver).now_or_never().is_none());
+        assert!(call.as_mut().now_or_never().is_some());
+        assert!(read.as_mut().now_or_never().is_some());
+    }
+
+    #[tokio::test]
+    async fn a_command_is_applied_even_when_its_sender_has_gone() {
+        let (mut driver, actor, gate) = start(9);
+        assert!(actor.call(create).now_or_never().is_none());
+
+        assert!((&mut driver).now_or_never().is_none());
+
+        assert_eq!(*gate.commits.lock().unwrap(), [3]);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_handed_to_a_sender_that_has_gone() {
+        let (mut driver, actor, gate) = start(9);
+        assert!(actor.call_while_waiting(create).now_or_never().is_none());
+
+        assert!((&mut driver).now_or_never().is_none());
+
+        assert!(gate.commits.lock().unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn reads_alone_commit_nothing() {
+        let (mut driver, actor, gate) = start(0);
+        let mut read = std::pin::pin!(
+            actor.call(|core, _| core.read("chat", turnkeep_protocol::ChannelName::In, SeqNum::ZERO).is_ok())
+        );
+        assert!(read.as_mut().now_or_never().is_none());
+
+        assert!((&mut driver).now_or_never().is_none());
+
+        assert_eq!(read.now_or_never().map(Result::unwrap), Some(true));
+        assert!(gate.commits.lock().unwrap().is_empty());
+    }
+}

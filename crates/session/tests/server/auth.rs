@@ -180,3 +180,12 @@ async fn preflights_are_answered_without_a_credential_s121_rc19() {
     let same_site = world.call("GET", "/api/v1/sessions/chat", None).await;
     assert_eq!(same_site.header("access-control-allow-origin"), None);
 }
+
+#[tokio::test]
+async fn a_holder_of_the_secret_key_learns_what_to_sign_rc21() {
+    let world = World::start().await;
+
+    let claims = world.call("POST", "/api/v1/auth/jwt/claims", None).await;
+
+    assert_eq!((claims.status, claims.json::<Value>()), (StatusCode::OK, json!({ "sub": "env_1", "pub": true })));
+}

@@ -124,3 +124,14 @@ async fn a_batch_is_fenced_and_deduplicated_d36_d39() {
     assert_eq!((stale.status, stale.json::<Value>()["code"].clone()), (StatusCode::CONFLICT, json!("lease_lost")));
     assert_eq!((nameless.status, on_in.status), (StatusCode::BAD_REQUEST, StatusCode::BAD_REQUEST));
 }
+
+#[tokio::test]
+async fn a_body_of_unannounced_length_is_413_s59_s191() {
+    let world = World::start().await;
+    world.create().await;
+    let head = format!("POST {APPEND} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\n", crate::support::SECRET);
+
+    let status = world.status_of(&format!("{head}transfer-encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n")).await;
+
+    assert_eq!(status, "HTTP/1.1 413 Payload Too Large");
+}

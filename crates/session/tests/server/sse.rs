@@ -196,7 +196,7 @@ async fn a_batch_line_holds_the_stored_body_verbatim_s108_s123() {
     world.create().await;
     let run = world.lease(0).await.unwrap();
     let odd = NewRecord { body: "not json\nwith a \"line\" break".to_owned(), headers: Vec::new() };
-    world.write(&run, &[odd.clone()]).await;
+    world.write(&run, std::slice::from_ref(&odd)).await;
 
     let mut events = world.subscribe(OUT, &[]).await;
     let batch = events.next().await.unwrap();

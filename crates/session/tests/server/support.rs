@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use turnkeep_host::http::{BodyStream, Deadlines, HttpClient};
 use turnkeep_host::{Host, Task};
 use turnkeep_protocol::run_api::LeasedRun;
@@ -70,6 +71,15 @@ impl World {
         let response = self.client.fetch(request(method, path, body, headers)).await.unwrap();
         let (head, body) = response.into_parts();
         Reply { status: head.status, headers: head.headers, body }
+    }
+
+    /// Sends raw bytes on a connection of its own; gives the status line of the answer.
+    pub async fn status_of(&self, request: &str) -> String {
+        let mut stream = self.host.net().dial(&self.addr).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        BufReader::new(stream).read_line(&mut answer).await.unwrap();
+        answer.trim_end().to_owned()
     }
 
     /// Opens an event stream on a connection of its own.
