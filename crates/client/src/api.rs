@@ -1,5 +1,6 @@
 //! Requests as the session server wants them, and calls that survive a short absence of it.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,6 +49,22 @@ pub(crate) fn channel_path(session: &str, channel: ChannelName) -> String {
     format!("/realtime/v1/sessions/{}/{channel}", segment(session))
 }
 
+/// A credential; never shown.
+#[derive(Clone)]
+pub(crate) struct Secret(String);
+
+impl<T: Into<String>> From<T> for Secret {
+    fn from(text: T) -> Self {
+        Self(text.into())
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret")
+    }
+}
+
 /// One request, rebuilt for each attempt. Later headers of a name replace earlier ones (C-59).
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
@@ -84,8 +101,12 @@ impl Call {
         self
     }
 
-    pub(crate) fn bearer(self, token: &str) -> Self {
-        self.header(AUTHORIZATION, &format!("Bearer {token}"))
+    pub(crate) fn bearer(mut self, token: &Secret) -> Self {
+        if let Ok(mut value) = HeaderValue::from_str(&format!("Bearer {}", token.0)) {
+            value.set_sensitive(true);
+            self.headers.insert(AUTHORIZATION, value);
+        }
+        self
     }
 
     pub(crate) fn accept(self, kind: &str) -> Self {
@@ -140,8 +161,7 @@ impl Api {
     /// Sends `call` and reads the answer's JSON.
     pub(crate) async fn json<T: DeserializeOwned>(&self, call: &Call, what: &'static str) -> Result<T, Error> {
         let response = self.send(call).await?;
-        serde_json::from_slice(response.body())
-            .map_err(|error| Error::BadResponse { what, problem: error.to_string() })
+        serde_json::from_slice(response.body()).map_err(|error| Error::BadResponse { what, problem: error.to_string() })
     }
 
     fn refusal(&self, response: &Response<Bytes>) -> (Error, Duration) {
@@ -151,9 +171,9 @@ impl Api {
         }
         let reset = response.headers().get("x-ratelimit-reset").and_then(|value| value.to_str().ok()?.parse().ok());
         let wait = match reset {
-            Some(millis) if refused.status == 429 => {
-                turnkeep_host::Timestamp::from_millis(millis).since(self.host.clock().now()).min(LONGEST_RATE_LIMIT_WAIT)
-            }
+            Some(millis) if refused.status == 429 => turnkeep_host::Timestamp::from_millis(millis)
+                .since(self.host.clock().now())
+                .min(LONGEST_RATE_LIMIT_WAIT),
             _ => Duration::ZERO,
         };
         (Error::Refused { refused }, wait)
@@ -178,7 +198,7 @@ mod tests {
         extra.insert("x-tenant", HeaderValue::from_static("kept"));
 
         let call = Call::post("/x".to_owned(), b"{}".to_vec())
-            .bearer("ours")
+            .bearer(&"ours".into())
             .header(HeaderName::from_static("x-part-id"), "ours")
             .under(&extra);
 

@@ -5,7 +5,7 @@ use turnkeep_protocol::session_api::Appended;
 use turnkeep_protocol::{ChannelName, PartId, SeqNum};
 
 use crate::Error;
-use crate::api::{Api, Call, channel_path};
+use crate::api::{Api, Call, Secret, channel_path};
 
 /// One record to append: everything that stays the same over its attempts.
 #[derive(Clone, Debug)]
@@ -22,7 +22,7 @@ impl Append {
     /// Posts the record; gives its place, which older servers leave out for duplicates (C-19).
     ///
     /// Network failures and failing servers are tried again under the same part id; refusals surface at once.
-    pub(crate) async fn post(&self, api: &Api, token: &str) -> Result<Option<SeqNum>, Error> {
+    pub(crate) async fn post(&self, api: &Api, token: &Secret) -> Result<Option<SeqNum>, Error> {
         let path = format!("{}/append", channel_path(&self.session, ChannelName::In));
         let call = Call::post(path, self.body.clone())
             .bearer(token)

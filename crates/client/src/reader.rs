@@ -17,10 +17,10 @@ mod policy;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use tokio::time::{Instant, sleep_until};
 use turnkeep_host::http::{BodyStream, HttpClient};
 use turnkeep_host::{Draws, Host};
 use turnkeep_protocol::SeqNum;
-use tokio::time::{Instant, sleep_until};
 
 pub use self::connect::ReadOptions;
 pub use self::control::ReaderHandle;
@@ -131,7 +131,7 @@ impl Reader {
 
     /// Replaces the bearer token for every later attempt (C-139).
     pub fn set_token(&mut self, token: impl Into<String>) {
-        self.options.token = token.into();
+        self.options.token = token.into().into();
     }
 
     /// Tells whether the newest response said that the session is settled: its end of body is final (C-36).

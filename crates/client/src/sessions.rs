@@ -11,7 +11,7 @@ use turnkeep_protocol::session_api::{
 use turnkeep_protocol::{ChannelName, ChatInputChunk, PartId, SeqNum};
 
 use crate::Error;
-use crate::api::{Api, Call, channel_path, segment};
+use crate::api::{Api, Call, Secret, channel_path, segment};
 use crate::append::Append;
 
 /// A client of the session routes with an environment's secret key.
@@ -20,7 +20,7 @@ use crate::append::Append;
 #[derive(Debug)]
 pub struct SessionsApi {
     api: Api,
-    secret_key: String,
+    secret_key: Secret,
 }
 
 impl SessionsApi {
@@ -28,7 +28,7 @@ impl SessionsApi {
     pub fn new(host: Host, base: BaseUrl, secret_key: impl Into<String>) -> Self {
         let draws = host.entropy().child("sessions-api").child("backoff").draws();
         let http = Arc::new(HttpClient::new(host.clone(), base, Deadlines::default()));
-        Self { api: Api::new(host, http, draws), secret_key: secret_key.into() }
+        Self { api: Api::new(host, http, draws), secret_key: secret_key.into().into() }
     }
 
     /// Creates a session or finds the one with the same external id, and makes sure that a run is alive (C-4).

@@ -45,11 +45,8 @@ impl ChatSessionState {
     ///
     /// A repeated stop of the same turn keeps the first boundary; only a later input of our own moves it on.
     pub(crate) fn arm_gate(&mut self, stopped: Option<SeqNum>) {
-        self.superseded_input_seq = if self.skip_to_turn_complete {
-            self.superseded_input_seq.max(stopped)
-        } else {
-            stopped
-        };
+        self.superseded_input_seq =
+            if self.skip_to_turn_complete { self.superseded_input_seq.max(stopped) } else { stopped };
         self.skip_to_turn_complete = true;
         self.settle();
     }

@@ -172,12 +172,7 @@ impl Transport {
 
     /// Abandons a stopped turn that died without a boundary (C-116).
     pub fn clear_supersede_gate(&self, chat_id: &str) {
-        let had_gate = self.inner.chat(chat_id, |chat| {
-            chat.state.as_mut().is_some_and(|state| {
-                state.settle();
-                state.clear_gate()
-            })
-        });
+        let had_gate = self.inner.chat(chat_id, |chat| chat.state.as_mut().is_some_and(ChatSessionState::clear_gate));
         if had_gate {
             self.inner.notify(chat_id);
         }

@@ -11,7 +11,7 @@ use turnkeep_protocol::{ChannelName, SeqNum};
 
 use super::decode::Version;
 use super::{HistoryGap, RetryPolicy};
-use crate::api::{Call, channel_path};
+use crate::api::{Call, Secret, channel_path};
 use crate::{Error, Refused};
 
 /// How much of a refusal's body is read.
@@ -22,7 +22,7 @@ const MAX_REFUSAL_BYTES: usize = 64 * 1024;
 pub struct ReadOptions {
     pub(crate) session: String,
     pub(crate) channel: ChannelName,
-    pub(crate) token: String,
+    pub(crate) token: Secret,
     pub(crate) cursor: Option<SeqNum>,
     pub(crate) timeout_seconds: Option<u32>,
     pub(crate) peek_settled: bool,
@@ -36,7 +36,7 @@ impl ReadOptions {
         Self {
             session: session.into(),
             channel,
-            token: token.into(),
+            token: token.into().into(),
             cursor: None,
             timeout_seconds: None,
             peek_settled: false,
@@ -77,7 +77,8 @@ impl ReadOptions {
 
     /// Builds one attempt's request from the current cursor (C-25).
     pub(super) fn call(&self, last_event_id: Option<String>) -> Call {
-        let mut call = Call::get(channel_path(&self.session, self.channel)).accept("text/event-stream").bearer(&self.token);
+        let mut call =
+            Call::get(channel_path(&self.session, self.channel)).accept("text/event-stream").bearer(&self.token);
         if let Some(id) = last_event_id {
             call = call.header(HeaderName::from_static("last-event-id"), &id);
         }

@@ -1,7 +1,7 @@
 //! What a reader hands out: one record, decoded.
 
 use serde_json::Value;
-use turnkeep_protocol::{Header, PartId, SeqNum, TRIGGER_CONTROL, UiMessageChunk};
+use turnkeep_protocol::{ChatInputChunk, Header, InputRecord, PartId, SeqNum, TRIGGER_CONTROL, UiMessageChunk};
 
 /// One data or control record of a channel (C-32). Commands never come out.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,6 +28,12 @@ impl Part {
     /// Gives the control subtype, when this is a control record (C-6).
     pub fn control(&self) -> Option<&str> {
         self.header(TRIGGER_CONTROL)
+    }
+
+    /// Reads the content as a record of `in`; its input is none when it cannot be decoded.
+    pub fn into_input(self) -> InputRecord {
+        let input = self.chunk.and_then(ChatInputChunk::decode);
+        InputRecord { seq_num: self.seq_num, timestamp: self.timestamp, input }
     }
 
     /// Reads the content as a chunk of a message; none for anything that is not a JSON object.

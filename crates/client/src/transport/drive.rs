@@ -60,7 +60,9 @@ impl Drive {
             self.inner.emit(&self.chat_id, ChatEventKind::RunPendingVersion);
         }
         if let Verdict::Finish { input } = verdict {
-            self.inner.release(&self.chat_id, self.id);
+            if let Some(released) = self.inner.release(&self.chat_id, self.id) {
+                released.cell.commit(input);
+            }
             self.emit_completed(seq_num, input);
         }
         if must_notify {

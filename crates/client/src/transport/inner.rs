@@ -78,7 +78,8 @@ impl Inner {
         let TransportBuilder { host, base, task, name, headers, stream_timeout_seconds, sessions, callbacks } = builder;
         let entropy = host.entropy().child("client").child(&name);
         let http = Arc::new(HttpClient::new(host.clone(), base, Deadlines::default()));
-        let chats = sessions.into_iter().map(|(id, state)| (id, Chat { state: Some(state), ..Chat::default() })).collect();
+        let chats =
+            sessions.into_iter().map(|(id, state)| (id, Chat { state: Some(state), ..Chat::default() })).collect();
         Self {
             api: Api::new(host.clone(), http.clone(), entropy.child("append-backoff").draws()),
             http,
@@ -111,17 +112,21 @@ impl Inner {
     }
 
     /// Works on the state of the chat as long as stream `id` is its registered reader; none once it is not (C-90, C-150).
-    pub(crate) fn as_active<T>(&self, chat_id: &str, id: u64, work: impl FnOnce(&mut ChatSessionState) -> T) -> Option<T> {
+    pub(crate) fn as_active<T>(
+        &self,
+        chat_id: &str,
+        id: u64,
+        work: impl FnOnce(&mut ChatSessionState) -> T,
+    ) -> Option<T> {
         self.chat(chat_id, |chat| {
             let is_mine = chat.active.as_ref().is_some_and(|active| active.id == id);
             chat.state.as_mut().filter(|_| is_mine).map(work)
         })
     }
 
-    /// Removes the registration, if it is still this stream's (C-90, CR-9).
-    pub(crate) fn release(&self, chat_id: &str, id: u64) {
-        // The registration is dropped after the lock: it may hold the last reference to a reader.
-        let _released = self.chat(chat_id, |chat| chat.active.take_if(|active| active.id == id));
+    /// Removes the registration, if it is still this stream's (C-90, CR-9), and gives it.
+    pub(crate) fn release(&self, chat_id: &str, id: u64) -> Option<Active> {
+        self.chat(chat_id, |chat| chat.active.take_if(|active| active.id == id))
     }
 
     /// Takes every registered reader away.

@@ -36,12 +36,10 @@ pub struct StartRequest {
 }
 
 /// Renews a session-scoped token.
-pub type AccessToken =
-    Arc<dyn Fn(TokenRequest) -> BoxFuture<'static, Result<String, CallbackError>> + Send + Sync>;
+pub type AccessToken = Arc<dyn Fn(TokenRequest) -> BoxFuture<'static, Result<String, CallbackError>> + Send + Sync>;
 
 /// Starts a session and gives its session-scoped token.
-pub type StartSession =
-    Arc<dyn Fn(StartRequest) -> BoxFuture<'static, Result<String, CallbackError>> + Send + Sync>;
+pub type StartSession = Arc<dyn Fn(StartRequest) -> BoxFuture<'static, Result<String, CallbackError>> + Send + Sync>;
 
 /// Hears of every change worth persisting (C-64).
 pub type OnSessionChange = Arc<dyn Fn(&str, &ChatSessionState) + Send + Sync>;

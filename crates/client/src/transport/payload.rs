@@ -66,11 +66,7 @@ pub(crate) struct Outgoing {
 
 impl Outgoing {
     /// Builds a submit or a regeneration; an empty submit is refused (C-77).
-    pub(crate) fn messages(
-        chat_id: &str,
-        send: SendMessages,
-        client_data: Option<&JsonObject>,
-    ) -> Result<Self, Error> {
+    pub(crate) fn messages(chat_id: &str, send: SendMessages, client_data: Option<&JsonObject>) -> Result<Self, Error> {
         let SendMessages { trigger, messages, message_id, metadata, mut body } = send;
         if let Some(action) = body.shift_remove("action") {
             return Ok(Self::action(chat_id, action, metadata.as_ref(), client_data));
@@ -80,12 +76,12 @@ impl Outgoing {
             return Err(Error::NothingToSubmit);
         }
         let mut payload = ChatTaskWirePayload::new(chat_id, trigger);
-        payload.message = last.filter(|_| trigger == Trigger::SubmitMessage).map(|last| slim_message(last).into_owned());
+        payload.message =
+            last.filter(|_| trigger == Trigger::SubmitMessage).map(|last| slim_message(last).into_owned());
         payload.message_id.clone_from(&message_id);
         payload.metadata = merge(client_data, metadata.as_ref());
         payload.extra = strip(body);
-        let source =
-            if trigger == Trigger::SubmitMessage { Source::SubmitMessage } else { Source::RegenerateMessage };
+        let source = if trigger == Trigger::SubmitMessage { Source::SubmitMessage } else { Source::RegenerateMessage };
         let message_id = message_id.or_else(|| last.map(|last| last.id.clone()).filter(|id| !id.is_empty()));
         Ok(Self { record: encode(&ChatInputChunk::message(payload)), source, message_id })
     }

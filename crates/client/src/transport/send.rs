@@ -114,7 +114,7 @@ impl Inner {
         let (mut may_renew, mut may_create) = (repair != Repair::Nothing, repair == Repair::TokenAndSession);
         let mut token = self.state(chat_id).map(|state| state.public_access_token).unwrap_or_default();
         loop {
-            match append.post(&self.api, &token).await {
+            match append.post(&self.api, &token.as_str().into()).await {
                 Err(error) if error.is_auth() && std::mem::take(&mut may_renew) => {
                     token = self.renew(chat_id).await?;
                 }

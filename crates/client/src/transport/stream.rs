@@ -53,6 +53,7 @@ pub(crate) struct StreamCell {
     driver: Mutex<Option<BoxFuture<'static, Ended>>>,
     slot: Arc<Slot>,
     outcome: Mutex<Option<Outcome>>,
+    committed: Mutex<Option<SeqNum>>,
     consumer: AtomicWaker,
 }
 
@@ -104,6 +105,11 @@ impl StreamCell {
             Err(TryLockError::WouldBlock) => {}
         }
         self.consumer.wake();
+    }
+
+    /// Remembers the input that the stream's own boundary names.
+    pub(crate) fn commit(&self, input: Option<SeqNum>) {
+        *self.committed.lock().unwrap_or_else(PoisonError::into_inner) = input;
     }
 
     pub(crate) fn outcome(&self) -> Option<Outcome> {
@@ -196,6 +202,14 @@ impl ChatStream {
     /// Tells how the stream ended; none while it lives.
     pub fn outcome(&self) -> Option<Outcome> {
         self.cell.outcome()
+    }
+
+    /// Tells whether the agent has consumed this stream's input: its own boundary named a place at or beyond it (C-119).
+    ///
+    /// It means "consumed", not "succeeded", and stays false when either place is unknown.
+    pub fn is_input_settled(&self) -> bool {
+        let committed = *self.cell.committed.lock().unwrap_or_else(PoisonError::into_inner);
+        matches!((committed, self.input_seq), (Some(committed), Some(own)) if committed >= own)
     }
 
     /// Gives the place on `in` of the send this stream answers, if the server told it.

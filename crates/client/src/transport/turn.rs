@@ -22,6 +22,7 @@ const LEGACY_PREFIX: &str = "trigger:";
 
 /// What follows from one record.
 #[derive(Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "one lives at a time, on the stack, for the length of a match")]
 pub(crate) enum Verdict {
     /// Nothing for the consumer; read on.
     Drop,
@@ -81,8 +82,14 @@ pub(crate) struct Turn {
 
 /// A record as the transport sees it.
 enum Mark {
-    Boundary { token: Option<String>, input: Option<SeqNum>, closed: Option<Option<String>> },
-    Closed { reason: Option<String> },
+    Boundary {
+        token: Option<String>,
+        input: Option<SeqNum>,
+        closed: Option<Option<String>>,
+    },
+    Closed {
+        reason: Option<String>,
+    },
     PendingVersion,
     /// `upgrade-required`, unknown controls, unknown `trigger:` chunks.
     Noise,

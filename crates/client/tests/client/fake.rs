@@ -219,7 +219,8 @@ impl Fake {
     }
 
     async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Response<Body> {
-        let response = if request.method() == Method::POST { self.append(request).await } else { self.read(&request).await };
+        let response =
+            if request.method() == Method::POST { self.append(request).await } else { self.read(&request).await };
         response.unwrap_or_else(|status| plain(status, json!({ "error": "refused" })))
     }
 
@@ -294,7 +295,8 @@ impl Fake {
             let piece = feed.next().await?;
             Some((piece.map(Frame::data), feed))
         }));
-        let mut response = Response::builder().header("x-stream-version", "v2").header("content-type", "text/event-stream");
+        let mut response =
+            Response::builder().header("x-stream-version", "v2").header("content-type", "text/event-stream");
         for (name, value) in headers {
             response = response.header(name, value);
         }

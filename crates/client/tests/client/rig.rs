@@ -73,8 +73,7 @@ impl Rig {
     pub fn reload(&mut self) {
         let saved = self.heard.last_change();
         self.heard = Arc::new(Heard::default());
-        self.transport =
-            builder(&self.host, &self.heard).name("reloaded").sessions([(CHAT.to_owned(), saved)]).build();
+        self.transport = builder(&self.host, &self.heard).name("reloaded").sessions([(CHAT.to_owned(), saved)]).build();
     }
 
     pub async fn send(&self, text: &str) -> Result<ChatStream, Error> {

@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 use turnkeep_client::{ChatSessionState, Error, Outcome, SendMessages};
 use turnkeep_protocol::{SeqNum, UiMessage};
 
-use crate::fake::{AppendPlan, After, ReadPlan};
+use crate::fake::{After, AppendPlan, ReadPlan};
 use crate::net::settle;
 use crate::rig::{CHAT, Rig, drain, next_text, streaming, text_of};
 
@@ -340,8 +340,11 @@ async fn undo_then_send_does_not_end_on_the_actions_boundary_c82_c118_cr7_ca40()
     assert_eq!((text.as_str(), outcome), ("answer", Outcome::Completed));
     assert_eq!(action.outcome(), Some(Outcome::Superseded));
     let sent = &rig.fake.appends()[0].body;
-    assert_eq!(*sent, json!({ "kind": "message", "payload": {
-        "chatId": CHAT, "trigger": "action", "action": { "type": "undo" } } }));
+    assert_eq!(
+        *sent,
+        json!({ "kind": "message", "payload": {
+        "chatId": CHAT, "trigger": "action", "action": { "type": "undo" } } })
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,11 +1,13 @@
 //! The read loop: windows, tokens, closed sessions and the consumer (C §3.6, §3.7, §3.14).
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use turnkeep_client::{ChatEventKind, Error, Outcome};
 use turnkeep_protocol::SeqNum;
 
-use crate::fake::{AppendPlan, After, ReadPlan};
+use crate::fake::{After, AppendPlan, ReadPlan};
 use crate::net::settle;
 use crate::rig::{CHAT, Rig, drain, next_text, streaming, text_of};
 
@@ -190,7 +192,7 @@ async fn a_consumer_that_lets_go_posts_no_stop_and_closes_the_connection_c91_c92
 #[tokio::test(start_paused = true)]
 async fn an_observer_that_panics_changes_nothing_c147_ca53() {
     let rig = Rig::start().await;
-    rig.transport.set_on_event(Some(std::sync::Arc::new(|_| panic!("the observer's own fault"))));
+    rig.transport.set_on_event(Some(Arc::new(|_| panic!("the observer's own fault"))));
     rig.fake.say("fine");
     rig.fake.boundary(0);
 
@@ -253,4 +255,73 @@ async fn a_successful_turn_is_exactly_four_events_c146_ca50() {
     };
     assert_eq!((*last_event_id, *session_in_event_id), (SeqNum::new(2), Some(SeqNum::new(3))));
     assert_eq!((message_id.as_deref(), since_send.is_some()), (Some("id-hi"), true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_input_is_settled_only_by_a_boundary_that_names_it_c119_ca68() {
+    let settles = async |headers: &[(&str, &str)]| {
+        let rig = Rig::start().await;
+        rig.fake.next_input(5);
+        let mut stream = rig.transport.send_action(CHAT, serde_json::json!({ "type": "undo" }), None).await.unwrap();
+        rig.fake.control("turn-complete", headers);
+        assert!(!stream.is_input_settled());
+        let (_, _, outcome) = drain(&mut stream).await;
+        assert_eq!(outcome, Outcome::Completed);
+        stream.is_input_settled()
+    };
+
+    assert!(settles(&[("session-in-event-id", "5")]).await);
+    assert!(settles(&[("session-in-event-id", "6")]).await);
+    assert!(!settles(&[("session-in-event-id", "5x")]).await);
+    assert!(!settles(&[]).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_renewal_that_comes_late_leaves_the_successor_alone_c143_cf2_ca70() {
+    for late in [Ok("late".to_owned()), Err("late")] {
+        let rig = Rig::start().await;
+        let gate = Arc::new(Semaphore::new(0));
+        let held = gate.clone();
+        rig.transport.set_access_token(Arc::new(move |_| {
+            let (held, late) = (held.clone(), late.clone());
+            Box::pin(async move {
+                held.acquire().await.unwrap().forget();
+                late.map_err(Into::into)
+            })
+        }));
+        rig.fake.on_read(ReadPlan::Refuse(401));
+        let mut first = rig.send("one").await.unwrap();
+
+        let (ended, second) = tokio::join!(drain(&mut first), async {
+            rig.fake.wait_for_reads(1).await;
+            settle().await;
+            let second = rig.send("two").await.unwrap();
+            gate.add_permits(1);
+            second
+        });
+
+        assert_eq!(ended.2, Outcome::Superseded);
+        rig.fake.boundary(0);
+        rig.fake.say("two");
+        rig.fake.boundary(1);
+        assert_eq!(text_of(second).await, "two");
+        assert_eq!(rig.state().public_access_token, "started-1");
+        assert!(!rig.heard.event_names().contains(&"stream-error"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replaced_callback_serves_a_stream_that_is_already_open_c60() {
+    let rig = Rig::start().await;
+    rig.fake.say("a");
+    rig.fake.on_read(ReadPlan::serve(1, After::Break));
+    rig.fake.on_read(ReadPlan::Refuse(401));
+    let mut stream = rig.send("hi").await.unwrap();
+    next_text(&mut stream).await;
+
+    rig.transport.set_access_token(Arc::new(|_| Box::pin(async { Ok("swapped".to_owned()) })));
+    rig.fake.boundary(0);
+    text_of(stream).await;
+
+    assert_eq!(rig.fake.reads().last().unwrap().token, "swapped");
 }
