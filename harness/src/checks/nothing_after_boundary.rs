@@ -19,19 +19,17 @@ pub(super) fn check(story: &Story<'_>) -> Vec<Violation> {
     let mut violations = Vec::new();
     for stored in story.records().filter(|stored| stored.channel == ChannelName::Out) {
         let boundary = closed.entry(stored.session).or_default();
-        match &stored.content {
-            Content::Boundary(_) => *boundary = Some((stored.seq(), stored.entry)),
-            Content::Chunk(UiMessageChunk::Start(_)) => *boundary = None,
-            Content::Chunk(UiMessageChunk::Data(_) | UiMessageChunk::Error(_)) => {}
-            Content::Chunk(chunk) => {
-                if let Some((end, ended)) = *boundary {
-                    let (seq, kind) = (stored.seq(), chunk.kind());
-                    let what =
-                        format!("`{kind}` was stored at seq_num {seq}, after the turn had ended at seq_num {end}");
-                    violations.push(since(broken_at(NAME, stored.session, stored.entry, seq, what), ended));
-                }
+        if let Content::Boundary(_) = stored.content {
+            *boundary = Some((stored.seq(), stored.entry));
+        }
+        match (stored.chunk(), *boundary) {
+            (Some(UiMessageChunk::Start(_)), _) => *boundary = None,
+            (None | Some(UiMessageChunk::Data(_) | UiMessageChunk::Error(_)), _) | (_, None) => {}
+            (Some(chunk), Some((end, ended))) => {
+                let (seq, kind) = (stored.seq(), chunk.kind());
+                let what = format!("`{kind}` was stored at seq_num {seq}, after the turn had ended at seq_num {end}");
+                violations.push(since(broken_at(NAME, stored.session, stored.entry, seq, what), ended));
             }
-            Content::Control(_) | Content::Command(_) | Content::Input(_) | Content::Opaque => {}
         }
     }
     violations

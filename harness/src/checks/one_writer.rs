@@ -69,6 +69,7 @@ impl<'t> Session<'t> {
             }
             return None;
         };
+        let chunk = &**chunk;
         if matches!(chunk, UiMessageChunk::Data(_) | UiMessageChunk::Error(_)) {
             return None;
         }

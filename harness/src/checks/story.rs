@@ -28,7 +28,7 @@ pub(crate) enum Content {
     /// A data record of `in`.
     Input(ChatInputChunk),
     /// A data record of `out`.
-    Chunk(UiMessageChunk),
+    Chunk(Box<UiMessageChunk>),
     /// A `turn-complete` and its settled cursor.
     Boundary(Option<SeqNum>),
     /// Any other control record.
@@ -89,7 +89,7 @@ fn data(channel: ChannelName, envelope: Option<Envelope>) -> Option<Content> {
     }
     let chunk = UiMessageChunk::from_value(value)?;
     let kind = chunk.kind();
-    (!kind.is_empty() && !kind.starts_with("trigger:")).then_some(Content::Chunk(chunk))
+    (!kind.is_empty() && !kind.starts_with("trigger:")).then(|| Content::Chunk(Box::new(chunk)))
 }
 
 /// Gives the person whose page it is: pages are named `person#number`.
@@ -194,7 +194,7 @@ mod tests {
         let decoded: Vec<_> = tale.entries.iter().filter_map(decode).map(|stored| stored.content).collect();
 
         assert!(matches!(&decoded[0], Content::Input(ChatInputChunk::Message { .. })));
-        assert_eq!(decoded[1], Content::Chunk(UiMessageChunk::start("a1")));
+        assert_eq!(decoded[1], Content::Chunk(Box::new(UiMessageChunk::start("a1"))));
         assert_eq!(decoded[2], Content::Boundary(Some(SeqNum::ZERO)));
         assert_eq!(decoded[3], Content::Command("trim".to_owned()));
         assert_eq!(decoded[4], Content::Input(ChatInputChunk::Stop { message: None }));

@@ -24,7 +24,7 @@ pub(super) fn of_records(records: &[&Stored<'_>], labels: &mut Labels) -> Vec<St
         }
         lines.extend(joined.take().map(|open| of_chunk(&open, labels)));
         match &stored.content {
-            Content::Chunk(chunk) if is_delta(chunk) => joined = Some(chunk.clone()),
+            Content::Chunk(chunk) if is_delta(chunk) => joined = Some((**chunk).clone()),
             Content::Chunk(chunk) => lines.push(of_chunk(chunk, labels)),
             Content::Input(input) => lines.push(of_input(input, labels)),
             Content::Boundary(_) | Content::Control(_) => lines.push(of_control(stored.record)),
