@@ -9,6 +9,7 @@ mod runs;
 mod sessions;
 mod snapshots;
 mod sse;
+mod tokens;
 
 use std::sync::Arc;
 
@@ -50,7 +51,8 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/realtime/v1/sessions/{session}/{io}/append", post(channels::append))
         .route("/realtime/v1/sessions/{session}/{io}/batch", post(channels::batch))
         .route("/realtime/v1/sessions/{session}/{io}/records", get(channels::records))
-        .route("/api/v1/auth/jwt/claims", post(sessions::claims))
+        .route("/api/v1/auth/jwt/claims", post(tokens::claims))
+        .route("/api/v1/auth/public-tokens", post(tokens::mint))
         .route("/api/v1/workers/lease", post(runs::lease))
         .route("/api/v1/runs/{run}/heartbeat", post(runs::heartbeat))
         .route("/api/v1/runs/{run}/end", post(runs::end))

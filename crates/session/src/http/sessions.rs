@@ -81,12 +81,6 @@ pub(super) async fn mark(State(app): State<Arc<App>>, Path(session): Path<String
     ok(&json!({ "ok": true }))
 }
 
-/// `POST /api/v1/auth/jwt/claims` (RC-21): what a holder of the secret key puts into the tokens it signs itself (S-178, S-183).
-pub(super) async fn claims(State(app): State<Arc<App>>, request: Request) -> Answer {
-    app.authenticate_secret(request.headers())?;
-    ok(&json!({ "sub": app.environment.id, "pub": true }))
-}
-
 /// Checks a create request against the limits of S-12 and S §1.1; the text names the field.
 fn checked(asked: CreateSession) -> Result<NewSession, String> {
     length("type", &asked.kind, 1, 64)?;

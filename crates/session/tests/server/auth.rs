@@ -189,3 +189,28 @@ async fn a_holder_of_the_secret_key_learns_what_to_sign_rc21() {
 
     assert_eq!((claims.status, claims.json::<Value>()), (StatusCode::OK, json!({ "sub": "env_1", "pub": true })));
 }
+
+#[tokio::test]
+async fn a_minted_token_has_the_asked_scopes_and_life_s183_c220() {
+    let tokens = two_chats().await;
+    let mint = |body: Value| tokens.world.call("POST", "/api/v1/auth/public-tokens", Some(body));
+    let token = mint(json!({ "scopes": ["read:sessions:other"], "expirationTime": "5m" })).await.json::<Value>();
+    let bearer = format!("Bearer {}", token["token"].as_str().unwrap());
+    let get = |path: &'static str| {
+        tokens.world.call_with(
+            "GET",
+            path,
+            None,
+            Box::leak(Box::new([("authorization", bearer.clone().leak() as &str)])),
+        )
+    };
+
+    assert_eq!(get("/api/v1/sessions/other").await.status, StatusCode::OK);
+    assert_eq!(get("/api/v1/sessions/chat").await.status, StatusCode::FORBIDDEN);
+    for life in [json!("soon"), json!("0s"), json!(1_000), json!(true)] {
+        let refused = mint(json!({ "scopes": [], "expirationTime": life })).await;
+        assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{life}");
+    }
+    let by_token = tokens.as_client("POST", "/api/v1/auth/public-tokens", Some(json!({ "scopes": ["admin"] }))).await;
+    assert_eq!(by_token.status, StatusCode::UNAUTHORIZED, "a token mints no token");
+}
