@@ -6,3 +6,6 @@
 pub(crate) mod plan;
 pub(crate) mod replay;
 pub(crate) mod segments;
+
+#[cfg(test)]
+mod tests;

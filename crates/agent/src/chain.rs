@@ -153,7 +153,10 @@ impl Chain {
     }
 }
 
-/// Tells whether a message says nothing: no parts, or nothing but marks of steps.
-pub(crate) fn is_empty(message: &UiMessage) -> bool {
+/// Tells whether a message holds nothing: no parts, or nothing but marks of steps.
+fn is_empty(message: &UiMessage) -> bool {
     message.parts.iter().all(|part| matches!(part, UiPart::StepStart(_)))
 }
+
+#[cfg(test)]
+mod tests;

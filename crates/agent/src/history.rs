@@ -157,3 +157,6 @@ impl fmt::Debug for ChatHistory {
         f.debug_list().entries(self.live().messages.iter().map(|message| &message.id)).finish()
     }
 }
+
+#[cfg(test)]
+mod tests;

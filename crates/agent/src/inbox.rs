@@ -185,3 +185,6 @@ impl Inbox {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -49,6 +49,8 @@ mod link;
 mod out;
 mod run;
 mod signal;
+#[cfg(test)]
+mod testing;
 mod tool;
 mod worker;
 

@@ -162,3 +162,6 @@ impl Item {
         self.record.as_ref().map_or(0, NewRecord::metered_bytes)
     }
 }
+
+#[cfg(test)]
+mod tests;

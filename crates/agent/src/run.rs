@@ -253,3 +253,6 @@ impl Run {
 pub(crate) fn attempt_entropy(host: &Host, lease: &LeasedRun) -> turnkeep_host::Entropy {
     host.entropy().child("agent").child(lease.run_id.as_str()).child(&lease.attempt.to_string())
 }
+
+#[cfg(test)]
+mod tests;

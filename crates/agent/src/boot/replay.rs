@@ -4,10 +4,12 @@ use std::collections::BTreeSet;
 
 use turnkeep_protocol::reduce::cleanup_aborted_parts;
 use turnkeep_protocol::session_api::DrainedRecord;
-use turnkeep_protocol::{ChatInputChunk, ChatSnapshot, ChatTaskWirePayload, InputRecord, SeqNum, Trigger, UiMessage};
+use turnkeep_protocol::{
+    ChatInputChunk, ChatSnapshot, ChatTaskWirePayload, InputRecord, SeqNum, Trigger, UiMessage, UiPart,
+};
 
 use super::segments::{Segment, SegmentEnd, TurnRecords, turns};
-use crate::chain::{Chain, is_empty};
+use crate::chain::Chain;
 
 /// What the boot reads found.
 #[derive(Clone, Debug, Default)]
@@ -175,7 +177,7 @@ impl Replay {
             let cleaned = cleanup_aborted_parts(message.clone());
             let is_last = at + 1 == turn.segments.len();
             match segment.end {
-                SegmentEnd::Open if is_empty(&cleaned) => {}
+                SegmentEnd::Open if says_nothing(&cleaned) => {}
                 SegmentEnd::Open if is_last => open_turn.partial = Some(Partial { raw: message.clone(), cleaned }),
                 SegmentEnd::Finished => open_turn.ended.push(message.clone()),
                 SegmentEnd::Open | SegmentEnd::Cut => open_turn.ended.push(cleaned),
@@ -200,6 +202,16 @@ impl OpenTurn {
     pub(crate) fn has_answer(&self) -> bool {
         self.partial.is_some() || !self.ended.is_empty() || !self.is_open
     }
+}
+
+/// Tells whether an answer was cut before its first word: its turn runs again as a whole.
+fn says_nothing(message: &UiMessage) -> bool {
+    message.parts.iter().all(|part| match part {
+        UiPart::StepStart(_) => true,
+        UiPart::Text(part) => part.text.is_empty(),
+        UiPart::Reasoning(part) => part.text.is_empty(),
+        _ => false,
+    })
 }
 
 /// Tells whether a payload is owed a turn or an action (D-33); a submit needs a message (A-53, AA-92).

@@ -1,0 +1,161 @@
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use serde_json::json;
+
+use crate::testing::*;
+use crate::{Agent, Recovery};
+
+/// Serves attempt 1 until its process dies after `n_writes` records, then attempt 2 to its end.
+async fn crash_and_recover(session: &Arc<FakeSession>, agent: impl Fn() -> Agent, n_writes: usize) {
+    session.state().writes_left = Some(n_writes);
+    let first = lease(session, 1, json!({ "trigger": "preload" }));
+    tokio::select! {
+        biased;
+        result = serve(session, agent(), FakeModel::echo(), first) => result.expect("the run ends well"),
+        () = session.until(|state| state.is_dead) => {}
+    }
+    let mut state = session.state();
+    (state.writes_left, state.is_dead) = (None, false);
+    drop(state);
+    let second = lease(session, 2, json!({ "trigger": "preload" }));
+    serve(session, agent(), FakeModel::echo(), second).await.expect("the recovered run ends well");
+}
+
+/// Checks what must hold however the run died: no message lost, none answered twice, no id twice, everything closed.
+#[track_caller]
+fn check_whole(session: &FakeSession, users: &[&str], n_writes: usize) {
+    let story = session.story();
+    let told = format!("after {n_writes} writes: {story}");
+    let ids = session.saved_ids();
+    let unique: BTreeSet<_> = ids.iter().collect();
+    assert_eq!(unique.len(), ids.len(), "an id twice {told}");
+    let texts = session.saved_texts();
+    for user in users {
+        let at = texts.iter().position(|text| text == user).unwrap_or_else(|| panic!("{user} is lost {told}"));
+        let answer = texts.get(at + 1).unwrap_or_else(|| panic!("{user} has no answer {told}"));
+        assert_eq!(*answer, format!("re {user}"), "{told}");
+        assert_eq!(story.matches(&format!("re {user}")).count(), 1, "{user} is answered twice {told}");
+    }
+    assert!(story.ends_with(&format!("done({})", users.len() - 1)), "the last turn stays open {told}");
+    assert_eq!(texts.len(), users.len() * 2, "{told}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crash_after_any_write_loses_nothing_and_repeats_nothing_aa166_ar11_ar47_d31() {
+    for n_writes in 0..18 {
+        let session = Arc::new(FakeSession::default());
+        session.say("a");
+        session.say("b");
+
+        crash_and_recover(&session, talker, n_writes).await;
+
+        check_whole(&session, &["a", "b"], n_writes);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crash_after_any_write_is_survived_without_any_snapshot_ar41_ar48() {
+    for n_writes in 0..18 {
+        let session = Arc::new(FakeSession::default());
+        session.state().fails_snapshots = true;
+        session.say("a");
+        session.say("b");
+        session.state().writes_left = Some(n_writes);
+        let first = lease(&session, 1, json!({}));
+        tokio::select! {
+            biased;
+            result = serve(&session, talker(), FakeModel::echo(), first) => result.expect("the run ends well"),
+            () = session.until(|state| state.is_dead) => {}
+        }
+        let mut state = session.state();
+        (state.writes_left, state.is_dead, state.fails_snapshots) = (None, false, false);
+        drop(state);
+        session.say("c");
+        let second = lease(&session, 2, json!({}));
+        serve(&session, talker(), FakeModel::echo(), second).await.expect("the recovered run ends well");
+
+        check_whole(&session, &["a", "b", "c"], n_writes);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cut_answer_is_closed_as_interrupted_before_anything_else_d31_a65() {
+    let session = Arc::new(FakeSession::default());
+    session.say("a");
+    session.say("b");
+
+    crash_and_recover(&session, talker, 4).await;
+
+    let want = "start start-step text-start re a abort(interrupted) done(0) \
+                start start-step text-start re b text-end finish-step finish done(1)";
+    assert_eq!(session.story(), want);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_recovery_hook_sees_the_partial_and_decides_aa79_aa84_aa85_aa87() {
+    let session = Arc::new(FakeSession::default());
+    session.say("a");
+    let agent = || {
+        talker().on_recovery_boot(|event| async move {
+            assert_eq!(event.partial_assistant.text(), "re a");
+            assert_eq!((event.in_flight_users.len(), event.cause, event.previous_run_id.as_str()), (1, "unknown", ""));
+            event.writer.write(turnkeep_protocol::UiMessageChunk::data("note", None, json!(1))).await?;
+            Ok(Recovery { chain: Some(vec![]), recovered_turns: Some(event.in_flight_users), before_boot: None })
+        })
+    };
+
+    crash_and_recover(&session, agent, 4).await;
+
+    let want = "start start-step text-start re a data-note abort(interrupted) done(-) \
+                start start-step text-start re a text-end finish-step finish done(0)";
+    assert_eq!(session.story(), want);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failing_recovery_hook_leaves_the_default_aa88_a64() {
+    let session = Arc::new(FakeSession::default());
+    session.say("a");
+    let agent = || talker().on_recovery_boot(|_| async { Err("no".into()) });
+
+    crash_and_recover(&session, agent, 4).await;
+
+    assert_eq!(session.story(), "start start-step text-start re a abort(interrupted) done(0)");
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_partial_the_recovery_hook_does_not_run_a60_aa81() {
+    let session = Arc::new(FakeSession::default());
+    session.say("a");
+    let agent = || talker().on_recovery_boot(|_| async { panic!("there is nothing to decide") });
+
+    crash_and_recover(&session, agent, 0).await;
+
+    check_whole(&session, &["a"], 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_in_the_tail_does_not_abort_the_recovered_turn_ar46_a55() {
+    let session = Arc::new(FakeSession::default());
+    session.say("a");
+    session.send(stop());
+    let lease = lease(&session, 1, json!({ "continuation": true, "previousRunId": "run_0" }));
+
+    serve(&session, talker(), FakeModel::echo(), lease).await.unwrap();
+
+    assert_eq!(session.story(), "start start-step text-start re a text-end finish-step finish done(1)");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_continuation_takes_up_where_the_last_run_ended_aa11_a80_ar9() {
+    let session = Arc::new(FakeSession::default());
+    session.say("a");
+    let first = lease(&session, 1, json!({ "trigger": "preload" }));
+    serve(&session, talker(), FakeModel::echo(), first).await.unwrap();
+    session.say("b");
+
+    let second = lease(&session, 1, json!({ "continuation": true, "previousRunId": "run_1" }));
+    serve(&session, talker(), FakeModel::echo(), second).await.unwrap();
+
+    assert_eq!(session.saved_texts(), ["a", "re a", "b", "re b"]);
+}

@@ -1,0 +1,173 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::time::Instant;
+use turnkeep_protocol::{SeqNum, Trigger};
+
+use crate::testing::*;
+use crate::{Agent, Error, SuspendPhase};
+
+async fn run(session: &Arc<FakeSession>, agent: Agent) -> Result<(), Error> {
+    let lease = lease(session, 1, json!({ "trigger": "preload" }));
+    serve(session, agent, FakeModel::echo(), lease).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_suspended_run_wakes_for_the_next_message_and_serves_it_once_a31_a196_ar4_ar7() {
+    let session = Arc::new(FakeSession::default());
+    let talk = async {
+        session.until(|state| state.waits.len() == 1).await;
+        session.say("a");
+        session.until(|state| state.waits.len() == 2).await;
+        session.say("b");
+    };
+
+    let (result, ()) = tokio::join!(run(&session, talker()), talk);
+
+    assert_eq!(result, Ok(()));
+    assert_eq!(session.saved_texts(), ["a", "re a", "b", "re b"]);
+    let state = session.state();
+    let consumed: Vec<_> = state.waits.iter().map(|wait| (wait.consumed, wait.settled)).collect();
+    let (a, b) = (Some(SeqNum::ZERO), Some(SeqNum::new(1)));
+    assert_eq!(consumed, [(None, None), (a, a), (b, b)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_in_the_suspend_window_is_taken_instead_of_sleeping_ar6_a33_sr36() {
+    let session = Arc::new(FakeSession::default());
+    let sender = session.clone();
+    let agent = talker().idle_timeout(Duration::ZERO).on_chat_suspend(move |event| {
+        let session = sender.clone();
+        async move {
+            if event.phase == SuspendPhase::Preload {
+                session.say("a");
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            Ok(())
+        }
+    });
+
+    run(&session, agent).await.unwrap();
+
+    assert_eq!(session.saved_texts(), ["a", "re a"]);
+    assert_eq!(session.state().waits.len(), 1, "only the wait after the turn");
+}
+
+#[tokio::test(start_paused = true)]
+async fn suspend_hooks_run_once_however_many_stops_come_a32_a35() {
+    let session = Arc::new(FakeSession::default());
+    let agent = talker()
+        .on_chat_suspend(|event| async move {
+            event.chat.history().all();
+            Ok(())
+        })
+        .on_chat_resume(|event| async move {
+            event.chat.set_turn_timeout(Duration::from_secs(10));
+            Ok(())
+        });
+    let talk = async {
+        session.until(|state| state.waits.len() == 1).await;
+        session.send(stop());
+        session.until(|state| state.waits.len() == 2).await;
+        session.say("a");
+        session.until_turns(1).await;
+    };
+
+    let (result, ()) = tokio::join!(run(&session, agent), talk);
+
+    assert_eq!(result, Ok(()));
+    let state = session.state();
+    assert!(state.waits[1].limit <= state.waits[0].limit, "one deadline for the whole wait");
+    assert_eq!(state.waits[2].limit, Duration::from_secs(10), "a run-time override counts from then on (A-195)");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_preload_may_end_instead_of_sleeping_a76() {
+    let session = Arc::new(FakeSession::default());
+
+    run(&session, talker().exit_after_preload_idle()).await.unwrap();
+
+    assert_eq!(session.state().waits, []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn idle_times_follow_override_agent_payload_default_a76_a195_af16() {
+    let idle = |agent: Agent, payload: serde_json::Value| async move {
+        let session = Arc::new(FakeSession::default());
+        let began = Instant::now();
+        let lease = lease(&session, 1, payload);
+        serve(&session, agent.exit_after_preload_idle(), FakeModel::echo(), lease).await.unwrap();
+        began.elapsed().as_secs()
+    };
+    let bare = || Agent::new("test", |_| async { Ok(()) });
+    let payload = || json!({ "trigger": "preload", "idleTimeoutInSeconds": 7 });
+
+    assert_eq!(idle(bare(), json!({})).await, 30);
+    assert_eq!(idle(bare(), payload()).await, 7);
+    assert_eq!(idle(bare().idle_timeout(Duration::from_secs(3)), payload()).await, 3);
+    assert_eq!(idle(bare().preload_idle_timeout(Duration::from_secs(2)), payload()).await, 2);
+    let boot = bare().on_boot(|event| async move {
+        event.chat.set_idle_timeout(Duration::from_secs(1));
+        Ok(())
+    });
+    assert_eq!(idle(boot, payload()).await, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_closed_session_ends_the_next_wait_after_what_came_before_d2_d37() {
+    let session = Arc::new(FakeSession::default());
+    let talk = async {
+        session.until(|state| state.waits.len() == 1).await;
+        session.state().input.clear();
+        session.say("last");
+        session.close();
+    };
+
+    let (result, ()) = tokio::join!(run(&session, talker()), talk);
+
+    assert_eq!(result, Ok(()));
+    assert_eq!(session.saved_texts(), ["last", "re last"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_of_a_closed_session_serves_what_is_there_and_ends_d2() {
+    let session = Arc::new(FakeSession::default());
+    session.say("a");
+    session.close();
+
+    run(&session, talker()).await.unwrap();
+
+    assert_eq!(session.saved_texts(), ["a", "re a"]);
+    assert_eq!(session.state().waits, []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_close_ends_the_wait_and_a_close_at_boot_boots_nothing_a39_a79() {
+    let session = Arc::new(FakeSession::default());
+    session.send(trigger(Trigger::Close));
+    run(&session, talker()).await.unwrap();
+    assert_eq!((session.story(), session.state().settled), (String::new(), Some(SeqNum::ZERO)));
+
+    let session = Arc::new(FakeSession::default());
+    session.say("a");
+    let lease = lease(&session, 1, json!({ "trigger": "close" }));
+    serve(&session, talker(), FakeModel::echo(), lease).await.unwrap();
+    assert_eq!((session.story(), session.state().settled), (String::new(), None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failing_suspend_hook_fails_the_run_at_boot_and_only_warns_later_a293() {
+    let failing = |phase: SuspendPhase| {
+        talker()
+            .on_chat_suspend(move |event| async move { if event.phase == phase { Err("no".into()) } else { Ok(()) } })
+    };
+    let session = Arc::new(FakeSession::default());
+    let error = run(&session, failing(SuspendPhase::Preload)).await.unwrap_err();
+    assert_eq!(error.to_string(), "on_chat_suspend failed: no");
+
+    let session = Arc::new(FakeSession::default());
+    session.say("a");
+    assert_eq!(run(&session, failing(SuspendPhase::Turn)).await, Ok(()));
+    assert_eq!(session.state().boundaries().len(), 1);
+}
