@@ -88,6 +88,11 @@ impl Core {
         if valid && run.attempt == writer.attempt { Ok(run) } else { Err(Refused::LeaseLost) }
     }
 
+    /// Checks that `writer` holds the lease of the run of the session with this id (D-36).
+    pub(crate) fn check_lease(&self, now: Timestamp, url_id: &str, writer: &Writer) -> Result<(), Refused> {
+        self.check_writer(now, self.require(url_id)?, writer)
+    }
+
     /// Checks that `writer` holds the lease of this session's run (D-36).
     pub(super) fn check_writer(&self, now: Timestamp, session: &Session, writer: &Writer) -> Result<(), Refused> {
         match self.held(now, writer) {

@@ -117,11 +117,17 @@ async fn a_batch_is_fenced_and_deduplicated_d36_d39() {
     let again = batch("1").await;
     let stale = batch("2").await;
     let nameless = batch("one").await;
+    let ghost = [("x-run-id", run.run_id.as_str()), ("x-run-attempt", "2")];
+    let appended = world.call_with("POST", "/realtime/v1/sessions/chat/out/append", Some(json!({})), &ghost).await;
     let on_in = world.call("POST", "/realtime/v1/sessions/chat/in/batch", Some(records.clone())).await;
 
     assert_eq!(first.json::<Value>(), json!({ "seqs": [0, 1] }));
     assert_eq!(again.body, first.body);
     assert_eq!((stale.status, stale.json::<Value>()["code"].clone()), (StatusCode::CONFLICT, json!("lease_lost")));
+    assert_eq!(
+        (appended.status, appended.json::<Value>()["code"].clone()),
+        (StatusCode::CONFLICT, json!("lease_lost"))
+    );
     assert_eq!((nameless.status, on_in.status), (StatusCode::BAD_REQUEST, StatusCode::BAD_REQUEST));
 }
 
