@@ -1,1 +1,25 @@
-//! sim, bless, tidy, test, ci.
+//! `cargo xtask`: sim · bless · tidy · test · ci.
+//!
+//! ```text
+//!   cli ──▶ sim ───▶ plan (stories × seeds) ──▶ pool (threads) ──▶ judge (run, careless twin, golden) ──▶ print
+//!       ├─▶ bless ────────────────────────────────────────────────▶ judge ──▶ golden/, docs/scenario.schema.json
+//!       ├─▶ tidy (house rules over the sources)
+//!       └─▶ steps (test, ci: cargo, then all of the above)
+//! ```
+
+mod address;
+mod bad_input;
+mod bless;
+mod cast;
+mod cli;
+mod house;
+mod judge;
+mod pool;
+mod sim;
+mod steps;
+mod stories;
+mod tidy;
+mod verdict;
+
+pub use cli::main;
+pub use stories::{Story, stories};

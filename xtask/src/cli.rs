@@ -1,0 +1,165 @@
+//! The command line: verbs, flags, help, exit codes.
+
+use std::ops::Range;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::address::{self, Address};
+use crate::bad_input::BadInput;
+use crate::{bless, sim, steps, tidy};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  everything held
+  1  anything unforeseen, such as a panic
+  2  bad input: the command line or a scenario file
+  3  safety: something happened that must never happen
+  4  the world did not settle, or a wait ran out
+  5  a golden differs
+  6  twin runs differ
+  Of several, the first of 6, 3, 4, 5 and 1 counts.";
+
+const SIM_EXAMPLES: &str = "\
+Examples:
+  cargo xtask sim                                  every scenario on its own seed
+  cargo xtask sim several-turns --seeds 1..50      one scenario on 49 seeds
+  cargo xtask sim several-turns@7+1234             one run, the trace around that moment marked
+  cargo xtask sim --twin --seeds 1..20             each run three times, traces compared
+  cargo xtask sim several-turns --trace target/trace --format json";
+
+const BLESS_EXAMPLES: &str = "\
+Examples:
+  cargo xtask bless                   every golden and the scenario schema
+  cargo xtask bless several-turns     one golden; read the diff before you commit it";
+
+/// The house's tool: it runs the stories and keeps the rules.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", after_help = EXIT_CODES)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Replays scenarios in the simulated world, judges each run and compares its golden
+    #[command(after_long_help = format!("{SIM_EXAMPLES}\n\n{EXIT_CODES}"))]
+    Sim(SimArgs),
+    /// Writes goldens and the scenario schema, after showing what changes; never in CI
+    #[command(after_long_help = BLESS_EXAMPLES)]
+    Bless(BlessArgs),
+    /// Checks the house rules that a machine can check
+    Tidy,
+    /// Runs every test of the workspace
+    #[command(after_long_help = "Examples:\n  cargo xtask test\n  cargo xtask test -- -p turnkeep-client")]
+    Test(TestArgs),
+    /// Runs all that must hold before a commit: format, lints, tests, tidy, stories, twins, crates without the flag
+    Ci,
+}
+
+/// What to replay, and how to tell.
+#[derive(Debug, Args)]
+pub(crate) struct SimArgs {
+    /// Scenario names or addresses NAME@SEED or NAME@SEED+MS; all scenarios when none is given
+    #[arg(value_name = "NAME")]
+    pub(crate) names: Vec<Address>,
+    /// The seed to run on, in place of each scenario's own
+    #[arg(long, value_name = "N", conflicts_with = "seeds")]
+    pub(crate) seed: Option<u64>,
+    /// Seeds A to B, B excluded
+    #[arg(long, value_name = "A..B", value_parser = address::seeds)]
+    pub(crate) seeds: Option<Range<u64>>,
+    /// Runs each seed twice in this process and once in another, and compares the whole traces
+    #[arg(long)]
+    pub(crate) twin: bool,
+    /// How many runs at a time; all cores when not given
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) jobs: Option<u16>,
+    /// What goes to stdout: a line per scenario, or a JSON object per run
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
+    /// Writes every run's trace to DIR/NAME@SEED.jsonl
+    #[arg(long, value_name = "DIR")]
+    pub(crate) trace: Option<PathBuf>,
+    /// Prints name, seed and the trace's hash per run, nothing else; for the other process of `--twin`
+    #[arg(long, hide = true, conflicts_with = "twin")]
+    pub(crate) hashes: bool,
+}
+
+/// How results are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// A line per scenario, a report per failing run
+    Text,
+    /// A JSON object per run
+    Json,
+}
+
+/// Which goldens to write.
+#[derive(Debug, Args)]
+pub(crate) struct BlessArgs {
+    /// Scenario names; all when none is given
+    #[arg(value_name = "NAME")]
+    pub(crate) names: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+struct TestArgs {
+    /// Goes to `cargo test` in place of `--workspace`
+    #[arg(last = true, value_name = "CARGO TEST ARGS")]
+    rest: Vec<String>,
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = match cli.verb {
+        Verb::Sim(args) => sim::sim(&args),
+        Verb::Bless(args) => bless::bless(&args),
+        Verb::Tidy => tidy::tidy(),
+        Verb::Test(args) => steps::test(&args.rest),
+        Verb::Ci => steps::ci(),
+    };
+    match result {
+        Ok(verdict) => ExitCode::from(verdict.exit_code()),
+        Err(err) if err.is::<BadInput>() => {
+            eprintln!("error: {err}");
+            ExitCode::from(2)
+        }
+        Err(err) => {
+            eprintln!("error: {err:#}");
+            ExitCode::from(1)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_seed_and_a_range_of_seeds_exclude_each_other() {
+        let wrong = Cli::try_parse_from(["cargo xtask", "sim", "--seed", "1", "--seeds", "1..5"]);
+
+        assert!(wrong.unwrap_err().to_string().contains("cannot be used with"));
+    }
+
+    #[test]
+    fn every_example_of_the_help_is_a_command_that_exists() {
+        let examples = [SIM_EXAMPLES, BLESS_EXAMPLES].join("\n");
+        for line in examples.lines().filter(|line| line.contains("cargo xtask")) {
+            let command = line.trim().split("  ").next().unwrap();
+            let words = command.split_whitespace().skip(2);
+            Cli::try_parse_from(std::iter::once("cargo xtask").chain(words)).unwrap();
+        }
+    }
+}

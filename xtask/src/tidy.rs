@@ -1,0 +1,60 @@
+//! `cargo xtask tidy`: the house rules that a machine can check.
+//!
+//! Each rule is a function from what it reads to findings, with a test that shows it red on a bad sample.
+
+mod arrows;
+mod goldens;
+mod layout;
+mod readme;
+mod rule_ids;
+mod tree;
+mod words;
+
+use std::fmt;
+
+use anyhow::Result;
+
+use crate::house;
+use crate::verdict::Verdict;
+use tree::Tree;
+
+/// Something that breaks a rule of the house.
+#[derive(Debug, PartialEq, Eq)]
+struct Finding {
+    /// The file or folder, from the top.
+    place: String,
+    /// The line, from 1; 0 when the file as a whole is meant.
+    line: usize,
+    what: String,
+}
+
+impl Finding {
+    fn new(place: impl Into<String>, line: usize, what: impl Into<String>) -> Self {
+        Self { place: place.into(), line, what: what.into() }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.line {
+            0 => write!(f, "{}: {}", self.place, self.what),
+            line => write!(f, "{}:{line}: {}", self.place, self.what),
+        }
+    }
+}
+
+/// Checks every rule and prints what breaks one.
+pub(crate) fn tidy() -> Result<Verdict> {
+    let tree = Tree::read(&house::root())?;
+    let mut findings = layout::check(&tree);
+    findings.extend(arrows::check()?);
+    findings.extend(words::check(&tree));
+    findings.extend(rule_ids::check(&tree));
+    findings.extend(goldens::check(&tree));
+    findings.extend(readme::check(&tree));
+    for finding in &findings {
+        println!("{finding}");
+    }
+    eprintln!("tidy: {} files, {} findings", tree.files.len(), findings.len());
+    Ok(if findings.is_empty() { Verdict::Held } else { Verdict::Unforeseen })
+}

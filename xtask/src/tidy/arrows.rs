@@ -1,0 +1,153 @@
+//! The arrows between our crates (D-52), dev-dependencies included; a cycle is a bug.
+
+use std::process::Command;
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+
+use super::Finding;
+use crate::house;
+
+const OURS: &str = "turnkeep-";
+
+/// Who may depend on whom; who is not listed may not exist.
+const ARROWS: &[(&str, &[&str])] = &[
+    ("protocol", &[]),
+    ("host", &[]),
+    ("model", &["host", "protocol"]),
+    ("session", &["host", "protocol"]),
+    ("client", &["host", "protocol"]),
+    ("agent", &["client", "host", "model", "protocol"]),
+    ("head-start", &["client", "host", "model", "protocol"]),
+    ("mcp", &["client", "host", "protocol"]),
+    ("harness", &["agent", "client", "head-start", "host", "mcp", "model", "protocol", "session"]),
+    ("reference-agents", &["agent", "head-start"]),
+];
+
+/// What only tests of a crate may use besides.
+const DEV_ARROWS: &[(&str, &[&str])] = &[("reference-agents", &["harness"])];
+
+/// What must not be among all that these depend on, however far down.
+const SHIPPED: &[&str] = &["turnkeep-agent", "turnkeep-session"];
+const NOT_SHIPPED: &[&str] = &["turmoil", "turnkeep-harness", "mock"];
+
+/// One arrow, as a manifest has it.
+#[derive(Debug, PartialEq, Eq)]
+struct Arrow {
+    from: String,
+    to: String,
+    dev: bool,
+}
+
+pub(super) fn check() -> Result<Vec<Finding>> {
+    let mut findings =
+        judge(&arrows(&serde_json::from_str(&cargo(&["metadata", "--no-deps", "--format-version", "1"])?)?));
+    for package in SHIPPED {
+        let tree = cargo(&["tree", "-p", package, "-e", "normal", "--prefix", "none"])?;
+        findings.extend(stowaways(package, &tree));
+    }
+    Ok(findings)
+}
+
+fn cargo(args: &[&str]) -> Result<String> {
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    let output =
+        Command::new(cargo).args(args).current_dir(house::root()).output().context("cargo could not be started")?;
+    ensure!(output.status.success(), "cargo {}: {}", args.join(" "), String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).context("cargo wrote no text")
+}
+
+/// Lists the arrows between our packages; xtask and the root package stand outside and see everything.
+fn arrows(metadata: &Value) -> Vec<Arrow> {
+    let text = |value: &Value, key: &str| value[key].as_str().unwrap_or_default().to_owned();
+    let list = |value: &Value, key: &str| value[key].as_array().cloned().unwrap_or_default();
+    let mut arrows = Vec::new();
+    for package in list(metadata, "packages") {
+        let Some(from) = text(&package, "name").strip_prefix(OURS).map(str::to_owned) else { continue };
+        for dependency in list(&package, "dependencies") {
+            let Some(to) = text(&dependency, "name").strip_prefix(OURS).map(str::to_owned) else { continue };
+            arrows.push(Arrow { from: from.clone(), to, dev: text(&dependency, "kind") == "dev" });
+        }
+    }
+    arrows
+}
+
+fn judge(arrows: &[Arrow]) -> Vec<Finding> {
+    let allowed = |table: &[(&str, &[&str])], arrow: &Arrow| {
+        table.iter().any(|(from, to)| *from == arrow.from && to.contains(&arrow.to.as_str()))
+    };
+    let wrong = arrows.iter().filter(|arrow| !(allowed(ARROWS, arrow) || arrow.dev && allowed(DEV_ARROWS, arrow)));
+    wrong
+        .map(|Arrow { from, to, dev }| {
+            let kind = if *dev { "dev-dependency" } else { "dependency" };
+            Finding::new(format!("{OURS}{from}"), 0, format!("{kind} on {OURS}{to}: D-52 has no such arrow"))
+        })
+        .collect()
+}
+
+fn stowaways(package: &str, tree: &str) -> Vec<Finding> {
+    let names = tree.lines().filter_map(|line| line.split_whitespace().next());
+    let found = names.filter(|name| NOT_SHIPPED.iter().any(|word| name.contains(word)));
+    found.map(|name| Finding::new(package, 0, format!("depends on {name}, which must not ship"))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn arrow(from: &str, to: &str, dev: bool) -> Arrow {
+        Arrow { from: from.to_owned(), to: to.to_owned(), dev }
+    }
+
+    #[test]
+    fn arrows_are_read_from_cargos_metadata() {
+        let metadata = json!({ "packages": [
+            { "name": "turnkeep-agent", "dependencies": [
+                { "name": "turnkeep-host", "kind": null }, { "name": "turnkeep-harness", "kind": "dev" }, { "name": "serde", "kind": null },
+            ] },
+            { "name": "xtask", "dependencies": [{ "name": "turnkeep-harness", "kind": null }] },
+        ] });
+
+        assert_eq!(arrows(&metadata), [arrow("agent", "host", false), arrow("agent", "harness", true)]);
+    }
+
+    #[test]
+    fn only_agreed_arrows_are_allowed() {
+        let right = [arrow("agent", "host", false), arrow("reference-agents", "harness", true)];
+        let wrong = [
+            arrow("reference-agents", "harness", false),
+            arrow("agent", "session", false),
+            arrow("session", "client", true),
+            arrow("utils", "host", false),
+        ];
+
+        assert_eq!(judge(&right), []);
+        assert_eq!(judge(&wrong).len(), wrong.len());
+        assert_eq!(
+            judge(&wrong)[2].to_string(),
+            "turnkeep-session: dev-dependency on turnkeep-client: D-52 has no such arrow"
+        );
+    }
+
+    #[test]
+    fn the_agreed_arrows_have_no_cycle() {
+        let mut settled: Vec<&str> = Vec::new();
+        for _ in ARROWS {
+            let ready = |to: &[&str]| to.iter().all(|name| settled.contains(name));
+            let next = ARROWS.iter().find(|(from, to)| !settled.contains(from) && ready(to));
+            settled.push(next.expect("some crate depends only on settled ones").0);
+        }
+    }
+
+    #[test]
+    fn the_simulator_never_ships() {
+        let tree = "turnkeep-agent v0.1.0 (/x)\nturnkeep-host v0.1.0 (/x)\nturmoil v0.7.2\nmockall v0.13.0\n";
+
+        let found: Vec<String> = stowaways("turnkeep-agent", tree).iter().map(Finding::to_string).collect();
+
+        let what = |name: &str| format!("turnkeep-agent: depends on {name}, which must not ship");
+        assert_eq!(found, [what("turmoil"), what("mockall")]);
+    }
+}

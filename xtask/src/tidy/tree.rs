@@ -1,0 +1,75 @@
+//! The files of the house, read once.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+
+/// Folders that are not of the house: what cargo and git keep.
+const FOREIGN: &[&str] = &["target", ".git"];
+
+/// A text file.
+#[derive(Debug)]
+pub(super) struct File {
+    /// From the top, with `/`.
+    pub(super) path: String,
+    pub(super) text: String,
+}
+
+/// Every text file, sorted by path, and what lies at the top.
+#[derive(Debug, Default)]
+pub(super) struct Tree {
+    pub(super) top: Vec<String>,
+    pub(super) files: Vec<File>,
+}
+
+impl Tree {
+    pub(super) fn read(root: &Path) -> Result<Self> {
+        let mut tree = Self::default();
+        tree.walk(root, "")?;
+        tree.files.sort_by(|a, b| a.path.cmp(&b.path));
+        tree.top.sort();
+        Ok(tree)
+    }
+
+    fn walk(&mut self, dir: &Path, prefix: &str) -> Result<()> {
+        for entry in fs::read_dir(dir).with_context(|| format!("{} cannot be read", dir.display()))? {
+            let entry = entry?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if prefix.is_empty() {
+                if FOREIGN.contains(&name.as_str()) {
+                    continue;
+                }
+                self.top.push(name.clone());
+            }
+            let path = format!("{prefix}{name}");
+            if entry.file_type()?.is_dir() {
+                self.walk(&entry.path(), &format!("{path}/"))?;
+            } else if let Ok(text) = String::from_utf8(fs::read(entry.path())?) {
+                self.files.push(File { path, text });
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives the files below `folder` whose name ends in `.ext`.
+    pub(super) fn below<'a>(&'a self, folder: &'a str, ext: &'a str) -> impl Iterator<Item = &'a File> {
+        self.files.iter().filter(move |file| {
+            file.path.starts_with(folder) && file.path.rsplit_once('.').is_some_and(|(_, found)| found == ext)
+        })
+    }
+
+    /// Gives one file's text.
+    pub(super) fn text(&self, path: &str) -> Option<&str> {
+        self.files.iter().find(|file| file.path == path).map(|file| file.text.as_str())
+    }
+}
+
+#[cfg(test)]
+impl Tree {
+    /// Makes a tree of paths and texts.
+    pub(super) fn of(files: &[(&str, &str)]) -> Self {
+        let file = |(path, text): &(&str, &str)| File { path: (*path).to_owned(), text: (*text).to_owned() };
+        Self { top: Vec::new(), files: files.iter().map(file).collect() }
+    }
+}

@@ -1,0 +1,208 @@
+//! Words that must not be in the sources, and where they may be after all.
+
+use super::Finding;
+use super::tree::{File, Tree};
+
+/// This file names every banned word, so it is not read.
+const SELF: &str = "xtask/src/tidy/words.rs";
+
+/// What breaks a deterministic run, with what to take instead.
+const NONDETERMINISTIC: &[(&str, &str)] = &[
+    ("SystemTime::now", "take host.clock().now()"),
+    ("std::time::Instant::now", "take tokio::time::Instant"),
+    ("thread::sleep", "take tokio::time::sleep"),
+    ("thread::spawn", "take host.spawn"),
+    ("Uuid::new_v4", "draw ids from host.entropy()"),
+    ("rand::rng(", "draw from host.entropy()"),
+    ("thread_rng", "draw from host.entropy()"),
+    ("HashMap<", "take BTreeMap or IndexMap"),
+    ("HashSet<", "take BTreeSet or IndexSet"),
+    ("HashMap::new", "take BTreeMap or IndexMap"),
+    ("HashSet::new", "take BTreeSet or IndexSet"),
+    ("tokio::sync::watch", "take tokio::sync::Notify"),
+    ("sync::watch::", "take tokio::sync::Notify"),
+    ("spawn_blocking", "blocking work belongs to the host"),
+    ("tokio::spawn", "take host.spawn"),
+    ("tokio::task::spawn(", "take host.spawn"),
+    ("axum::serve", "take turnkeep_host::http::serve"),
+    ("futures::select!", "take tokio::select! with biased;"),
+];
+
+/// Where one of those may be after all, and why.
+const EXCEPTIONS: &[(&str, &str, &str)] = &[
+    ("crates/host/src/os.rs", "SystemTime::now", "this is the real machine's clock behind Host::os()"),
+    ("crates/host/src/os.rs", "tokio::task::spawn(", "this is the real machine's runtime behind Host::os()"),
+    ("harness/src/offline.rs", "tokio::task::spawn(", "this is the test's runtime behind the offline host"),
+    ("crates/client/tests/client/net.rs", "tokio::task::spawn(", "this is the test's runtime behind a host of its own"),
+];
+
+/// What stays in no source at all.
+const NEVER: &[(&str, &str)] = &[
+    ("#[ignore", "a test runs or is not there"),
+    ("todo!", "finish it or leave it out"),
+    ("unimplemented!", "finish it or leave it out"),
+    ("dbg!", "talk goes through the trace"),
+    ("FIXME", "file an issue"),
+    ("XXX", "file an issue"),
+    ("#[allow(", "take #[expect(lint, reason = \"…\")]"),
+    ("#![allow(", "take #[expect(lint, reason = \"…\")]"),
+];
+
+/// What the crates that ship must not name.
+const NOT_SHIPPED: &[(&str, &str)] = &[
+    ("turmoil", "the simulator stays in the harness"),
+    ("turnkeep_harness", "the harness depends on the crates, not the other way round"),
+    ("turnkeep-harness", "the harness depends on the crates, not the other way round"),
+    ("Mock", "mocks live in the harness"),
+];
+
+pub(super) fn check(tree: &Tree) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for file in tree.below("", "rs").filter(|file| file.path != SELF) {
+        let under = |folder: &str| file.path.starts_with(folder);
+        findings.extend(banned(file, NEVER, Text::All));
+        if under("crates/") {
+            findings.extend(banned(file, NOT_SHIPPED, Text::Code));
+        }
+        if under("crates/") || under("harness/") || under("reference-agents/") {
+            findings.extend(banned(file, NONDETERMINISTIC, Text::Code));
+            findings.extend(unbiased(file));
+        }
+    }
+    for file in tree.below("crates/", "toml") {
+        findings.extend(banned(file, NOT_SHIPPED, Text::All));
+    }
+    findings
+}
+
+/// What of a file counts.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Text {
+    All,
+    /// Without comments: they may name what they warn of.
+    Code,
+}
+
+fn banned(file: &File, words: &[(&str, &str)], text: Text) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (index, line) in file.text.lines().enumerate() {
+        let line = if text == Text::Code { code(line) } else { line };
+        for (word, instead) in words.iter().filter(|(word, _)| names(line, word) && !is_exception(&file.path, word)) {
+            findings.push(Finding::new(&file.path, index + 1, format!("`{word}`: {instead}")));
+        }
+    }
+    findings
+}
+
+/// Whether `line` names `word`, not as the end of a longer word.
+fn names(line: &str, word: &str) -> bool {
+    line.match_indices(word).any(|(at, _)| {
+        let before = line[..at].chars().next_back();
+        !before.is_some_and(|c| c.is_alphanumeric() || c == '_')
+    })
+}
+
+fn is_exception(path: &str, word: &str) -> bool {
+    EXCEPTIONS.iter().any(|(file, allowed, _why)| *file == path && *allowed == word)
+}
+
+/// Gives a line without its comment.
+fn code(line: &str) -> &str {
+    let comment = line.match_indices("//").find(|(at, _)| !line[..*at].ends_with(':'));
+    comment.map_or(line, |(at, _)| &line[..at])
+}
+
+/// Finds every `select!` whose first word is not `biased;`.
+fn unbiased(file: &File) -> Vec<Finding> {
+    let code: Vec<&str> = file.text.lines().map(code).collect();
+    let mut findings = Vec::new();
+    for (index, line) in code.iter().enumerate() {
+        let Some((_, rest)) = line.split_once("select!") else { continue };
+        let mut words = std::iter::once(rest).chain(code[index + 1..].iter().copied()).flat_map(str::split_whitespace);
+        let first = words.find(|word| *word != "{" && *word != "(");
+        if !first.is_some_and(|word| word.trim_start_matches(['{', '(']).starts_with("biased;")) {
+            findings.push(Finding::new(&file.path, index + 1, "`select!` without `biased;`: its order would be drawn"));
+        }
+    }
+    findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn finds(path: &str, text: &str, want: &[&str]) {
+        let found: Vec<String> = check(&Tree::of(&[(path, text)])).iter().map(Finding::to_string).collect();
+
+        assert_eq!(found, want);
+    }
+
+    #[test]
+    fn what_breaks_a_deterministic_run_is_found_in_crates_and_harness() {
+        let bad = "fn f() {\n    let now = SystemTime::now();\n}";
+
+        finds("crates/agent/src/a.rs", bad, &["crates/agent/src/a.rs:2: `SystemTime::now`: take host.clock().now()"]);
+        finds("harness/src/a.rs", bad, &["harness/src/a.rs:2: `SystemTime::now`: take host.clock().now()"]);
+        finds("crates/host/src/os.rs", bad, &[]);
+        finds("xtask/src/a.rs", bad, &[]);
+    }
+
+    #[test]
+    fn every_banned_word_is_found() {
+        for (word, instead) in NONDETERMINISTIC {
+            let found: Vec<String> = banned(&Tree::of(&[("a.rs", word)]).files[0], NONDETERMINISTIC, Text::Code)
+                .iter()
+                .map(Finding::to_string)
+                .collect();
+            assert!(found.contains(&format!("a.rs:1: `{word}`: {instead}")), "{word}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn a_comment_may_name_what_it_warns_of_and_a_longer_word_is_another() {
+        finds("crates/a.rs", "//! Never `tokio::spawn`.\nlet x = 1; // not HashMap<K, V>", &[]);
+        finds("crates/a.rs", "let x: IndexMap<u8, MyHashMap<u8, u8>>;", &[]);
+        finds(
+            "crates/a.rs",
+            "let url = \"http://turmoil\";",
+            &["crates/a.rs:1: `turmoil`: the simulator stays in the harness"],
+        );
+    }
+
+    #[test]
+    fn unfinished_and_silenced_code_is_found_everywhere_comments_included() {
+        for (word, instead) in NEVER.iter().filter(|(word, _)| !word.starts_with('#')) {
+            finds("xtask/src/a.rs", &format!("// {word}"), &[&format!("xtask/src/a.rs:1: `{word}`: {instead}")]);
+        }
+        finds("crates/a.rs", "    #[ignore]", &["crates/a.rs:1: `#[ignore`: a test runs or is not there"]);
+        finds(
+            "crates/a.rs",
+            "#[allow(dead_code)]",
+            &["crates/a.rs:1: `#[allow(`: take #[expect(lint, reason = \"…\")]"],
+        );
+    }
+
+    #[test]
+    fn shipped_crates_name_no_harness_no_simulator_and_no_mock() {
+        let harness = "the harness depends on the crates, not the other way round";
+        finds("crates/a.rs", "use turnkeep_harness::x;", &[&format!("crates/a.rs:1: `turnkeep_harness`: {harness}")]);
+        finds("crates/a.rs", "struct MockLink;", &["crates/a.rs:1: `Mock`: mocks live in the harness"]);
+        finds(
+            "crates/a/Cargo.toml",
+            "turmoil = \"1\"",
+            &["crates/a/Cargo.toml:1: `turmoil`: the simulator stays in the harness"],
+        );
+        finds("harness/src/a.rs", "use turmoil::Sim; struct MockLink;", &[]);
+    }
+
+    #[test]
+    fn a_select_must_be_biased() {
+        let what = "`select!` without `biased;`: its order would be drawn";
+
+        finds("crates/a.rs", "tokio::select! {\n    biased;\n    () = stop => {}\n}", &[]);
+        finds("crates/a.rs", "tokio::select! { biased; () = stop => {} }", &[]);
+        finds("crates/a.rs", "tokio::select! {\n    // why\n    biased;\n}", &[]);
+        finds("crates/a.rs", "x;\ntokio::select! {\n    () = stop => {}\n}", &[&format!("crates/a.rs:2: {what}")]);
+    }
+}
