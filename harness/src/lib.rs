@@ -12,11 +12,15 @@ compile_error!(
 pub mod app;
 #[cfg(feature = "world")]
 pub mod checks;
+#[cfg(feature = "world")]
+pub mod golden;
 mod mock_chat;
 pub mod model;
 mod offline;
 #[cfg(feature = "world")]
 mod outcome;
+#[cfg(feature = "world")]
+pub mod report;
 #[cfg(feature = "world")]
 mod run;
 #[cfg(feature = "world")]
@@ -26,7 +30,7 @@ pub mod trace;
 #[cfg(feature = "world")]
 mod transcript;
 #[cfg(feature = "world")]
-mod world;
+pub mod world;
 
 pub use mock_chat::{MockChatAgent, MockTurn};
 pub use offline::{EPOCH, offline_host, since_epoch};
@@ -35,4 +39,4 @@ pub use outcome::{Outcome, Violation, ViolationKind};
 #[cfg(feature = "world")]
 pub use run::{run, run_with};
 #[cfg(feature = "world")]
-pub use world::{Backstage, Cast, World};
+pub use world::World;
