@@ -347,3 +347,17 @@ async fn a_failed_stop_stays_armed_and_creates_nothing_c115_c117_ca65() {
         assert_eq!(rig.state().superseded_input_seq, Some(SeqNum::ZERO), "a repeated stop keeps the first boundary");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_owners_abort_without_an_outstanding_turn_neither_posts_nor_gates_c114() {
+    let rig = Rig::resumed(streaming(None, Some(0))).await;
+    let owner = rig.transport.reconnect_as_owner(CHAT).unwrap();
+    let idle = ChatSessionState { is_streaming: Some(false), ..ChatSessionState::new("replaced") };
+    rig.transport.set_session(CHAT, idle.clone());
+
+    owner.abort();
+    settle().await;
+
+    assert_eq!((n_stops(&rig), owner.outcome()), (0, Some(Outcome::Aborted)));
+    assert_eq!(rig.state(), idle);
+}
