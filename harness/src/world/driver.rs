@@ -13,7 +13,7 @@ use crate::trace::Event;
 const BOOT_MS: u64 = 30;
 
 /// Virtual milliseconds without news after which a world that owes nothing counts as settled.
-const QUIET_MS: u64 = 700;
+const QUIET_MS: u64 = 500;
 
 /// Virtual milliseconds that a button press, a page load or a stop may take.
 const GESTURE_MS: u64 = 30_000;
