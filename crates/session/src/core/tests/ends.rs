@@ -66,6 +66,7 @@ fn clean_ends_without_progress_are_bounded_just_like_failures_d34() {
 
     while let Some(run) = fixture.try_lease() {
         runs += 1;
+        assert!(runs <= 2, "the bound is gone");
         fixture.end(&run, RunOutcome::Completed).unwrap();
     }
 
@@ -81,6 +82,7 @@ fn crash_loops_are_bounded_by_attempts_and_continuations_d34_d35_sr8() {
 
     while fixture.try_lease().is_some() {
         leases += 1;
+        assert!(leases <= 6, "the bound is gone");
         fixture.pass(LEASE);
     }
 
