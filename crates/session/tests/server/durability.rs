@@ -87,9 +87,10 @@ async fn a_failed_commit_ends_the_server_and_acknowledges_nothing_d12_sr16() {
     let body = crate::support::create_body(json!({})).to_string();
     let request = http::Request::post("/api/v1/sessions").header("authorization", format!("Bearer {SECRET}"));
 
-    let (stopped, answer) = tokio::join!(server.run(), client.fetch(request.body(body.into()).unwrap()));
+    let running = tokio::time::timeout(Duration::from_secs(10), server.run());
+    let (stopped, answer) = tokio::join!(running, client.fetch(request.body(body.into()).unwrap()));
 
-    let error = stopped.unwrap_err();
+    let error = stopped.expect("the server stops by itself").unwrap_err();
     assert!(matches!(error, Error::Storage(_)) && error.is_retryable(), "{error}");
     let acknowledged = answer.is_ok_and(|reply| reply.status() != StatusCode::INTERNAL_SERVER_ERROR);
     assert!(!acknowledged, "what is not durable is not answered");
