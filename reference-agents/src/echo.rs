@@ -6,9 +6,9 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use futures::stream;
+use turnkeep_agent::model::{FinishReason, LanguageModel, ModelError, Prompt, StreamPart, StreamParts, Usage};
+use turnkeep_agent::protocol::ModelRole;
 use turnkeep_agent::{Agent, TurnInput};
-use turnkeep_model::{FinishReason, LanguageModel, ModelError, Prompt, StreamPart, StreamParts, Usage};
-use turnkeep_protocol::ModelRole;
 
 /// The pause before each word.
 const PACE: Duration = Duration::from_millis(20);

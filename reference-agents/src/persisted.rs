@@ -8,10 +8,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{Method, Request};
 use serde_json::{Value, json};
+use turnkeep_agent::host::Host;
+use turnkeep_agent::host::http::{BaseUrl, Deadlines, HttpClient};
+use turnkeep_agent::protocol::{SeqNum, UiMessage};
 use turnkeep_agent::{Agent, HookError, TurnComplete, TurnInput, TurnStart};
-use turnkeep_host::Host;
-use turnkeep_host::http::{BaseUrl, Deadlines, HttpClient};
-use turnkeep_protocol::{SeqNum, UiMessage};
 
 /// How well the author keeps the two duties.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -20,13 +20,18 @@ fn forecast() -> Tool {
         "properties": { "city": { "type": "string" } },
         "required": ["city"],
     });
-    Tool::new("forecast", "Looks up today's forecast for a city.", schema, |input: Value, _ctx: ToolContext| async move {
-        match input["city"].as_str() {
-            Some("Oslo") => Ok(json!({ "sky": "rain", "celsius": 4 })),
-            Some(city) => Err(format!("no forecast for {city}").into()),
-            None => Err("the city is missing".into()),
-        }
-    })
+    Tool::new(
+        "forecast",
+        "Looks up today's forecast for a city.",
+        schema,
+        |input: Value, _ctx: ToolContext| async move {
+            match input["city"].as_str() {
+                Some("Oslo") => Ok(json!({ "sky": "rain", "celsius": 4 })),
+                Some(city) => Err(format!("no forecast for {city}").into()),
+                None => Err("the city is missing".into()),
+            }
+        },
+    )
 }
 
 #[cfg(test)]

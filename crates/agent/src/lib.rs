@@ -66,3 +66,8 @@ pub use history::{ChatHistory, PendingCall, ResolvedCall};
 pub use signal::Signal;
 pub use tool::{Tool, ToolContext};
 pub use worker::{DEFAULT_CONCURRENCY, Worker, WorkerOptions};
+
+// An author needs one dependency: the crates whose types appear in signatures above come along.
+pub use turnkeep_host as host;
+pub use turnkeep_model as model;
+pub use turnkeep_protocol as protocol;

@@ -148,18 +148,19 @@ impl Wire {
     }
 
     fn poll_shaped(&mut self, shape: Shape, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if shape.cut_after == Some(0) {
+        let room = buf.remaining().min(SCRATCH_BYTES);
+        // A cut waits for a byte to arrive: it loses an answer, not a request that was never sent.
+        let most = room.min(shape.piece.unwrap_or(room)).min(shape.cut_after.unwrap_or(room).max(1));
+        let mut scratch = [0_u8; SCRATCH_BYTES];
+        let mut piece = ReadBuf::new(&mut scratch[..most]);
+        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut piece))?;
+        let bytes = piece.filled();
+        if shape.cut_after == Some(0) && !bytes.is_empty() {
             // The reset is used up: the next connection of this link is whole again.
             self.shapes.change(&self.host, &self.peer, |shape| shape.cut_after = None);
             self.end("cut");
             return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
         }
-        let room = buf.remaining().min(SCRATCH_BYTES);
-        let most = room.min(shape.piece.unwrap_or(room)).min(shape.cut_after.unwrap_or(room));
-        let mut scratch = [0_u8; SCRATCH_BYTES];
-        let mut piece = ReadBuf::new(&mut scratch[..most]);
-        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut piece))?;
-        let bytes = piece.filled();
         buf.put_slice(bytes);
         if shape.cut_after.is_some() {
             let arrived = bytes.len();

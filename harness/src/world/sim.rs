@@ -185,10 +185,6 @@ impl<'a> Machines<'a> {
         self.sim.bounce(host);
     }
 
-    pub(super) fn is_up(&self, host: &str) -> bool {
-        self.machines.get(host).is_some_and(|machine| machine.up)
-    }
-
     /// Ends every fault and starts every dead host.
     pub(super) fn heal(&mut self) {
         self.trace.log("world", Event::Heal);
