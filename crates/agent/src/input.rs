@@ -70,9 +70,12 @@ impl InputChannel {
     }
 
     /// Starts from `inbox`, whose cursors are seeded, before anything is read (A-56, S-158).
-    pub(crate) fn seed(&self, inbox: Inbox) {
+    ///
+    /// What boot has finished since `published` stays unpublished until its closing boundary is written (D-31): a process that dies
+    /// in between must find it in flight again.
+    pub(crate) fn seed(&self, inbox: Inbox, published: Option<SeqNum>) {
         let mut state = self.state();
-        state.published = inbox.settled();
+        state.published = published;
         state.inbox = inbox;
     }
 

@@ -72,6 +72,12 @@ impl FakeSession {
         self.send(submit(UiMessage::user(text, text)))
     }
 
+    /// Lets a new process write.
+    pub(crate) fn revive(&self) {
+        let mut state = self.state();
+        (state.writes_left, state.is_dead) = (None, false);
+    }
+
     pub(crate) fn close(&self) {
         self.state().is_closed = true;
         self.changed.notify_waiters();
@@ -228,7 +234,6 @@ impl Link for FakeLink {
                 let next = session.state().input.iter().find(|record| Some(record.seq_num) > after).cloned();
                 if let Some(record) = next {
                     let after = Some(record.seq_num);
-                    drop(changed);
                     return Some((record, (session.clone(), after)));
                 }
                 changed.await;
@@ -291,12 +296,14 @@ pub(crate) fn drained(record: &InputRecord) -> DrainedRecord {
 }
 
 /// A model that answers by a function of the prompt.
-pub(crate) struct FakeModel(Box<dyn Fn(&Prompt) -> Vec<Said> + Send + Sync>);
+pub(crate) struct FakeModel(Box<Script>);
+
+type Script = dyn Fn(&Prompt) -> Vec<Said> + Send + Sync;
 
 /// What a [`FakeModel`] yields.
 #[derive(Clone)]
 pub(crate) enum Said {
-    Part(StreamPart),
+    Part(Box<StreamPart>),
     /// The answer never goes on.
     Silence,
     /// The call does not begin.
@@ -330,7 +337,7 @@ impl LanguageModel for FakeModel {
         }
         let parts = stream::iter(said).then(|said| async {
             match said {
-                Said::Part(part) => part,
+                Said::Part(part) => *part,
                 _ => futures::future::pending().await,
             }
         });
@@ -338,25 +345,30 @@ impl LanguageModel for FakeModel {
     }
 }
 
+/// A stream part.
+pub(crate) fn part(part: StreamPart) -> Said {
+    Said::Part(Box::new(part))
+}
+
 /// One text and the end of the step.
 pub(crate) fn says(text: &str) -> Vec<Said> {
     let mut said = begins(text);
-    said.extend([Said::Part(StreamPart::text_end("t")), ends(FinishReason::Stop)]);
+    said.extend([part(StreamPart::text_end("t")), ends(FinishReason::Stop)]);
     said
 }
 
 /// A text that is not ended.
 pub(crate) fn begins(text: &str) -> Vec<Said> {
-    vec![Said::Part(StreamPart::text_start("t")), Said::Part(StreamPart::text_delta("t", text))]
+    vec![part(StreamPart::text_start("t")), part(StreamPart::text_delta("t", text))]
 }
 
 /// A tool call and the end of the step.
 pub(crate) fn calls(id: &str, tool: &str, input: Value) -> Vec<Said> {
-    vec![Said::Part(StreamPart::tool_call(id, tool, input)), ends(FinishReason::ToolCalls)]
+    vec![part(StreamPart::tool_call(id, tool, input)), ends(FinishReason::ToolCalls)]
 }
 
 pub(crate) fn ends(reason: FinishReason) -> Said {
-    Said::Part(StreamPart::finish(reason, Usage::new(1, 2)))
+    part(StreamPart::finish(reason, Usage::new(1, 2)))
 }
 
 pub(crate) fn submit(message: UiMessage) -> ChatInputChunk {

@@ -24,7 +24,8 @@ impl Run {
             self.restore().await?;
         } else {
             // A fresh chat reads nothing at all: the first message must not wait (A-42, AF-1).
-            self.input.seed(Inbox::seeded(self.lease.settled_cursor));
+            let settled = self.lease.settled_cursor;
+            self.input.seed(Inbox::seeded(settled), settled);
         }
         // Before the tail opens, so that no stop of an earlier run outlives this line.
         self.input.listen_for_signals();
@@ -48,7 +49,7 @@ impl Run {
         self.boundaries = boundaries;
         self.recovered = recovered.into();
         self.ends_after_recovered = ends_after_recovered;
-        self.input.seed(seeded_inbox(cursor, found.input, &finished));
+        self.input.seed(seeded_inbox(cursor, found.input, &finished), cursor);
         if let Some(closing) = closing {
             if closing.aborts {
                 self.out.chunk(&UiMessageChunk::abort(INTERRUPTED)).await?;

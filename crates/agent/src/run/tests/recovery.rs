@@ -15,9 +15,7 @@ async fn crash_and_recover(session: &Arc<FakeSession>, agent: impl Fn() -> Agent
         result = serve(session, agent(), FakeModel::echo(), first) => result.expect("the run ends well"),
         () = session.until(|state| state.is_dead) => {}
     }
-    let mut state = session.state();
-    (state.writes_left, state.is_dead) = (None, false);
-    drop(state);
+    session.revive();
     let second = lease(session, 2, json!({ "trigger": "preload" }));
     serve(session, agent(), FakeModel::echo(), second).await.expect("the recovered run ends well");
 }
@@ -68,9 +66,8 @@ async fn a_crash_after_any_write_is_survived_without_any_snapshot_ar41_ar48() {
             result = serve(&session, talker(), FakeModel::echo(), first) => result.expect("the run ends well"),
             () = session.until(|state| state.is_dead) => {}
         }
-        let mut state = session.state();
-        (state.writes_left, state.is_dead, state.fails_snapshots) = (None, false, false);
-        drop(state);
+        session.revive();
+        session.state().fails_snapshots = false;
         session.say("c");
         let second = lease(&session, 2, json!({}));
         serve(&session, talker(), FakeModel::echo(), second).await.expect("the recovered run ends well");
@@ -158,4 +155,29 @@ async fn a_continuation_takes_up_where_the_last_run_ended_aa11_a80_ar9() {
     serve(&session, talker(), FakeModel::echo(), second).await.unwrap();
 
     assert_eq!(session.saved_texts(), ["a", "re a", "b", "re b"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crash_while_the_dead_turn_is_closed_loses_nothing_either_d31() {
+    for n_writes in 0..4 {
+        let session = Arc::new(FakeSession::default());
+        session.say("a");
+        session.state().writes_left = Some(4);
+        for attempt in 1..=2 {
+            let lease = lease(&session, attempt, json!({}));
+            tokio::select! {
+                biased;
+                result = serve(&session, talker(), FakeModel::echo(), lease) => result.expect("the run ends well"),
+                () = session.until(|state| state.is_dead) => {}
+            }
+            session.revive();
+            session.state().writes_left = Some(n_writes);
+        }
+        session.state().writes_left = None;
+
+        let third = lease(&session, 3, json!({}));
+        serve(&session, talker(), FakeModel::echo(), third).await.expect("the recovered run ends well");
+
+        check_whole(&session, &["a"], n_writes);
+    }
 }

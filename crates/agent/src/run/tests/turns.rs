@@ -327,7 +327,7 @@ async fn a_failing_model_stream_keeps_the_partial_and_the_run_a158_aa29_aa30_af9
     session.say("a");
     session.say("b");
     let model = FakeModel::new(|prompt| match prompt.messages.len() {
-        1 => [begins("half"), vec![Said::Part(StreamPart::Error(ModelError::unavailable("overloaded")))]].concat(),
+        1 => [begins("half"), vec![part(StreamPart::Error(ModelError::unavailable("overloaded")))]].concat(),
         _ => says(&prompt.messages.iter().map(|message| message.text()).collect::<Vec<_>>().join("|")),
     });
     let agent = talker().on_turn_complete(|event| async move {
