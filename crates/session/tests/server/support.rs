@@ -218,14 +218,17 @@ impl Events {
         }
     }
 
-    /// Waits for the next event that is no ping.
+    /// Waits for the next event that is no ping; pings do not prolong the wait.
     pub async fn next_but_ping(&mut self) -> Option<Event> {
-        loop {
-            match self.next().await {
-                Some(event) if event.name == "ping" => {}
-                other => return other,
+        let next = async {
+            loop {
+                match self.next().await {
+                    Some(event) if event.name == "ping" => {}
+                    other => return other,
+                }
             }
-        }
+        };
+        tokio::time::timeout(PATIENCE, next).await.expect("more than pings comes in time")
     }
 
     /// Waits for `n` records.
