@@ -37,6 +37,9 @@ pub enum Change {
         record: Record,
         /// The writer's part id, for de-duplication (D-6); records of one batch share theirs.
         part: Option<PartId>,
+        /// The run that wrote it; none for clients, the server itself and writes with the secret key alone.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        writer: Option<RecordWriter>,
     },
     /// Makes records below `first` of an `out` channel unreadable (S-89).
     Trim {
@@ -74,6 +77,16 @@ pub enum Change {
         /// The object as it was put.
         body: String,
     },
+}
+
+/// The run and attempt behind a write, as fencing knows them (D-36).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RecordWriter {
+    /// The run.
+    pub run: RunId,
+    /// Its attempt, from 1.
+    pub attempt: u32,
 }
 
 /// A moment in Unix milliseconds, as rows store it.

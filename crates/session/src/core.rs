@@ -26,15 +26,7 @@ use state::{Session, State};
 pub(crate) use waits::NewWait;
 
 use crate::Change;
-
-/// Who writes, when a run writes: checked against the lease (D-36).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Writer {
-    /// The run.
-    pub run: RunId,
-    /// Its attempt.
-    pub attempt: u32,
-}
+pub(crate) use crate::RecordWriter as Writer;
 
 /// Why a command was refused; nothing has changed then.
 #[derive(Clone, Debug, PartialEq, Eq)]

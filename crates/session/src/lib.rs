@@ -39,7 +39,7 @@ mod token;
 
 mod error;
 
-pub use change::{Change, Millis, RunReason, RunRow, RunStatus, SessionRow, WaitpointRow};
+pub use change::{Change, Millis, RecordWriter, RunReason, RunRow, RunStatus, SessionRow, WaitpointRow};
 pub use error::{Error, StorageError};
 pub use server::{BoundServer, Environment, Server};
 pub use storage::{Disk, MemoryDisk, MemoryStorage, Storage};

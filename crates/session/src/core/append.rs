@@ -14,6 +14,8 @@ use crate::{Change, SessionRow};
 
 impl Core {
     /// Appends one record through the client route, ensures a run and wakes who waits (S-60…S-76).
+    ///
+    /// A run that writes by this route is fenced like on any other (D-36); clients name no run.
     pub(crate) fn append(
         &mut self,
         now: Timestamp,
@@ -21,8 +23,12 @@ impl Core {
         channel: ChannelName,
         body: String,
         part: Option<PartId>,
+        writer: Option<Writer>,
     ) -> Result<SeqNum, Refused> {
         let session = self.require(url_id)?;
+        if let Some(writer) = &writer {
+            self.check_writer(now, session, writer)?;
+        }
         refuse_dead(&session.row, now)?;
         let log = session.channel(channel);
         if let Some(seqs) = part.as_ref().and_then(|part| log.duplicate(part)) {
@@ -36,7 +42,7 @@ impl Core {
         let seq = record.seq_num;
         // The run first, then the record, in one step (S-66, D-47).
         self.ensure_run(now, &id);
-        self.put(Change::Record { session: id.clone(), channel, record, part });
+        self.put(Change::Record { session: id.clone(), channel, record, part, writer });
         self.wake(&id, channel);
         Ok(seq)
     }
@@ -75,7 +81,7 @@ impl Core {
         let id = session.row.id.clone();
         let mut seqs = Vec::with_capacity(records.len());
         for new in records {
-            seqs.push(self.put_output(now, &id, new, part.clone()));
+            seqs.push(self.put_output(now, &id, new, part.clone(), writer));
         }
         Ok(seqs)
     }
@@ -87,6 +93,7 @@ impl Core {
         id: &SessionId,
         new: NewRecord,
         part: Option<PartId>,
+        writer: Option<&Writer>,
     ) -> SeqNum {
         let session = self.session(id);
         let trim = trim_target(&new).map(|requested| session.output.trim_point(requested));
@@ -95,7 +102,8 @@ impl Core {
         let settled = record.is_turn_complete().then(|| record.settled_cursor()).flatten();
         let consumed = record.header(SESSION_IN_CONSUMED_ID).and_then(SeqNum::parse_cursor);
         let is_boundary = record.is_turn_complete();
-        self.put(Change::Record { session: id.clone(), channel: ChannelName::Out, record, part });
+        let (writer, channel) = (writer.cloned(), ChannelName::Out);
+        self.put(Change::Record { session: id.clone(), channel, record, part, writer });
         if let Some(first) = trim {
             self.put(Change::Trim { session: id.clone(), first });
         }

@@ -61,7 +61,13 @@ impl Core {
         self.put(Change::Session { row: Box::new(row) });
         if let Some(first) = first {
             let record = self.session(&id).input.place(first, 0, now);
-            self.put(Change::Record { session: id.clone(), channel: ChannelName::In, record, part: None });
+            self.put(Change::Record {
+                session: id.clone(),
+                channel: ChannelName::In,
+                record,
+                part: None,
+                writer: None,
+            });
         }
         let run = self.ensure_run(now, &id);
         Ok(Created { row: self.session(&id).row.clone(), run, is_cached: false })

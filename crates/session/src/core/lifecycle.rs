@@ -48,7 +48,7 @@ impl Core {
             return;
         }
         let reason = session.row.closed_reason.as_ref().map(|reason| Header::new(SESSION_CLOSED_REASON, reason));
-        self.put_output(now, id, NewRecord::control(control::SESSION_CLOSED, reason), None);
+        self.put_output(now, id, NewRecord::control(control::SESSION_CLOSED, reason), None, None);
     }
 
     /// Sets a write-once marker of the chat (D-45).

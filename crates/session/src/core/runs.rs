@@ -88,11 +88,6 @@ impl Core {
         if valid && run.attempt == writer.attempt { Ok(run) } else { Err(Refused::LeaseLost) }
     }
 
-    /// Checks that `writer` holds the lease of the run of the session with this id (D-36).
-    pub(crate) fn check_lease(&self, now: Timestamp, url_id: &str, writer: &Writer) -> Result<(), Refused> {
-        self.check_writer(now, self.require(url_id)?, writer)
-    }
-
     /// Checks that `writer` holds the lease of this session's run (D-36).
     pub(super) fn check_writer(&self, now: Timestamp, session: &Session, writer: &Writer) -> Result<(), Refused> {
         match self.held(now, writer) {
@@ -180,9 +175,9 @@ impl Core {
     fn give_up(&mut self, now: Timestamp, id: &SessionId, suspects: SeqNum) -> Option<RunId> {
         let error = json!({ "type": "error", "errorText": GAVE_UP });
         let part = PartId::new(self.ids.alphanumeric(7));
-        self.put_output(now, id, NewRecord::data(&error, &part), None);
+        self.put_output(now, id, NewRecord::data(&error, &part), None, None);
         let covers = Header::new(SESSION_IN_EVENT_ID, suspects.to_string());
-        self.put_output(now, id, NewRecord::control(control::TURN_COMPLETE, [covers]), None);
+        self.put_output(now, id, NewRecord::control(control::TURN_COMPLETE, [covers]), None, None);
         self.session(id).last_owed()?;
         Some(self.start_run(now, id, None))
     }

@@ -92,7 +92,7 @@ impl State {
                 (session.settled, session.consumed) = (settled, consumed);
                 session.owed.retain(|seq| Some(*seq) > settled);
             }
-            Change::Record { session, channel, record, part } => {
+            Change::Record { session, channel, record, part, .. } => {
                 let session = self.session_mut(&session);
                 match channel {
                     ChannelName::In if wants_turn(&record) => _ = session.owed.insert(record.seq_num),

@@ -64,7 +64,7 @@ impl Fixture {
     }
 
     fn append(&mut self, channel: ChannelName, body: &str, part: Option<&str>) -> Result<u64, Refused> {
-        let seq = self.core.append(self.now, "chat", channel, body.to_owned(), part.map(PartId::new));
+        let seq = self.core.append(self.now, "chat", channel, body.to_owned(), part.map(PartId::new), None);
         self.keep(seq).map(SeqNum::get)
     }
 

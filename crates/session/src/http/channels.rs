@@ -5,14 +5,12 @@ use std::sync::Arc;
 use axum::extract::{Path, RawQuery, Request, State};
 use http::StatusCode;
 use serde_json::json;
-use turnkeep_host::Timestamp;
 use turnkeep_protocol::run_api::{MAX_OUT_BATCH_BYTES, OutBatch, OutBatchResponse};
 use turnkeep_protocol::session_api::{Appended, DrainedRecords};
 use turnkeep_protocol::{ChannelName, MAX_RECORD_BYTES, SeqNum};
 
 use super::reply::{Answer, Fail, Route, ok};
 use super::{App, body};
-use crate::core::Core;
 
 /// `POST /realtime/v1/sessions/{session}/{io}/append`: one raw record. The order of checks is S-60's.
 pub(super) async fn append(
@@ -36,15 +34,8 @@ pub(super) async fn append(
     }
     let text = String::from_utf8_lossy(&bytes).into_owned();
     let url_id = located.id.map_or(session, |id| id.as_str().to_owned());
-    // A run that writes by this route is fenced like on any other (D-36); clients name no run.
     let writer = body::writer(&head.headers)?;
-    let command = move |core: &mut Core, now: Timestamp| {
-        if let Some(writer) = &writer {
-            core.check_lease(now, &url_id, writer)?;
-        }
-        core.append(now, &url_id, channel, text, part)
-    };
-    let appended = app.actor.call(command).await;
+    let appended = app.actor.call(move |core, now| core.append(now, &url_id, channel, text, part, writer)).await;
     let Ok(appended) = appended else {
         let error = "Something went wrong, please try again.";
         return Err(Fail::json(StatusCode::INTERNAL_SERVER_ERROR, &json!({ "ok": false, "error": error })));

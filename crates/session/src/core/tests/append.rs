@@ -102,7 +102,7 @@ fn equal_part_ids_on_other_channels_and_sessions_are_strangers_s77_sr19() {
     fixture.append(IN, "x", Some("p")).unwrap();
 
     let on_out = fixture.append(OUT, "x", Some("p"));
-    let elsewhere = fixture.core.append(fixture.now, "chat:in", IN, "x".to_owned(), Some(PartId::new("p")));
+    let elsewhere = fixture.core.append(fixture.now, "chat:in", IN, "x".to_owned(), Some(PartId::new("p")), None);
     fixture.keep(());
 
     assert_eq!((on_out, elsewhere), (Ok(0), Ok(SeqNum::ZERO)));
@@ -142,7 +142,7 @@ fn both_forms_of_the_id_reach_one_channel_s3_s56() {
     let id = fixture.core.find("chat").unwrap().row.id.clone();
     fixture.append(IN, "one", None).unwrap();
 
-    let seq = fixture.core.append(fixture.now, id.as_str(), IN, "two".to_owned(), None);
+    let seq = fixture.core.append(fixture.now, id.as_str(), IN, "two".to_owned(), None, None);
     fixture.keep(());
 
     assert_eq!(seq, Ok(SeqNum::new(1)));

@@ -140,3 +140,26 @@ fn an_empty_batch_changes_nothing() {
 
     assert_eq!(fixture.write(&run, Vec::new()), Ok(Vec::new()));
 }
+
+#[test]
+fn a_stored_record_names_the_run_and_attempt_that_wrote_it_d36() {
+    let mut fixture = Fixture::with_chat();
+    fixture.send();
+    fixture.lease();
+    fixture.pass(LEASE);
+    let run = fixture.lease();
+
+    fixture.write(&run, vec![data("start")]).unwrap();
+    fixture.write_part(None, vec![data("warm")], None).unwrap();
+    let by_append = fixture.core.append(fixture.now, "chat", OUT, "x".to_owned(), None, Some(writer(&run)));
+    fixture.keep(by_append).unwrap();
+    fixture.close(None);
+    fixture.end(&run, failed()).unwrap();
+
+    let writers = fixture.log.iter().filter_map(|change| match change {
+        Change::Record { channel, writer, .. } => Some((*channel, writer.clone())),
+        _ => None,
+    });
+    let held = Some(writer(&run));
+    assert_eq!(writers.collect::<Vec<_>>(), [(IN, None), (OUT, held.clone()), (OUT, None), (OUT, held), (OUT, None)]);
+}

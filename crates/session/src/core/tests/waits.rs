@@ -219,7 +219,7 @@ fn a_wake_stays_inside_its_session_s143_sr30() {
     let wait = fixture.wait(&run, None, None);
     fixture.create_as(new_session(Some("chat2"), json!({}))).unwrap();
 
-    fixture.core.append(fixture.now, "chat2", IN, "x".to_owned(), None).unwrap();
+    fixture.core.append(fixture.now, "chat2", IN, "x".to_owned(), None, None).unwrap();
     fixture.keep(());
 
     fixture.expect(&wait, None);
