@@ -179,14 +179,13 @@ impl MockTurn {
 fn connect(host: Host, base: BaseUrl, task: TaskId) -> Transport {
     let sessions = Arc::new(SessionsApi::new(host.clone(), base.clone(), SECRET_KEY));
     let (starter, renewer) = (sessions.clone(), sessions);
-    let renewed = task.clone();
     Transport::builder(
         host,
         base,
         task,
         Arc::new(move |request| {
-            let (sessions, task) = (renewer.clone(), renewed.clone());
-            Box::pin(async move { token(&sessions, task, request.chat_id).await })
+            let sessions = renewer.clone();
+            Box::pin(async move { Ok(sessions.public_token(&request.chat_id).await?) })
         }),
     )
     .start_session(Arc::new(move |request: StartRequest| {

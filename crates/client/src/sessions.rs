@@ -14,6 +14,12 @@ use crate::Error;
 use crate::api::{Api, Call, Secret, channel_path, segment};
 use crate::append::Append;
 
+/// The answer to a request for a token.
+#[derive(serde::Deserialize)]
+struct PublicToken {
+    token: String,
+}
+
 /// A client of the session routes with an environment's secret key.
 ///
 /// Every call survives a short absence of the server: network failures and 5xx are tried [`crate::MAX_CALL_ATTEMPTS`] times.
@@ -74,6 +80,20 @@ impl SessionsApi {
         let call = Call::get(format!("{}/records{query}", channel_path(key, channel))).bearer(&self.secret_key);
         let drained: DrainedRecords = self.api.json(&call, "records").await?;
         Ok(drained.records)
+    }
+
+    /// Mints a session-scoped token for reading and writing one session; starts nothing (C-3, C-220).
+    ///
+    /// This is what an `accessToken` callback on a server calls.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] when the server refuses or cannot be reached.
+    pub async fn public_token(&self, key: &str) -> Result<String, Error> {
+        let scopes = [format!("read:sessions:{key}"), format!("write:sessions:{key}")];
+        let body = serde_json::json!({ "scopes": scopes });
+        let minted: PublicToken = self.post("/api/v1/auth/public-tokens".to_owned(), &body, "token").await?;
+        Ok(minted.token)
     }
 
     /// Appends a record to `in` under a part id of the caller's; the same id twice is one record (D-6).

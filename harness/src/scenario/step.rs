@@ -54,6 +54,21 @@ pub enum Step {
     Restart(String),
 }
 
+impl Step {
+    /// Gives the person whom the step concerns, if there is one.
+    pub(crate) fn client(&self) -> Option<&str> {
+        match self {
+            Self::Send(send) => Some(&send.client),
+            Self::Stop(client) | Self::Reload(client) | Self::ClosePage(client) | Self::OpenPage(client) => {
+                Some(&client.client)
+            }
+            Self::WaitChunks(wait) => Some(&wait.client),
+            Self::WaitAnswer(wait) => Some(&wait.client),
+            _ => None,
+        }
+    }
+}
+
 /// Whom a step concerns.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

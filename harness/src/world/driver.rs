@@ -7,13 +7,16 @@ use super::person::{Command, Person};
 use super::watch::Watch;
 use crate::outcome::{Violation, ViolationKind};
 use crate::scenario::{IoName, Scenario, SendUntil, Step};
-use crate::trace::Event;
+use crate::trace::{Entry, Event};
 
 /// Virtual milliseconds for hosts to boot before the story begins.
 const BOOT_MS: u64 = 30;
 
 /// Virtual milliseconds without news after which a world that owes nothing counts as settled.
 const QUIET_MS: u64 = 500;
+
+/// How many of the newest entries a liveness report shows.
+const LAST_WORDS: usize = 5;
 
 /// Virtual milliseconds that a button press, a page load or a stop may take.
 const GESTURE_MS: u64 = 30_000;
@@ -82,13 +85,13 @@ impl Story<'_, '_> {
         match step {
             Step::Send(send) => {
                 let person = self.person(&send.client)?;
-                let before = person.answered_sends.load(Ordering::Relaxed);
+                let before = person.accepted_sends.load(Ordering::Relaxed);
                 person.shown.store(0, Ordering::Relaxed);
                 person.ask(Command::Send { text: send.text.clone() });
                 match send.until {
                     SendUntil::Pressed => self.advance(1).map(|()| None),
                     SendUntil::Accepted => self.wait("the send's acknowledgement", GESTURE_MS, move |_| {
-                        person.answered_sends.load(Ordering::Relaxed) > before
+                        person.accepted_sends.load(Ordering::Relaxed) > before
                     }),
                 }
             }
@@ -179,7 +182,9 @@ impl Story<'_, '_> {
         let missed = self.wait("the world's silence", within_ms, quiet)?;
         Ok(missed.map(|missed| {
             let reason = self.unsettled().unwrap_or_else(|| "something still happens".to_owned());
-            self.violation("settles", format!("after healing, {missed}: {reason}"))
+            let busy = self.stage.people.values().find(|person| person.is_busy());
+            let whom = busy.map(|person| person.name.clone()).or_else(|| self.watch.debtor());
+            self.violation("settles", format!("after healing, {missed}: {reason}"), whom)
         }))
     }
 
@@ -189,19 +194,30 @@ impl Story<'_, '_> {
     }
 
     fn lateness(&self, index: usize, missed: &str) -> Violation {
-        self.violation("story", format!("step {index}: {missed}"))
+        let client = self.stage.scenario_client(index);
+        self.violation("story", format!("step {index}: {missed}"), client)
     }
 
-    fn violation(&self, check: &str, what: String) -> Violation {
-        let last = self.stage.trace.scan(0, <[_]>::len).saturating_sub(1);
+    /// Reports that something did not happen, to whom, with the newest entries that concern them.
+    fn violation(&self, check: &str, what: String, whom: Option<String>) -> Violation {
+        let entries = self.stage.trace.scan(0, |entries| {
+            let concerns = |entry: &&Entry| {
+                let told = !matches!(entry.event, Event::Net { .. } | Event::Step { .. } | Event::Notice { .. });
+                told && whom.as_ref().is_none_or(|whom| entry.host == *whom || entry.host == "session")
+            };
+            let newest = entries.iter().rev().filter(concerns).take(LAST_WORDS);
+            let mut newest: Vec<usize> = newest.map(|entry| entry.n).collect();
+            newest.reverse();
+            newest
+        });
         Violation {
             check: check.to_owned(),
             kind: ViolationKind::Liveness,
             what,
-            whom: "world".to_owned(),
+            whom: whom.unwrap_or_else(|| "world".to_owned()),
             seq_num: None,
             at_ms: self.stage.trace.now(),
-            entries: vec![last],
+            entries,
         }
     }
 

@@ -103,13 +103,12 @@ impl Page {
                 Ok(stream) => {
                     let seq_num = stream.input_seq();
                     screen.log(|page, chat| Event::Sent { page, chat, message, seq_num });
-                    screen.person.answered_sends.fetch_add(1, Ordering::Relaxed);
+                    screen.person.accepted_sends.fetch_add(1, Ordering::Relaxed);
                     screen.follow(stream).await;
                 }
                 Err(error) => {
                     let (message_id, error) = (message.id, error.to_string());
                     screen.log(|page, chat| Event::SendFailed { page, chat, message_id, error });
-                    screen.person.answered_sends.fetch_add(1, Ordering::Relaxed);
                 }
             }
             drop(busy);
@@ -132,7 +131,6 @@ fn connect(person: &Arc<Person>, host: &Host, screen: &Arc<Screen>, session: Opt
     let sessions = Arc::new(SessionsApi::new(host.clone(), base, SECRET_KEY));
     let (starter, renewer) = (sessions.clone(), sessions);
     let task = TaskId::new(&person.agent);
-    let renewed_task = task.clone();
     let saved = screen.clone();
     let noticed = screen.clone();
     let base = SESSION_URL.parse().expect("a fixed address parses");
@@ -141,8 +139,8 @@ fn connect(person: &Arc<Person>, host: &Host, screen: &Arc<Screen>, session: Opt
         base,
         task,
         Arc::new(move |request| {
-            let (sessions, task) = (renewer.clone(), renewed_task.clone());
-            Box::pin(async move { token(&sessions, task, request.chat_id).await })
+            let sessions = renewer.clone();
+            Box::pin(async move { Ok(sessions.public_token(&request.chat_id).await?) })
         }),
     )
     .name(screen.page.clone())
@@ -173,7 +171,12 @@ async fn load_from_app(person: &Arc<Person>, host: &Host) -> (Vec<UiMessage>, Op
         }
     };
     let token = person.device().state.as_ref().map(|session| session.public_access_token.clone());
-    let session = token.map(|token| ChatSessionState { last_event_id: row.last_event_id, ..ChatSessionState::new(token) });
+    // A chat that others began is known by its cursor alone; the transport then asks for a token of its own (C-68, C-139).
+    let known = token.is_some() || row.last_event_id.is_some();
+    let session = known.then(|| {
+        let session = ChatSessionState::new(token.unwrap_or_default());
+        ChatSessionState { last_event_id: row.last_event_id, ..session }
+    });
     (row.messages, session)
 }
 

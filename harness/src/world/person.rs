@@ -51,8 +51,8 @@ pub(super) struct Person {
     busy: AtomicUsize,
     /// Chunks shown since the last send or load.
     pub(super) shown: AtomicUsize,
-    /// Sends that were acknowledged or refused.
-    pub(super) answered_sends: AtomicUsize,
+    /// Sends that were acknowledged.
+    pub(super) accepted_sends: AtomicUsize,
     /// Stops that were delivered or given up.
     pub(super) answered_stops: AtomicUsize,
     /// Pages that have loaded.
@@ -75,7 +75,7 @@ impl Person {
             screen: Mutex::default(),
             busy: AtomicUsize::new(0),
             shown: AtomicUsize::new(0),
-            answered_sends: AtomicUsize::new(0),
+            accepted_sends: AtomicUsize::new(0),
             answered_stops: AtomicUsize::new(0),
             loads: AtomicUsize::new(0),
             open: AtomicBool::new(false),

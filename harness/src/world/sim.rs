@@ -35,6 +35,8 @@ pub(super) struct Machines<'a> {
     latencies: BTreeMap<(String, String), u64>,
     held: BTreeSet<(String, String)>,
     parted: BTreeSet<(String, String)>,
+    /// Links that a power loss has cut; a restart of the host mends them, unless the story has cut them too.
+    dark: BTreeSet<(String, String)>,
     slowed: BTreeSet<(String, String)>,
 }
 
@@ -58,6 +60,7 @@ impl<'a> Machines<'a> {
             latencies: BTreeMap::new(),
             held: BTreeSet::new(),
             parted: BTreeSet::new(),
+            dark: BTreeSet::new(),
             slowed: BTreeSet::new(),
         }
     }
@@ -125,7 +128,9 @@ impl<'a> Machines<'a> {
     pub(super) fn repair(&mut self, a: &str, b: &str) {
         self.fault(format!("repair {a} – {b}"));
         self.parted.retain(|link| !same(link, a, b));
-        self.sim.repair(a, b);
+        if !self.dark.iter().any(|link| same(link, a, b)) {
+            self.sim.repair(a, b);
+        }
     }
 
     pub(super) fn slow(&mut self, a: &str, b: &str, ms: u64) {
@@ -154,7 +159,7 @@ impl<'a> Machines<'a> {
         let others: Vec<String> = self.machines.keys().filter(|name| *name != host).cloned().collect();
         for other in others {
             // Its peers hear nothing: no end of stream, no reset.
-            self.parted.insert((host.to_owned(), other.clone()));
+            self.dark.insert((host.to_owned(), other.clone()));
             self.sim.partition(host, other.as_str());
         }
         self.kill(host);
@@ -177,10 +182,15 @@ impl<'a> Machines<'a> {
         }
         machine.up = true;
         self.fault(format!("restart {host}"));
-        let links: Vec<_> = self.parted.iter().filter(|(a, b)| a == host || b == host).cloned().collect();
-        for (a, b) in links {
-            self.parted.remove(&(a.clone(), b.clone()));
-            self.sim.repair(a.as_str(), b.as_str());
+        let links: Vec<_> = self.dark.iter().filter(|(dark, _)| dark == host).cloned().collect();
+        for link in links {
+            self.dark.remove(&link);
+            let (a, b) = &link;
+            // Another host of the link may still be without power, and the story may have cut it on its own account.
+            let stays_cut = self.parted.iter().chain(&self.dark).any(|other| same(other, a, b));
+            if !stays_cut {
+                self.sim.repair(a.as_str(), b.as_str());
+            }
         }
         self.sim.bounce(host);
     }
@@ -192,7 +202,7 @@ impl<'a> Machines<'a> {
         for (a, b) in std::mem::take(&mut self.held) {
             self.sim.release(a.as_str(), b.as_str());
         }
-        for (a, b) in std::mem::take(&mut self.parted) {
+        for (a, b) in std::mem::take(&mut self.parted).into_iter().chain(std::mem::take(&mut self.dark)) {
             self.sim.repair(a.as_str(), b.as_str());
         }
         for (a, b) in std::mem::take(&mut self.slowed) {

@@ -51,6 +51,8 @@ pub(super) struct Stage<'a> {
     pub(super) people: BTreeMap<String, Arc<Person>>,
     pub(super) model: MockLanguageModel,
     pub(super) trace: Trace,
+    /// Whom each step of the story concerns, if a person.
+    clients: Vec<Option<String>>,
 }
 
 impl Stage<'_> {
@@ -75,7 +77,13 @@ impl Stage<'_> {
             machines.add(name, Fence::default(), move || live(person.clone(), site.boot(&person.name, &boots)));
         }
         machines.draw_latencies(&entropy.child("latencies"), scenario.latency_ms);
-        Self { machines, people, model, trace }
+        let clients = scenario.steps.iter().map(|step| step.client().map(str::to_owned)).collect();
+        Self { machines, people, model, trace, clients }
+    }
+
+    /// Gives the person whom a step concerns.
+    pub(super) fn scenario_client(&self, index: usize) -> Option<String> {
+        self.clients.get(index).cloned().flatten()
     }
 }
 

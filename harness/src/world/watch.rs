@@ -76,6 +76,14 @@ impl Watch {
     }
 }
 
+impl Watch {
+    /// Names a session that still owes something.
+    pub(super) fn debtor(&self) -> Option<String> {
+        let owes = |ledger: &Ledger| !ledger.owed.is_empty() || ledger.turn_open;
+        self.sessions.iter().find(|(_, ledger)| owes(ledger)).map(|(session, _)| session.clone())
+    }
+}
+
 impl Ledger {
     fn take(&mut self, channel: ChannelName, record: &Record) {
         match channel {
