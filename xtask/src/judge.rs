@@ -2,10 +2,11 @@
 
 use turnkeep_harness::scenario::{Careless, Scenario};
 use turnkeep_harness::world::Cast;
-use turnkeep_harness::{Outcome, Violation, ViolationKind, golden, report, run, run_with};
+use turnkeep_harness::{Outcome, Violation, ViolationKind, golden, report};
 
 use crate::house;
 use crate::verdict::Verdict;
+use crate::watchdog::run_watched;
 
 /// One run and what it came to.
 #[derive(Debug)]
@@ -26,9 +27,9 @@ pub(crate) enum Golden {
 
 /// Runs `scenario` on `seed` and judges it.
 pub(crate) fn judge(scenario: &Scenario, seed: u64, cast: &Cast, compare: Golden) -> Judged {
-    let (mut outcome, wall_ms) = timed(|| run(scenario, seed, cast));
+    let (mut outcome, wall_ms) = timed(|| run_watched(scenario, &scenario.agent, seed, cast));
     if let Some(careless) = &scenario.careless {
-        let twin = run_with(scenario, &careless.agent, seed, cast);
+        let twin = run_watched(scenario, &careless.agent, seed, cast);
         outcome.violations.extend(missed(careless, &twin));
     }
     let mut verdict = Verdict::of(&outcome.violations);

@@ -20,6 +20,7 @@ mod steps;
 mod stories;
 mod tidy;
 mod verdict;
+mod watchdog;
 
 pub use cli::main;
 pub use stories::{Story, stories};

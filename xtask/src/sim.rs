@@ -11,12 +11,13 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use turnkeep_harness::world::Cast;
-use turnkeep_harness::{run, trace};
+use turnkeep_harness::trace;
 
 use crate::cast::cast;
 use crate::cli::{Format, SimArgs};
 use crate::judge::{Golden, Judged, judge};
 use crate::verdict::Verdict;
+use crate::watchdog::run_watched;
 use crate::{pool, stories};
 use plan::{Job, Telling};
 use print::Tally;
@@ -40,7 +41,7 @@ pub(crate) fn sim(args: &SimArgs) -> Result<Verdict> {
 
 fn print_hashes(tellings: &[Telling], n_threads: usize) {
     let cast = cast();
-    let hash = |job: &Job<'_>| trace::hash(&run(job.scenario, job.seed, &cast).entries);
+    let hash = |job: &Job<'_>| trace::hash(&run_watched(job.scenario, &job.scenario.agent, job.seed, &cast).entries);
     pool::each(&plan::jobs(tellings), n_threads, hash, |job, hash| {
         println!("{} {} {hash}", job.scenario.name, job.seed)
     });

@@ -7,13 +7,14 @@ use std::process::{Command, Stdio};
 use std::thread;
 
 use anyhow::{Context as _, Result, ensure};
-use turnkeep_harness::run;
 use turnkeep_harness::scenario::Scenario;
 use turnkeep_harness::trace::{self, Entry};
 use turnkeep_harness::world::Cast;
 
 use crate::address::Address;
 use crate::cli::SimArgs;
+use crate::verdict::Verdict;
+use crate::watchdog::run_watched;
 
 /// How many tasks run before the second run: task ids are counted per process, and nothing may depend on them.
 const N_DUMMY_TASKS: usize = 3;
@@ -53,7 +54,7 @@ pub(super) fn again(scenario: &Scenario, seed: u64, cast: &Cast) -> Vec<Entry> {
     thread::scope(|scope| {
         let twin = scope.spawn(|| {
             shift_task_ids();
-            run(scenario, seed, cast).entries
+            run_watched(scenario, &scenario.agent, seed, cast).entries
         });
         // `run` turns panics into violations, so only our own code around it can have failed.
         twin.join().expect("the twin run ends without a panic")
@@ -86,6 +87,10 @@ pub(super) fn hashes_elsewhere(args: &SimArgs, n_threads: usize) -> Result<BTree
     }
     command.args(args.names.iter().map(Address::to_string));
     let output = command.stderr(Stdio::inherit()).output().context("the other process could not be started")?;
+    if output.status.code() == Some(Verdict::NotSettled.exit_code().into()) {
+        // A run there never yielded; that process has said which one.
+        std::process::exit(Verdict::NotSettled.exit_code().into());
+    }
     ensure!(output.status.success(), "the other process ended with {}", output.status);
     parse_hashes(&String::from_utf8(output.stdout).context("the other process wrote no text")?)
 }
