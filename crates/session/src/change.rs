@@ -53,7 +53,7 @@ pub enum Change {
         /// The whole row as it is from now on.
         row: Box<RunRow>,
     },
-    /// Prolongs a lease (D-35).
+    /// Prolongs a lease, or only notes its first sign of life; either way it is confirmed from then on (D-35).
     Lease {
         /// The leased run.
         run: RunId,
@@ -170,8 +170,16 @@ pub struct RunRow {
     pub payload: Map<String, Value>,
     /// Why it was started.
     pub reason: RunReason,
-    /// The attempt that is queued, leased or was the last, from 1.
+    /// The attempt that is queued, leased or was the last, from 1. It rises with every lease that ends, so that fencing tells any
+    /// two of them apart (D-36); how many of them count is another matter, see `tries`.
     pub attempt: u32,
+    /// Attempts that were spent: reported crashes, and lapses of leases that had given a sign of life (D-35).
+    #[serde(default)]
+    pub tries: u32,
+    /// Leases that lapsed without any sign of life. They count as tries only beyond a bound: mostly the worker was gone before it
+    /// learnt of the run.
+    #[serde(default)]
+    pub unconfirmed_lapses: u32,
     /// Tries before the run fails (D-35).
     pub max_attempts: u32,
     /// The one worker version that may lease it.
@@ -210,6 +218,9 @@ pub enum RunStatus {
         worker: WorkerId,
         /// When the lease lapses without a heartbeat.
         expires_at: Millis,
+        /// Whether the worker has shown, by a heartbeat or a fenced write, that it knows of the lease.
+        #[serde(default)]
+        confirmed: bool,
     },
     /// Ended by its own will.
     Completed,

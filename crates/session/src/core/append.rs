@@ -40,6 +40,7 @@ impl Core {
         check_size(&new)?;
         let (id, record) = (session.row.id.clone(), log.place(new, 0, now));
         let seq = record.seq_num;
+        self.confirm(writer.as_ref());
         // The run first, then the record, in one step (S-66, D-47).
         self.ensure_run(now, &id);
         self.put(Change::Record { session: id.clone(), channel, record, part, writer });
@@ -69,7 +70,9 @@ impl Core {
             None => refuse_dead(&session.row, now)?,
         }
         if let Some(seqs) = part.as_ref().and_then(|part| session.output.duplicate(part)) {
-            return Ok(seqs.to_vec());
+            let seqs = seqs.to_vec();
+            self.confirm(writer);
+            return Ok(seqs);
         }
         let records: Vec<_> = records.into_iter().map(|new| with_closing(new, &session.row)).collect();
         for new in &records {
@@ -79,6 +82,7 @@ impl Core {
             }
         }
         let id = session.row.id.clone();
+        self.confirm(writer);
         let mut seqs = Vec::with_capacity(records.len());
         for new in records {
             seqs.push(self.put_output(now, &id, new, part.clone(), writer));

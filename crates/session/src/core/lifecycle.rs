@@ -56,6 +56,7 @@ impl Core {
         let session = self.require(url_id)?;
         self.check_writer(now, session, writer)?;
         let mut row = session.row.clone();
+        self.confirm(Some(writer));
         let marker = match mark {
             Mark::ChatStarted => &mut row.chat_started_at,
             Mark::Preloaded => &mut row.preloaded_at,

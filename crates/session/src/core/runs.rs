@@ -11,6 +11,9 @@ use crate::{Change, RunReason, RunRow, RunStatus, SessionRow};
 /// Tries of one run when its session names no number (D-35).
 const DEFAULT_MAX_ATTEMPTS: u32 = 3;
 
+/// Leases of one run that may lapse without a sign of life at no cost; a run that kills its workers that early must end some day.
+pub(crate) const MAX_UNCONFIRMED_LAPSES: u32 = 10;
+
 /// What a reader is told when the server answers in the agent's place (D-34).
 pub(crate) const GAVE_UP: &str = "the agent ended twice without answering";
 
@@ -33,6 +36,8 @@ impl Core {
             payload: payload(row),
             reason: if row.current_run.is_some() { RunReason::Continuation } else { RunReason::Initial },
             attempt: 1,
+            tries: 0,
+            unconfirmed_lapses: 0,
             max_attempts: config.max_attempts.unwrap_or(DEFAULT_MAX_ATTEMPTS),
             lock_to_version: config.lock_to_version.clone(),
             status: RunStatus::Queued,
@@ -61,7 +66,7 @@ impl Core {
         };
         let mut run = self.state.queued().find(serves)?.clone();
         let expires_at = now.plus(self.lease).into();
-        run.status = RunStatus::Leased { worker: request.worker_id.clone(), expires_at };
+        run.status = RunStatus::Leased { worker: request.worker_id.clone(), expires_at, confirmed: false };
         let session = self.session(&run.session);
         let leased = LeasedRun {
             run_id: run.id.clone(),
@@ -96,6 +101,14 @@ impl Core {
         }
     }
 
+    /// Notes the first sign of life of the lease that `writer` holds: from now on its lapse costs a try (D-35).
+    pub(super) fn confirm(&mut self, writer: Option<&Writer>) {
+        let run = writer.and_then(|writer| self.state.run(&writer.run));
+        if let Some(RunRow { id, status: RunStatus::Leased { expires_at, confirmed: false, .. }, .. }) = run {
+            self.put(Change::Lease { run: id.clone(), expires_at: *expires_at });
+        }
+    }
+
     /// Prolongs a lease and takes the cursors along; gives whether the session is closed (D-35, D-2).
     pub(crate) fn heartbeat(
         &mut self,
@@ -117,15 +130,24 @@ impl Core {
         Ok(match end.outcome {
             RunOutcome::Completed => self.conclude(now, run, RunStatus::Completed),
             RunOutcome::Failed { error } => self.conclude(now, run, RunStatus::Failed { error }),
-            RunOutcome::Crashed { error } => self.retry(now, run, error),
+            RunOutcome::Crashed { error } => self.retry(now, spent(run), error),
             // Counts within the same attempts (D-35): there is one kind of machine here.
-            RunOutcome::OutOfMemory => self.retry(now, run, "out of memory".to_owned()),
+            RunOutcome::OutOfMemory => self.retry(now, spent(run), "out of memory".to_owned()),
         })
     }
 
     /// Takes a run from a worker that fell silent (D-9).
+    ///
+    /// A worker that was cut off or lost its power while it asked for a run never learns that it was given one. The worker's
+    /// first heartbeat comes within the lease, so a lease without any sign of life costs no try, within a bound.
     pub(super) fn lapse(&mut self, now: Timestamp, run: &RunId) {
-        let run = self.state.run(run).expect("a lapsed lease has its run").clone();
+        let mut run = self.state.run(run).expect("a lapsed lease has its run").clone();
+        let confirmed = !matches!(run.status, RunStatus::Leased { confirmed: false, .. });
+        if confirmed || run.unconfirmed_lapses >= MAX_UNCONFIRMED_LAPSES {
+            run = spent(run);
+        } else {
+            run.unconfirmed_lapses += 1;
+        }
         self.retry(now, run, "the worker fell silent and its lease lapsed".to_owned());
     }
 
@@ -134,7 +156,7 @@ impl Core {
         if self.session(&run.session).row.is_closed() {
             return self.conclude(now, run, RunStatus::Cancelled);
         }
-        if run.attempt >= run.max_attempts {
+        if run.tries >= run.max_attempts {
             return self.conclude(now, run, RunStatus::Crashed { error });
         }
         run.attempt += 1;
@@ -181,6 +203,11 @@ impl Core {
         self.session(id).last_owed()?;
         Some(self.start_run(now, id, None))
     }
+}
+
+/// Counts the attempt that has just ended as a try (D-35).
+fn spent(run: RunRow) -> RunRow {
+    RunRow { tries: run.tries + 1, ..run }
 }
 
 /// Assembles a run's payload from the base payload, the configured idle time and what only the server may set (S-36, A-4).

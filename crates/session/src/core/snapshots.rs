@@ -19,6 +19,7 @@ impl Core {
         if let Some(writer) = writer {
             self.check_writer(now, session, writer)?;
         }
+        self.confirm(writer);
         self.put(Change::Snapshot { session: id.clone(), body });
         Ok(())
     }

@@ -108,8 +108,8 @@ impl State {
             Change::Run { row } => self.put_run(*row),
             Change::Lease { run, expires_at } => {
                 let mut row = self.runs.get(&run).expect("a lease is prolonged on a known run").clone();
-                if let RunStatus::Leased { expires_at: until, .. } = &mut row.status {
-                    *until = expires_at;
+                if let RunStatus::Leased { expires_at: until, confirmed, .. } = &mut row.status {
+                    (*until, *confirmed) = (expires_at, true);
                 }
                 self.put_run(row);
             }

@@ -5,6 +5,7 @@ mod batch;
 mod close;
 mod create;
 mod ends;
+mod ghosts;
 mod leases;
 mod owed;
 mod races;
@@ -125,6 +126,12 @@ impl Fixture {
     fn close(&mut self, reason: Option<&str>) {
         self.core.close(self.now, "chat", reason.map(str::to_owned)).unwrap();
         self.keep(());
+    }
+
+    /// Lets a worker fall silent after a first sign of life: its lease lapses and costs a try.
+    fn lose(&mut self, run: &LeasedRun) {
+        self.heartbeat(run).unwrap();
+        self.pass(LEASE);
     }
 
     /// Lets time pass; what is due happens.

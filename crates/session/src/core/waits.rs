@@ -60,6 +60,7 @@ impl Core {
             outcome,
         };
         let waitpoint_id = row.id.clone();
+        self.confirm(Some(writer));
         // The settled cursor speaks of the run's own `in`, whatever channel it waits on.
         self.settle(&own_session, new.settled, None);
         self.forget_old_waits(&writer.run);

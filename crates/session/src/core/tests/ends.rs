@@ -80,10 +80,10 @@ fn crash_loops_are_bounded_by_attempts_and_continuations_d34_d35_sr8() {
     fixture.send();
     let mut leases = 0;
 
-    while fixture.try_lease().is_some() {
+    while let Some(run) = fixture.try_lease() {
         leases += 1;
         assert!(leases <= 6, "the bound is gone");
-        fixture.pass(LEASE);
+        fixture.lose(&run);
     }
 
     assert_eq!(leases, 6, "two runs of three attempts");

@@ -70,11 +70,11 @@ fn the_last_attempts_lapse_ends_the_run_and_owed_input_gets_a_continuation_d9_d3
     let mut fixture = Fixture::with_chat();
     fixture.send();
     let first = fixture.lease();
-    fixture.pass(LEASE);
+    fixture.lose(&first);
     for attempt in [2, 3] {
         let run = fixture.lease();
         assert_eq!((&run.run_id, run.attempt), (&first.run_id, attempt));
-        fixture.pass(LEASE);
+        fixture.lose(&run);
     }
 
     let next = fixture.lease();
@@ -90,9 +90,9 @@ fn max_attempts_comes_from_the_trigger_config_d35() {
     let mut new = new_session(Some("chat"), json!({}));
     new.trigger_config.max_attempts = Some(1);
     fixture.create_as(new).unwrap();
-    fixture.lease();
+    let run = fixture.lease();
 
-    fixture.pass(LEASE);
+    fixture.lose(&run);
 
     assert!(fixture.live_run().is_none());
 }
