@@ -153,6 +153,16 @@ impl Chain {
     }
 }
 
+/// Tells whether a reader would see nothing of a part.
+pub(crate) fn says_nothing(part: &UiPart) -> bool {
+    match part {
+        UiPart::StepStart(_) => true,
+        UiPart::Text(part) => part.text.is_empty(),
+        UiPart::Reasoning(part) => part.text.is_empty(),
+        _ => false,
+    }
+}
+
 /// Tells whether a message holds nothing: no parts, or nothing but marks of steps.
 fn is_empty(message: &UiMessage) -> bool {
     message.parts.iter().all(|part| matches!(part, UiPart::StepStart(_)))

@@ -47,6 +47,7 @@ mod inbox;
 mod input;
 mod link;
 mod out;
+mod record;
 mod run;
 mod signal;
 #[cfg(test)]

@@ -27,6 +27,7 @@ use crate::event::RunContext;
 use crate::input::InputChannel;
 use crate::link::Link;
 use crate::out::OutWriter;
+use crate::record::{UNUSABLE, is_unreadable};
 use crate::worker::Warn;
 
 /// The length of a message id, as the AI SDK makes them.
@@ -203,6 +204,10 @@ impl Run {
         match owed.payload.trigger {
             Some(Trigger::SubmitMessage) if owed.payload.message.is_some() => self.message_turn(owed).await,
             Some(Trigger::RegenerateMessage) => self.message_turn(owed).await,
+            Some(Trigger::SubmitMessage) if is_unreadable(&owed.payload) => {
+                self.out.chunk(&UiMessageChunk::error(UNUSABLE)).await?;
+                self.close_turn(owed.seq_num, None).await.map(drop)
+            }
             // Nothing to say, but the sender waits for a boundary.
             Some(Trigger::SubmitMessage | Trigger::Action) => self.close_turn(owed.seq_num, None).await.map(drop),
             Some(Trigger::HandoverPrepare) => {

@@ -35,17 +35,24 @@ pub(crate) struct BootPlan {
 /// The end of a turn that died (D-31): `abort` if its message is open, then a `turn-complete`, then the snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Closing {
+    /// The dead turn's message is open on `out`.
     pub(crate) aborts: bool,
+    /// A record was owed that nobody can use, and nothing else tells its sender.
+    pub(crate) tells: bool,
+    /// Whether a boundary is due. One that covers no record would end the wait of every sender: the turn that runs next
+    /// writes its own.
+    pub(crate) ends: bool,
 }
 
 /// Decides the boot; `choice` is what a recovery hook returned, if one ran.
-pub(crate) fn plan(replay: Replay, payload: &ChatTaskWirePayload, choice: Option<Choice>) -> BootPlan {
+pub(crate) fn plan(mut replay: Replay, payload: &ChatTaskWirePayload, choice: Option<Choice>) -> BootPlan {
     let boundaries = Boundaries::booted(replay.snapshot_boundary, replay.newest_boundary);
     let choice = choice.unwrap_or_default();
-    let (default_chain, n_answered, closing) = default(&replay);
-    let chain = choice.chain.unwrap_or(default_chain);
+    let cut = replay.open_turns_record().and_then(|owed| owed.seq_num);
+    let (default_chain, n_answered) = default(&replay);
+    let settled_chain = replay.settled.messages().to_vec();
 
-    let all = replay.in_flight;
+    let all = std::mem::take(&mut replay.in_flight);
     let (recovered, unserved) = match choice.recovered_turns {
         Some(messages) => chosen(messages, all, payload),
         None => {
@@ -54,12 +61,15 @@ pub(crate) fn plan(replay: Replay, payload: &ChatTaskWirePayload, choice: Option
             (rest, answered)
         }
     };
+    // A record that runs again must not find its own cut answer in the history: it would count as answered.
+    let runs_again = cut.is_some() && recovered.iter().any(|owed| owed.seq_num == cut);
+    let chain = choice.chain.unwrap_or(if runs_again { settled_chain } else { default_chain });
+
+    let unserved: Vec<_> =
+        unserved.iter().filter_map(|owed| owed.seq_num).chain(replay.unusable.iter().copied()).collect();
+    let closing = closing(&replay, &recovered, &unserved, n_answered);
     let mut finished = replay.dropped;
-    finished.extend(unserved.iter().filter_map(|owed| owed.seq_num));
-    let closes_records = unserved.iter().any(|owed| owed.seq_num.is_some());
-    let aborts = replay.open_turn.as_ref().is_some_and(|turn| turn.is_open);
-    // A record that will not run is closed in any case, with or without something to abort (D-31).
-    let closing = if closes_records { Some(Closing { aborts }) } else { closing };
+    finished.extend(unserved);
     let recovered = recovered.into_iter().map(|owed| with_boot_fields(owed, payload)).collect();
     BootPlan {
         chain,
@@ -72,20 +82,16 @@ pub(crate) fn plan(replay: Replay, payload: &ChatTaskWirePayload, choice: Option
     }
 }
 
-/// The smart default: what a dead turn had said stays, under the message it answers; the rest runs again.
-fn default(replay: &Replay) -> (Vec<UiMessage>, usize, Option<Closing>) {
-    let settled = || replay.settled.messages().to_vec();
+/// The smart default: what a dead turn had said stays, under the message it answers; the rest runs again. Gives the chain and
+/// how many in-flight records are answered.
+fn default(replay: &Replay) -> (Vec<UiMessage>, usize) {
+    let settled = || (replay.settled.messages().to_vec(), 0);
     let Some(turn) = &replay.open_turn else {
-        return (settled(), 0, None);
+        return settled();
     };
-    let closing = Some(Closing { aborts: turn.is_open });
-    if replay.in_flight.is_empty() {
-        // A partial alone is dropped, but its segment must not stay open: readers would wait for ever.
-        return (settled(), 0, closing);
-    }
-    if !turn.has_answer() {
-        // Nothing was said yet: the turn runs again as a whole.
-        return (settled(), 0, None);
+    // A partial alone is dropped; and when nothing was said yet, the turn runs again as a whole.
+    if replay.open_turns_record().is_none() || !turn.has_answer() {
+        return settled();
     }
     let mut chain = turn.base.clone();
     for message in &turn.ended {
@@ -94,32 +100,52 @@ fn default(replay: &Replay) -> (Vec<UiMessage>, usize, Option<Closing>) {
     if let Some(partial) = &turn.partial {
         chain.commit(partial.cleaned.clone());
     }
-    (chain.messages().to_vec(), 1, closing)
+    (chain.messages().to_vec(), 1)
 }
 
-/// Sorts the in-flight records by a hook's list of messages: those it names run, in its order; regenerates and actions run after
-/// them; the other messages do not run.
+/// Decides what must be written for the dead turn and the records that will not run (D-31, D-33, A-20).
+fn closing(replay: &Replay, recovered: &[Owed], unserved: &[SeqNum], n_answered: usize) -> Option<Closing> {
+    let first_run = recovered.iter().filter_map(|owed| owed.seq_num).min();
+    let covers = unserved.iter().any(|seq_num| first_run.is_none_or(|first| *seq_num < first));
+    let turn = replay.open_turn.as_ref();
+    // The next turn goes on where this one had not begun.
+    let runs_whole = n_answered == 0 && !recovered.is_empty() && turn.is_some_and(|turn| !turn.has_answer());
+    if !covers && (turn.is_none() || runs_whole) {
+        return None;
+    }
+    let aborts = turn.is_some_and(|turn| turn.is_open);
+    Some(Closing { aborts, tells: covers && turn.is_none(), ends: covers || recovered.is_empty() })
+}
+
+/// Sorts the in-flight records by a hook's list of messages: those it names run; regenerates, actions and human answers run in any
+/// case, since the hook never saw them; the other messages do not run.
+///
+/// Records run in channel order, so that an open turn always serves the lowest one; what the hook invented runs last.
 fn chosen(messages: Vec<UiMessage>, in_flight: Vec<Owed>, boot: &ChatTaskWirePayload) -> (Vec<Owed>, Vec<Owed>) {
     let mut left = in_flight;
-    let mut recovered = Vec::new();
+    let (mut recovered, mut invented) = (Vec::new(), Vec::new());
     for message in messages {
         let known =
             left.iter().position(|owed| owed.payload.message.as_ref().is_some_and(|known| known.id == message.id));
-        recovered.push(match known {
+        match known {
             Some(at) => {
                 let owed = left.remove(at);
-                Owed { payload: ChatTaskWirePayload { message: Some(message), ..owed.payload }, ..owed }
+                let payload = ChatTaskWirePayload { message: Some(message), ..owed.payload };
+                recovered.push(Owed { payload, ..owed });
             }
             None => {
                 let metadata = boot.metadata.clone();
                 let payload =
                     ChatTaskWirePayload { metadata, ..ChatTaskWirePayload::submit(boot.chat_id.clone(), message) };
-                Owed { seq_num: None, payload }
+                invented.push(Owed { seq_num: None, payload });
             }
-        });
+        }
     }
-    let (others, unserved): (Vec<_>, Vec<_>) = left.into_iter().partition(|owed| owed.payload.message.is_none());
+    let is_users = |owed: &Owed| owed.payload.message.as_ref().is_some_and(UiMessage::is_user);
+    let (unserved, others): (Vec<_>, Vec<_>) = left.into_iter().partition(is_users);
     recovered.extend(others);
+    recovered.sort_by_key(|owed| owed.seq_num);
+    recovered.extend(invented);
     (recovered, unserved)
 }
 

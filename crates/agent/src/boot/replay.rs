@@ -4,12 +4,10 @@ use std::collections::BTreeSet;
 
 use turnkeep_protocol::reduce::cleanup_aborted_parts;
 use turnkeep_protocol::session_api::DrainedRecord;
-use turnkeep_protocol::{
-    ChatInputChunk, ChatSnapshot, ChatTaskWirePayload, InputRecord, SeqNum, Trigger, UiMessage, UiPart,
-};
+use turnkeep_protocol::{ChatInputChunk, ChatSnapshot, ChatTaskWirePayload, InputRecord, SeqNum, Trigger, UiMessage};
 
 use super::segments::{Segment, SegmentEnd, TurnRecords, turns};
-use crate::chain::Chain;
+use crate::chain::{Chain, says_nothing};
 
 /// What the boot reads found.
 #[derive(Clone, Debug, Default)]
@@ -35,6 +33,8 @@ pub(crate) struct Replay {
     pub(crate) cursor: Option<SeqNum>,
     /// The records that want a turn above the cursor, in order.
     pub(crate) in_flight: Vec<Owed>,
+    /// The seq_nums above the cursor that are owed an answer and cannot have a turn: nobody can use them (D-33, D-59).
+    pub(crate) unusable: Vec<SeqNum>,
     /// The seq_nums above the cursor that want none: signals, closes, what cannot be read (A-55, D-41).
     pub(crate) dropped: Vec<SeqNum>,
     /// Whether one of them was a close (A-39, D-32).
@@ -143,6 +143,11 @@ impl Replay {
                 self.in_flight.push(Owed { seq_num: Some(record.seq_num), payload: (**payload).clone() });
                 return;
             }
+            // Its sender waits for a boundary all the same.
+            Some(ChatInputChunk::Message { payload }) if payload.trigger.is_some_and(Trigger::wants_turn) => {
+                self.unusable.push(record.seq_num);
+                return;
+            }
             Some(ChatInputChunk::Message { payload }) if payload.trigger == Some(Trigger::Close) => self.closing = true,
             // A stop belongs to the dead run's turn (A-55, AR-46); a handover wait is not resumed here (D-41).
             _ => {}
@@ -153,31 +158,34 @@ impl Replay {
     /// Takes a closed turn's messages into the chain.
     fn fold_closed(&mut self, turn: &TurnRecords) {
         for segment in &turn.segments {
-            let Some(message) = self.fold(segment, &self.settled.clone()) else {
+            let Some(Folded { message, base }) = self.fold(segment, &self.settled.clone()) else {
                 continue;
             };
-            let whole = segment.end == SegmentEnd::Finished;
-            let message = if whole { message } else { cleanup_aborted_parts(message) };
-            self.settled.commit(message);
+            match segment.end {
+                SegmentEnd::Finished => self.settled.commit(message),
+                // Cut before its first word: no message that a reader would miss.
+                _ if adds_nothing(&message, base.as_ref()) => continue,
+                _ => self.settled.commit(cleanup_aborted_parts(message)),
+            };
         }
     }
 
     fn fold_open(&mut self, turn: &TurnRecords, server_tools: &BTreeSet<String>) {
         let mut base = self.settled.clone();
-        if let Some(first) = self.in_flight.first() {
+        if let Some(first) = self.open_turns_record() {
             base.apply_history(&first.payload, server_tools);
         }
         let is_open = turn.segments.last().is_some_and(|last| last.end == SegmentEnd::Open);
         let mut chain = base.clone();
         let mut open_turn = OpenTurn { base, ended: Vec::new(), partial: None, is_open };
         for (at, segment) in turn.segments.iter().enumerate() {
-            let Some(message) = self.fold(segment, &chain) else {
+            let Some(Folded { message, base }) = self.fold(segment, &chain) else {
                 continue;
             };
             let cleaned = cleanup_aborted_parts(message.clone());
             let is_last = at + 1 == turn.segments.len();
             match segment.end {
-                SegmentEnd::Open if says_nothing(&cleaned) => {}
+                SegmentEnd::Open if adds_nothing(&message, base.as_ref()) => continue,
                 SegmentEnd::Open if is_last => open_turn.partial = Some(Partial { raw: message.clone(), cleaned }),
                 SegmentEnd::Finished => open_turn.ended.push(message.clone()),
                 SegmentEnd::Open | SegmentEnd::Cut => open_turn.ended.push(cleaned),
@@ -187,14 +195,29 @@ impl Replay {
         self.open_turn = Some(open_turn);
     }
 
+    /// Gives the record that the open turn served: turns run in order, so it is the lowest one.
+    pub(crate) fn open_turns_record(&self) -> Option<&Owed> {
+        let first = self.in_flight.first()?;
+        let lowest = self.unusable.first().is_none_or(|unusable| first.seq_num < Some(*unusable));
+        lowest.then_some(first)
+    }
+
     /// Folds one segment; a continued message goes on from where the chain has it. One that does not fold is skipped (AA-111).
-    fn fold(&mut self, segment: &Segment, chain: &Chain) -> Option<UiMessage> {
+    fn fold(&mut self, segment: &Segment, chain: &Chain) -> Option<Folded> {
         let base = segment.message_id().and_then(|id| chain.find(id)).filter(|message| message.is_assistant());
-        segment.reduce(base).unwrap_or_else(|_| {
+        let message = segment.reduce(base).unwrap_or_else(|_| {
             self.n_malformed += 1;
             None
-        })
+        })?;
+        Some(Folded { message, base: base.cloned() })
     }
+}
+
+/// A segment as a message.
+struct Folded {
+    message: UiMessage,
+    /// What it went on from.
+    base: Option<UiMessage>,
 }
 
 impl OpenTurn {
@@ -204,14 +227,15 @@ impl OpenTurn {
     }
 }
 
-/// Tells whether an answer was cut before its first word: its turn runs again as a whole.
-fn says_nothing(message: &UiMessage) -> bool {
-    message.parts.iter().all(|part| match part {
-        UiPart::StepStart(_) => true,
-        UiPart::Text(part) => part.text.is_empty(),
-        UiPart::Reasoning(part) => part.text.is_empty(),
-        _ => false,
-    })
+/// Tells whether an answer was cut before its first word, beyond what the message it continues had said already: its turn runs
+/// again as a whole (A-290, D-31).
+fn adds_nothing(message: &UiMessage, base: Option<&UiMessage>) -> bool {
+    let known = base.map_or(&[][..], |base| &base.parts);
+    let Some(new) = message.parts.strip_prefix(known) else {
+        return false;
+    };
+    let new = cleanup_aborted_parts(UiMessage::assistant(String::new(), new.to_vec()));
+    new.parts.iter().all(says_nothing)
 }
 
 /// Tells whether a payload is owed a turn or an action (D-33); a submit needs a message (A-53, AA-92).

@@ -36,7 +36,7 @@ pub(crate) enum SegmentEnd {
     Open,
     /// With `finish`.
     Finished,
-    /// With `abort` or `error`: what was begun stays unfinished.
+    /// With `abort`, or with `error` before `finish`: what was begun stays unfinished.
     Cut,
 }
 
@@ -127,6 +127,8 @@ impl Segment {
     fn push(&mut self, chunk: UiMessageChunk) {
         match chunk {
             UiMessageChunk::Finish(_) if self.end == SegmentEnd::Open => self.end = SegmentEnd::Finished,
+            // What fails after the answer is whole leaves it whole.
+            UiMessageChunk::Error(_) if self.end == SegmentEnd::Finished => {}
             UiMessageChunk::Abort(_) | UiMessageChunk::Error(_) => self.end = SegmentEnd::Cut,
             _ => {}
         }

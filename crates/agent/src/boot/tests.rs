@@ -1,5 +1,7 @@
 //! The decision table of A §3.8 and the faults of recovery, row by row.
 
+mod choice;
+
 use serde_json::{Value, json};
 use turnkeep_protocol::session_api::DrainedRecord;
 use turnkeep_protocol::{
@@ -112,8 +114,9 @@ fn check(found: &Found, chain: &str, first: &str, closing: Option<Closing>) -> B
     plan
 }
 
-const ABORTS: Option<Closing> = Some(Closing { aborts: true });
-const ONLY_CLOSES: Option<Closing> = Some(Closing { aborts: false });
+const ABORTS: Option<Closing> = Some(Closing { aborts: true, tells: false, ends: true });
+const ONLY_CLOSES: Option<Closing> = Some(Closing { aborts: false, tells: false, ends: true });
+const TELLS: Option<Closing> = Some(Closing { aborts: false, tells: true, ends: true });
 
 #[test]
 fn a_clean_continuation_waits_with_its_history_a38_aa78() {
@@ -177,6 +180,59 @@ fn an_answer_that_had_said_nothing_runs_again_whole_a290_d31_aa107() {
 
         check(&found, "", "u0", None);
     }
+}
+
+/// An assistant message with one call.
+fn asking(id: &str, state: &str) -> UiMessage {
+    let call = json!({ "type": "tool-ask", "toolCallId": "c", "state": state, "input": 1, "output": 2 });
+    serde_json::from_value(json!({ "id": id, "role": "assistant", "parts": [call] })).unwrap()
+}
+
+#[test]
+fn a_continued_message_that_had_added_nothing_runs_again_whole_a290_d31() {
+    let bare = vec![json!({ "type": "start", "messageId": "a0" }), json!({ "type": "start-step" })];
+    let found = |chunks: &[Value]| Found {
+        snapshot: snapshot(&[UiMessage::user("u0", ""), asking("a0", "input-available")], Some(50), Some(0)),
+        out: script(&[chunks.to_vec()]),
+        input: vec![input(
+            1,
+            ChatInputChunk::message(ChatTaskWirePayload::submit("c", asking("a0", "output-available"))),
+        )],
+        ..Found::default()
+    };
+    for cut in [&bare[..1], &bare] {
+        check(&found(cut), "u0 a0", "a0", None);
+    }
+
+    check(&found(&begun("a0", "thank")), "u0 a0", "", ABORTS);
+}
+
+#[test]
+fn a_cut_answer_without_a_word_is_no_message_a102() {
+    let cut = vec![
+        json!({ "type": "start", "messageId": "a0" }),
+        json!({ "type": "text-start", "id": "t" }),
+        json!({ "type": "abort" }),
+        json!(0),
+    ];
+    let found = Found { out: script(&[cut]), input: vec![user(0, "u0")], ..Found::default() };
+
+    check(&found, "u0", "", None);
+}
+
+#[test]
+fn an_error_after_the_whole_answer_leaves_it_whole_a153() {
+    let call = json!({ "type": "tool-input-available", "toolCallId": "c", "toolName": "ask", "input": 1 });
+    let late = vec![
+        json!({ "type": "start", "messageId": "a0" }),
+        call,
+        json!({ "type": "finish" }),
+        json!({ "type": "error", "errorText": "a hook failed" }),
+    ];
+
+    let plan = check(&Found { out: script(&[late, done(0)]), ..Found::default() }, "a0", "", None);
+
+    assert!(plan.chain[0].tool_part("c").is_some());
 }
 
 #[test]
@@ -300,9 +356,24 @@ fn records_without_a_message_or_a_readable_body_are_no_work_aa92_aa93() {
     let unreadable = InputRecord { seq_num: seq(1), timestamp: 0, input: None };
     let found = Found { input: vec![trigger(0, Trigger::SubmitMessage), unreadable], ..Found::default() };
 
-    let plan = check(&found, "", "", None);
+    let plan = check(&found, "", "", TELLS);
 
-    assert_eq!(plan.finished, [seq(0), seq(1)]);
+    assert_eq!(plan.finished, [seq(1), seq(0)]);
+}
+
+#[test]
+fn an_unusable_record_is_covered_by_a_boundary_d33_d59() {
+    let broken = |number| {
+        input(number, crate::record::decode(json!({ "kind": "message", "payload": { "trigger": "action" } })).unwrap())
+    };
+    let found = |out, input| Found { out: script(out), input, ..Found::default() };
+    // What it runs behind covers it: nothing needs to be written first.
+    check(&found(&[], vec![user(0, "u0"), broken(1)]), "", "u0", None);
+    check(&found(&[], vec![broken(0), user(1, "u1")]), "", "u1", TELLS);
+    // An error whose boundary was cut off answers the broken record, not the one after it.
+    let told = vec![json!({ "type": "error", "errorText": "no" })];
+    let plan = check(&found(&[told], vec![broken(0), user(1, "u1")]), "", "u1", ONLY_CLOSES);
+    assert_eq!(plan.finished, [seq(0)]);
 }
 
 #[test]
@@ -435,45 +506,6 @@ fn a_payload_message_is_no_work_of_its_own_ar9_ar10_ar36_d38_a71() {
     let plan = plan(Replay::default(), &boot, None);
 
     assert_eq!(plan.recovered, []);
-}
-
-fn interrupted() -> Found {
-    let records = vec![user(0, "u0"), user(1, "u1"), trigger(2, Trigger::RegenerateMessage)];
-    Found { out: script(&[begun("a0", "hal")]), input: records, ..Found::default() }
-}
-
-#[test]
-fn a_hook_may_run_nothing_and_everything_is_closed_a63_aa84() {
-    let choice = Choice { recovered_turns: Some(vec![]), ..Choice::default() };
-
-    let plan = plan(replay(&interrupted()), &continuation(), Some(choice));
-
-    assert_eq!(runs(&plan), "RegenerateMessage");
-    assert_eq!((plan.finished, plan.closing), (vec![seq(0), seq(1)], ABORTS));
-}
-
-#[test]
-fn a_hook_may_run_the_cut_message_again_and_invent_others_a63_a68() {
-    let messages = vec![UiMessage::user("u0", "again"), UiMessage::user("new", "")];
-    let choice = Choice { recovered_turns: Some(messages), chain: Some(vec![UiMessage::user("x", "")]) };
-    let boot = ChatTaskWirePayload { metadata: Some(json!("boot")), ..continuation() };
-
-    let plan = plan(replay(&interrupted()), &boot, Some(choice));
-
-    assert_eq!((ids(&plan.chain).as_str(), runs(&plan).as_str()), ("x", "u0 new RegenerateMessage"));
-    let places: Vec<_> = plan.recovered.iter().map(|owed| owed.seq_num).collect();
-    assert_eq!(places, [Some(seq(0)), None, Some(seq(2))]);
-    assert_eq!(plan.recovered[1].payload.metadata, Some(json!("boot")));
-    assert_eq!((plan.finished, plan.closing), (vec![seq(1)], ABORTS));
-}
-
-#[test]
-fn a_hooks_chain_alone_leaves_the_turns_to_the_default_a63_aa85() {
-    let choice = Choice { chain: Some(vec![UiMessage::user("x", "")]), ..Choice::default() };
-
-    let plan = plan(replay(&interrupted()), &continuation(), Some(choice));
-
-    assert_eq!((ids(&plan.chain).as_str(), runs(&plan).as_str()), ("x", "u1 RegenerateMessage"));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The shell around the boot plan: reads, recovery hook, closing, seeding, `on_boot` (A §3.1–§3.6).
 
 use turnkeep_protocol::session_api::DrainedRecord;
-use turnkeep_protocol::{ChannelName, ChatInputChunk, ChatSnapshot, InputRecord, Role, SeqNum, UiMessageChunk};
+use turnkeep_protocol::{ChannelName, ChatSnapshot, InputRecord, Role, SeqNum, UiMessageChunk};
 
 use super::Run;
 use crate::boot::plan::{BootPlan, Choice, pending_tool_calls, plan};
@@ -10,6 +10,7 @@ use crate::chain::Chain;
 use crate::error::{Error, HookError};
 use crate::event::{Recovery, RecoveryBoot};
 use crate::inbox::Inbox;
+use crate::record::{UNUSABLE, decode as decode_content};
 
 /// The `abort` reason of an answer that died with its process (D-31).
 const INTERRUPTED: &str = "interrupted";
@@ -54,8 +55,13 @@ impl Run {
             if closing.aborts {
                 self.out.chunk(&UiMessageChunk::abort(INTERRUPTED)).await?;
             }
-            self.close_turn(None, None).await?;
-            self.store_snapshot().await?;
+            if closing.tells {
+                self.out.chunk(&UiMessageChunk::error(UNUSABLE)).await?;
+            }
+            if closing.ends {
+                self.close_turn(None, None).await?;
+                self.store_snapshot().await?;
+            }
         }
         Ok(())
     }
@@ -133,6 +139,6 @@ fn seeded_inbox(cursor: Option<SeqNum>, drained: Vec<InputRecord>, finished: &[S
 
 fn decode(record: DrainedRecord) -> InputRecord {
     let is_control = !record.headers.is_empty();
-    let input = if is_control { None } else { ChatInputChunk::decode(record.data) };
+    let input = if is_control { None } else { decode_content(record.data) };
     InputRecord { seq_num: record.seq_num, timestamp: 0, input }
 }

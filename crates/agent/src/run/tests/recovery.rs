@@ -104,7 +104,8 @@ async fn the_recovery_hook_sees_the_partial_and_decides_aa79_aa84_aa85_aa87() {
 
     crash_and_recover(&session, agent, 4).await;
 
-    let want = "start start-step text-start re a data-note abort(interrupted) done(-) \
+    // The boundary of the turn that runs again is the only one: a bare one would end the sender's wait (A-20).
+    let want = "start start-step text-start re a data-note abort(interrupted) \
                 start start-step text-start re a text-end finish-step finish done(0)";
     assert_eq!(session.story(), want);
 }
@@ -179,5 +180,40 @@ async fn a_crash_while_the_dead_turn_is_closed_loses_nothing_either_d31() {
         serve(&session, talker(), FakeModel::echo(), third).await.expect("the recovered run ends well");
 
         check_whole(&session, &["a"], n_writes);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hook_that_only_names_the_cut_message_has_it_answered_again_a63() {
+    let session = Arc::new(FakeSession::default());
+    session.say("a");
+    let agent = || {
+        talker().on_recovery_boot(|event| async move {
+            Ok(Recovery { recovered_turns: Some(event.in_flight_users), ..Recovery::default() })
+        })
+    };
+
+    crash_and_recover(&session, agent, 4).await;
+
+    let want = "start start-step text-start re a abort(interrupted) \
+                start start-step text-start re a text-end finish-step finish done(0)";
+    assert_eq!(session.story(), want);
+    assert_eq!(session.saved_texts(), ["a", "re a"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unusable_record_is_answered_with_an_error_live_and_at_boot_d33_d59() {
+    let broken = || crate::record::decode(json!({ "kind": "message", "payload": { "trigger": "action" } })).unwrap();
+    for payload in [json!({ "trigger": "preload" }), json!({ "continuation": true, "previousRunId": "run_0" })] {
+        let session = Arc::new(FakeSession::default());
+        session.send(broken());
+        session.say("a");
+        let lease = lease(&session, 1, payload);
+
+        serve(&session, talker(), FakeModel::echo(), lease).await.unwrap();
+
+        let want = "error(the message cannot be read) done(0) \
+                    start start-step text-start re a text-end finish-step finish done(1)";
+        assert_eq!(session.story(), want);
     }
 }
