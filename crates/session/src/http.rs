@@ -4,6 +4,7 @@ mod auth;
 mod body;
 mod channels;
 mod edge;
+mod polls;
 mod reply;
 mod runs;
 mod sessions;
@@ -25,12 +26,13 @@ pub(crate) struct App {
     host: Host,
     actor: Actor,
     environment: Environment,
+    polls: polls::Polls,
 }
 
 impl App {
     /// Bundles what handlers need.
     pub(crate) fn new(host: Host, actor: Actor, environment: Environment) -> Arc<Self> {
-        Arc::new(Self { host, actor, environment })
+        Arc::new(Self { host, actor, environment, polls: polls::Polls::default() })
     }
 
     fn now(&self) -> Timestamp {

@@ -16,7 +16,7 @@ use turnkeep_protocol::{RunId, WaitpointId};
 
 use super::reply::{Answer, Fail, Route, ok};
 use super::{App, body};
-use crate::core::{NewWait, Writer};
+use crate::core::{Core, NewWait, Writer};
 use crate::iso;
 use crate::wakes::Wake;
 
@@ -25,26 +25,37 @@ const MAX_BODY: usize = 10 * 1024;
 /// The longest that a poll is held, in seconds.
 const MAX_POLL_S: u64 = 60;
 
+/// How long a request that lost its worker's place is held on. Its worker is gone, most likely; should two workers go by one id,
+/// they take turns at this pace rather than as fast as they can ask.
+const LOST_PLACE_PAUSE: Duration = Duration::from_secs(1);
+
 /// The longest idempotency key (S-133).
 const MAX_IDEMPOTENCY_KEY: usize = 2048;
 
-/// `POST /api/v1/workers/lease`: holds the request until there is a run or the time is up.
+/// `POST /api/v1/workers/lease`: holds the request until there is a run, a newer request of the worker comes (D-35) or the time is
+/// up.
 pub(super) async fn lease(State(app): State<Arc<App>>, request: Request) -> Answer {
     let (asked, _) = read::<LeaseRequest>(&app, request).await?;
     let deadline = poll_deadline(asked.timeout_in_seconds);
     let bell = app.actor.wakes().bell(Wake::Queue);
+    let poll = app.polls.hold(&asked.worker_id);
     loop {
         let mut rung = std::pin::pin!(bell.notified());
         rung.as_mut().enable();
-        let request = asked.clone();
+        let (request, place) = (asked.clone(), poll.place());
         // A worker that has hung up gets no run: it would lie there until the lease lapses.
-        let run = app.actor.call_while_waiting(move |core, now| core.lease(now, &request)).await?;
+        let command = move |core: &mut Core, now| if place.is_lost() { None } else { core.lease(now, &request) };
+        let run = app.actor.call_while_waiting(command).await?;
         if run.is_some() {
             return ok(&LeaseResponse { run });
         }
         tokio::select! {
             biased;
             () = tokio::time::sleep_until(deadline) => return ok(&LeaseResponse { run: None }),
+            () = poll.lost() => {
+                tokio::time::sleep_until(deadline.min(Instant::now() + LOST_PLACE_PAUSE)).await;
+                return ok(&LeaseResponse { run: None });
+            }
             () = rung => {}
         }
     }

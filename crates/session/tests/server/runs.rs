@@ -38,6 +38,25 @@ async fn a_lease_request_is_held_until_a_run_is_queued_d9() {
 }
 
 #[tokio::test]
+async fn a_workers_newer_lease_request_ends_its_older_one_which_gets_no_run_d35() {
+    let world = World::start().await;
+    // The first request is held when the second one comes; both are of one worker.
+    let newer = async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let create = async {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            world.create().await
+        };
+        tokio::join!(world.lease(30), create)
+    };
+
+    let (older, (newer, created)) = tokio::join!(world.lease(30), newer);
+
+    assert!(older.is_none());
+    assert_eq!(created["runId"], newer.expect("the newest request gets the run").run_id.as_str());
+}
+
+#[tokio::test]
 async fn a_silent_worker_loses_its_run_to_the_next_attempt_and_is_fenced_d9_d36() {
     let world = World::start_with(Arc::new(MemoryDisk::new()), Duration::from_millis(150)).await;
     world.create().await;
