@@ -18,6 +18,8 @@ mod person;
 mod sim;
 mod stage;
 mod storage;
+#[cfg(test)]
+mod tests;
 mod watch;
 
 pub use machine::World;

@@ -2,8 +2,8 @@
 
 use std::sync::atomic::Ordering;
 
-use super::stage::{CHAT, Stage};
 use super::person::{Command, Person};
+use super::stage::{CHAT, Stage};
 use super::watch::Watch;
 use crate::outcome::{Violation, ViolationKind};
 use crate::scenario::{IoName, Scenario, SendUntil, Step};
@@ -65,12 +65,7 @@ impl Story<'_, '_> {
     }
 
     /// Waits for `holds`, at most `within_ms`; gives what was awaited when the time ran out.
-    fn wait(
-        &mut self,
-        awaited: &str,
-        within_ms: u64,
-        holds: impl Fn(&Self) -> bool,
-    ) -> Result<Option<String>, String> {
+    fn wait(&mut self, awaited: &str, within_ms: u64, holds: impl Fn(&Self) -> bool) -> Result<Option<String>, String> {
         let until = self.stage.trace.now() + within_ms;
         while !holds(self) {
             if self.stage.trace.now() >= until {

@@ -37,6 +37,12 @@ impl Shapes {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
+    /// Tells whether no link is shaped.
+    #[cfg(test)]
+    pub(super) fn is_clear(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
     fn get(&self, reader: &str, source: &str) -> Shape {
         let shapes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         shapes.get(&(reader.to_owned(), source.to_owned())).copied().unwrap_or_default()

@@ -10,9 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Request;
 use serde_json::Value;
-use turnkeep_client::{
-    ChatSessionState, ChatStream, Delivered, SendMessages, SessionsApi, StartRequest, Transport,
-};
+use turnkeep_client::{ChatSessionState, ChatStream, Delivered, SendMessages, SessionsApi, StartRequest, Transport};
 use turnkeep_host::http::{Deadlines, HttpClient};
 use turnkeep_host::{Host, Tasks};
 use turnkeep_protocol::reduce::MessageReducer;
@@ -289,4 +287,3 @@ impl ScreenState {
         device.messages.clone_from(&self.messages);
     }
 }
-

@@ -89,7 +89,8 @@ impl Person {
     }
 
     pub(super) fn is_busy(&self) -> bool {
-        self.busy.load(Ordering::Relaxed) > 0 || !self.commands.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+        self.busy.load(Ordering::Relaxed) > 0
+            || !self.commands.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
     pub(super) fn device(&self) -> MutexGuard<'_, Device> {

@@ -110,8 +110,7 @@ impl Site {
 fn scripted_model(scenario: &Scenario, trace: &Trace) -> MockLanguageModel {
     let trace = trace.clone();
     let observer = Arc::new(move |call: &ModelCall| {
-        let event =
-            Event::ModelCalled { call: call.number, asked: call.asked.clone(), n_messages: call.n_messages };
+        let event = Event::ModelCalled { call: call.number, asked: call.asked.clone(), n_messages: call.n_messages };
         trace.log("model", event);
     });
     MockLanguageModel::new()
@@ -133,7 +132,8 @@ fn add_session(machines: &mut Machines<'_>, site: &Site, scenario: &Scenario) {
                     let storage = MemoryStorage::open(Arc::new(disk));
                     let storage = TracedStorage::new(Arc::new(storage), trace.clone());
                     let environment = Environment::new("env_world", SECRET_KEY);
-                    let served = Server::new(host, Arc::new(storage), environment).lease(lease).serve("0.0.0.0:80").await;
+                    let served =
+                        Server::new(host, Arc::new(storage), environment).lease(lease).serve("0.0.0.0:80").await;
                     let Err(error) = served;
                     error.to_string()
                 }

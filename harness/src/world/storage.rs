@@ -51,7 +51,9 @@ impl TracedStorage {
                 session: seen.key(session),
                 snapshot: ChatSnapshot::parse(body.as_bytes()),
             }),
-            Change::Cursors { .. } | Change::Lease { .. } | Change::Waitpoint { .. } | Change::WaitpointGone { .. } => None,
+            Change::Cursors { .. } | Change::Lease { .. } | Change::Waitpoint { .. } | Change::WaitpointGone { .. } => {
+                None
+            }
         }
     }
 }
