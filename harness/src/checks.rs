@@ -5,7 +5,10 @@
 
 mod acknowledged_kept;
 mod answered_once;
+mod answers_shown;
+mod chain;
 mod dense_seq_nums;
+mod excuses;
 mod expect;
 mod fold;
 mod nothing_after_boundary;
@@ -19,6 +22,7 @@ mod story;
 #[cfg(test)]
 pub(crate) mod tale;
 mod trim_covered;
+mod whole;
 
 pub(crate) use story::{Content, Stored, decode, person_of};
 
@@ -42,6 +46,7 @@ const CHECKS: &[Check] = &[
     (snapshot_is_fold::NAME, snapshot_is_fold::check),
     (trim_covered::NAME, trim_covered::check),
     (shown_once::NAME, shown_once::check),
+    (answers_shown::NAME, answers_shown::check),
     (rendered_prefix::NAME, rendered_prefix::check),
     (question_kept::NAME, question_kept::check),
     (script_kept::NAME, script_kept::check),

@@ -86,6 +86,15 @@ impl<'s> Turn<'s, '_> {
         }
         segments
     }
+
+    /// Cuts the turn into the messages it told: one that died before its end and was streamed anew is none.
+    pub(super) fn answers_told(&self) -> Vec<Vec<&'s UiMessageChunk>> {
+        let mut segments = self.segments();
+        let newest = segments.pop();
+        segments.retain(|segment| segment.iter().any(|chunk| chunk.is_terminal()));
+        segments.extend(newest);
+        segments
+    }
 }
 
 /// Gives the id that a segment's `start` names; empty for a `start` without one, none without a `start`.

@@ -7,13 +7,12 @@
 //! what died before it said anything, and was streamed anew, is no message; nor is one without content. A regenerate takes the
 //! trailing assistant messages, or all from the named one on, away first. Messages are compared on id, role, text and tool states.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use turnkeep_protocol::{
-    ChannelName, ChatSnapshot, ToolState, Trigger, UiMessage, UiMessageChunk, UiPart, cleanup_aborted_parts,
-};
+use turnkeep_protocol::{ChannelName, ChatSnapshot, ToolState, UiMessage, UiPart};
 
-use super::fold::{Turn, fold_segment, segment_id, turns};
+use super::chain::Chain;
+use super::fold::{Turn, turns};
 use super::story::{Stored, Story, broken, broken_at};
 use crate::outcome::Violation;
 use crate::trace::{Entry, Event};
@@ -72,85 +71,6 @@ fn judge(story: &Story<'_>, session: &str, entry: &Entry, snapshot: &ChatSnapsho
 
 fn number(cursor: Option<u64>) -> String {
     cursor.map_or_else(|| "absent".to_owned(), |cursor| cursor.to_string())
-}
-
-/// The conversation, turn by turn.
-#[derive(Default)]
-struct Chain {
-    messages: Vec<UiMessage>,
-    settled: Option<u64>,
-    injected: BTreeSet<String>,
-}
-
-impl Chain {
-    fn take(&mut self, inputs: &[&Stored<'_>], turn: &Turn<'_, '_>) {
-        let settled = turn.settled().max(self.settled);
-        let injected = turn.injected();
-        for input in inputs {
-            let covered = Some(input.seq()) > self.settled && Some(input.seq()) <= settled;
-            let steered = input.message_id().is_some_and(|id| injected.contains(&id));
-            if covered || steered {
-                self.input(input);
-            }
-        }
-        self.injected.extend(injected.iter().map(|id| (*id).to_owned()));
-        self.settled = settled;
-        let segments = turn.segments();
-        for (index, segment) in segments.iter().enumerate() {
-            let ended = segment.iter().any(|chunk| chunk.is_terminal());
-            if ended || index + 1 == segments.len() {
-                self.answer(segment, turn.failed());
-            }
-        }
-    }
-
-    fn input(&mut self, input: &Stored<'_>) {
-        let Some(payload) = input.payload() else { return };
-        if payload.trigger == Some(Trigger::RegenerateMessage) {
-            self.regenerate(payload.message_id.as_deref());
-        }
-        let Some(message) = &payload.message else { return };
-        if self.injected.contains(&message.id) {
-            return;
-        }
-        match self.messages.iter_mut().find(|known| !known.id.is_empty() && known.id == message.id) {
-            None => self.messages.push(message.clone()),
-            Some(known) => advance(known, message),
-        }
-    }
-
-    fn regenerate(&mut self, named: Option<&str>) {
-        let place = named.and_then(|id| self.messages.iter().position(|message| message.id == id));
-        if let Some(place) = place {
-            self.messages.truncate(place);
-        }
-        while self.messages.pop_if(|message| !message.is_user()).is_some() {}
-    }
-
-    fn answer(&mut self, segment: &[&UiMessageChunk], failed: bool) {
-        let Some(id) = segment_id(segment) else { return };
-        let place = self.messages.iter().position(|message| !id.is_empty() && message.id == id);
-        let before = place.map(|place| &self.messages[place]);
-        let mut message = fold_segment(segment, before);
-        let finished = segment.iter().any(|chunk| matches!(chunk, UiMessageChunk::Finish(_)));
-        if failed || !finished {
-            message = cleanup_aborted_parts(message);
-        }
-        match place {
-            Some(place) => self.messages[place] = message,
-            None => self.messages.push(message),
-        }
-    }
-}
-
-/// Lays a person's tool answers over the stored message.
-fn advance(known: &mut UiMessage, incoming: &UiMessage) {
-    for answer in incoming.tool_parts().filter(|part| part.state.is_wire_advanceable()) {
-        let parts = known.parts.iter_mut().filter_map(UiPart::as_tool_mut);
-        for part in parts.filter(|part| part.tool_call_id == answer.tool_call_id && !part.state.is_final()) {
-            part.state = answer.state;
-        }
-    }
 }
 
 /// What is compared of a message.

@@ -1,5 +1,5 @@
 use serde_json::json;
-use turnkeep_protocol::{ChatInputChunk, ChatTaskWirePayload};
+use turnkeep_protocol::{ChatInputChunk, ChatTaskWirePayload, Trigger, UiMessageChunk};
 
 use super::*;
 use crate::checks::tale::{CHAT, Tale, judge, reply};
