@@ -4,13 +4,13 @@ use serde_json::Value;
 use turnkeep_host::Timestamp;
 use turnkeep_protocol::{
     ChannelName, Envelope, Header, MAX_RECORD_BYTES, NewRecord, PartId, RecordKind, SESSION_CLOSED,
-    SESSION_CLOSED_REASON, SESSION_IN_CONSUMED_ID, SeqNum, SessionId, TRIM, control,
+    SESSION_CLOSED_REASON, SESSION_IN_CONSUMED_ID, SESSION_IN_EVENT_ID, SeqNum, SessionId, TRIM, control,
 };
 
 use super::create::refuse_dead;
-use super::{Core, Refused, Writer};
+use super::{Core, Refused, Session, Writer};
+use crate::Change;
 use crate::channel::trim_target;
-use crate::{Change, SessionRow};
 
 impl Core {
     /// Appends one record through the client route, ensures a run and wakes who waits (S-60…S-76).
@@ -74,7 +74,7 @@ impl Core {
             self.confirm(writer);
             return Ok(seqs);
         }
-        let records: Vec<_> = records.into_iter().map(|new| with_closing(new, &session.row)).collect();
+        let records = with_closing(records, session);
         for new in &records {
             check_size(new)?;
             if new.kind() == RecordKind::Command(TRIM) && trim_target(new).is_none() {
@@ -119,15 +119,28 @@ impl Core {
 }
 
 /// Lets the boundary of a turn that outlives the close carry the news (D-37).
-fn with_closing(mut new: NewRecord, row: &SessionRow) -> NewRecord {
-    let is_boundary = new.kind() == RecordKind::Control(control::TURN_COMPLETE);
-    if row.is_closed() && is_boundary && new.header(SESSION_CLOSED).is_none() {
+///
+/// A boundary after which a queued message is still owed does not carry it: readers would leave before that message's turn.
+fn with_closing(mut records: Vec<NewRecord>, session: &Session) -> Vec<NewRecord> {
+    let row = &session.row;
+    if !row.is_closed() {
+        return records;
+    }
+    let mut settled = session.settled;
+    for new in &mut records {
+        if new.kind() != RecordKind::Control(control::TURN_COMPLETE) {
+            continue;
+        }
+        settled = settled.max(new.header(SESSION_IN_EVENT_ID).and_then(SeqNum::parse_cursor));
+        if session.owes_beyond(settled) || new.header(SESSION_CLOSED).is_some() {
+            continue;
+        }
         new.headers.push(Header::new(SESSION_CLOSED, "true"));
         if let Some(reason) = &row.closed_reason {
             new.headers.push(Header::new(SESSION_CLOSED_REASON, reason));
         }
     }
-    new
+    records
 }
 
 /// Refuses a record that meters above the limit, which itself is fine (S-71).

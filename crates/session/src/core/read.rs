@@ -89,14 +89,17 @@ impl Core {
 
     /// Tells whether a channel of a closed session will stay as it is (D-37).
     ///
-    /// `out` stays when the close was announced and no worker is inside a turn. `in` stays from the close on, but its reader is
+    /// `out` stays when the close was announced and no worker is inside a turn or has one before it. `in` stays from the close on, but its reader is
     /// the run, which shall not spin on an ending read while it works.
     fn has_ended(&self, session: &Session, channel: ChannelName) -> bool {
         let live = self.state.live_run(session);
         session.row.is_closed()
             && match channel {
                 ChannelName::In => live.is_none(),
-                ChannelName::Out => session.announced && (live.is_none() || !session.segment_is_open()),
+                ChannelName::Out => {
+                    let is_quiet = session.last_owed().is_none() && !session.segment_is_open();
+                    session.announced && (live.is_none() || is_quiet)
+                }
             }
     }
 }

@@ -61,6 +61,11 @@ impl Session {
         self.owed.last().copied()
     }
 
+    /// Tells whether something would still be owed once everything up to `settled` is answered.
+    pub(crate) fn owes_beyond(&self, settled: Option<SeqNum>) -> bool {
+        self.last_owed() > settled
+    }
+
     /// Tells whether readers may stop: nothing is owed and the last turn is closed (D-33, S-116, S-120).
     pub(crate) fn is_settled(&self) -> bool {
         self.owed.is_empty() && self.newest_output().is_some_and(Record::is_turn_complete)

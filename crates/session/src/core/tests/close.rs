@@ -70,6 +70,74 @@ fn an_open_turn_goes_on_and_its_boundary_carries_the_news_d37() {
 }
 
 #[test]
+fn a_queued_message_keeps_the_news_for_the_boundary_after_which_nothing_is_owed_d33_d37() {
+    let mut fixture = Fixture::with_chat();
+    let run = fixture.lease();
+    fixture.send();
+    fixture.write(&run, vec![data("start")]).unwrap();
+    fixture.send();
+    fixture.close(Some("done"));
+    let ended = |fixture: &Fixture| fixture.core.open("chat", OUT, None, false).unwrap().settled;
+
+    fixture.write(&run, vec![data("finish"), turn_complete(0)]).unwrap();
+    assert_eq!(fixture.out().last().unwrap(), "turn-complete session-in-event-id=0");
+    assert!(!ended(&fixture), "the queued message has its turn before it");
+    fixture.write(&run, vec![data("start")]).unwrap();
+    assert!(!ended(&fixture));
+    fixture.write(&run, vec![turn_complete(1)]).unwrap();
+
+    let boundary = "turn-complete session-in-event-id=1 session-closed=true session-closed-reason=done";
+    assert_eq!(fixture.out().last().unwrap(), boundary);
+    assert!(ended(&fixture));
+}
+
+#[test]
+fn a_turn_that_answers_the_queued_message_too_carries_the_news_d33_d37() {
+    let mut fixture = Fixture::with_chat();
+    let run = fixture.lease();
+    fixture.send();
+    fixture.send();
+    fixture.close(None);
+
+    fixture.write(&run, vec![turn_complete(0), data("start"), turn_complete(1)]).unwrap();
+
+    let want =
+        ["turn-complete session-in-event-id=0", "start", "turn-complete session-in-event-id=1 session-closed=true"];
+    assert_eq!(fixture.out(), want);
+}
+
+#[test]
+fn a_queued_message_that_never_gets_its_turn_leaves_the_news_to_the_end_of_the_run_d37() {
+    let mut fixture = Fixture::with_chat();
+    let run = fixture.lease();
+    fixture.send();
+    fixture.send();
+    fixture.close(Some("done"));
+    fixture.write(&run, vec![turn_complete(0)]).unwrap();
+
+    assert_eq!(fixture.end(&run, RunOutcome::Completed), Ok(None));
+
+    assert_eq!(fixture.out().last().unwrap(), CLOSED);
+    assert!(fixture.core.open("chat", OUT, None, false).unwrap().settled, "closed and quiet");
+}
+
+#[test]
+fn a_reader_stays_while_a_live_run_owes_an_answer_though_the_close_was_announced_d37() {
+    let mut fixture = Fixture::with_chat();
+    let run = fixture.lease();
+    fixture.send();
+    fixture.close(None);
+    // A boundary that says so by itself, before its time.
+    let news = Header::new("session-closed", "true");
+    fixture.write(&run, vec![NewRecord::control(control::TURN_COMPLETE, [news])]).unwrap();
+
+    assert!(!fixture.core.read("chat", OUT, SeqNum::ZERO).unwrap().ended);
+    fixture.write(&run, vec![turn_complete(0)]).unwrap();
+
+    assert!(fixture.core.read("chat", OUT, SeqNum::ZERO).unwrap().ended);
+}
+
+#[test]
 fn a_turn_that_never_ends_leaves_the_news_to_the_end_of_its_run_d37() {
     for lapses in [true, false] {
         let mut fixture = Fixture::with_chat();
