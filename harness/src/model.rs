@@ -183,7 +183,7 @@ fn play(parts: VecDeque<Timed>) -> StreamParts {
                 if !after.is_zero() {
                     tokio::time::sleep(after).await;
                 }
-                Some(part)
+                Some(*part)
             }
             Timed::Stall => std::future::pending().await,
         };

@@ -82,7 +82,7 @@ pub fn cut() -> ScriptPart {
 
 /// One stream part and the silence before it.
 pub(super) enum Timed {
-    Part { after: Duration, part: StreamPart },
+    Part { after: Duration, part: Box<StreamPart> },
     Stall,
 }
 
@@ -146,7 +146,7 @@ struct Play {
 impl Play {
     fn put(&mut self, part: StreamPart) {
         let after = std::mem::take(&mut self.silence);
-        self.out.push_back(Timed::Part { after, part });
+        self.out.push_back(Timed::Part { after, part: Box::new(part) });
     }
 
     fn paced(&mut self, part: StreamPart) {
