@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 use turnkeep_host::{Host, Timestamp};
+use turnkeep_protocol::ChannelName;
 
 use crate::core::Core;
 use crate::wakes::{Wake, Wakes};
@@ -133,6 +134,8 @@ impl Driver {
         };
         match change {
             Change::Record { session, channel, .. } => vec![Wake::Channel(key(session), *channel)],
+            // What a closed session owes decides whether its readers may go (D-37).
+            Change::Cursors { session, .. } => vec![Wake::Channel(key(session), ChannelName::Out)],
             Change::Session { row } => Wake::both(row.key()).into(),
             Change::Run { row } => {
                 let queued = (row.status == RunStatus::Queued).then_some(Wake::Queue);
@@ -140,7 +143,7 @@ impl Driver {
             }
             Change::Waitpoint { row } => vec![Wake::Waitpoint(row.id.clone())],
             Change::WaitpointGone { waitpoint } => vec![Wake::Waitpoint(waitpoint.clone())],
-            Change::Cursors { .. } | Change::Trim { .. } | Change::Lease { .. } | Change::Snapshot { .. } => Vec::new(),
+            Change::Trim { .. } | Change::Lease { .. } | Change::Snapshot { .. } => Vec::new(),
         }
     }
 }

@@ -46,6 +46,11 @@ pub(crate) enum Refused {
     Expired,
     /// The writer does not hold the run's lease (D-36).
     LeaseLost,
+    /// A newer snapshot is stored already (S-91).
+    OldSnapshot {
+        /// The stored one's `lastOutEventId`.
+        stored: SeqNum,
+    },
     /// A record is larger than a record may be (S-71).
     TooLarge {
         /// Its metered size.

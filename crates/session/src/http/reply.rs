@@ -96,6 +96,10 @@ impl Route {
                 let text = "This run and attempt do not hold the session's lease".to_owned();
                 (StatusCode::CONFLICT, Some(CODE_LEASE_LOST), text)
             }
+            Refused::OldSnapshot { stored } => {
+                let text = format!("A newer snapshot is stored already, with lastOutEventId {stored}");
+                (StatusCode::CONFLICT, None, text)
+            }
             Refused::TooLarge { metered } => {
                 let text = format!("Record of {metered} metered bytes exceeds the limit of {MAX_RECORD_BYTES} bytes");
                 (StatusCode::PAYLOAD_TOO_LARGE, None, text)

@@ -72,3 +72,18 @@ async fn snapshots_of_closed_sessions_work_and_of_unknown_ones_do_not_s194() {
 
     assert_eq!((stored.status, unknown.status), (StatusCode::OK, StatusCode::NOT_FOUND));
 }
+
+#[tokio::test]
+async fn a_late_put_of_an_older_turn_is_refused_and_the_newer_snapshot_stays_s91_a108() {
+    let world = World::start().await;
+    world.create().await;
+    let (get, put) = (address(&world, "GET", &[]).await, address(&world, "PUT", &[]).await);
+    let snapshot = |last_out: &str| json!({ "version": 1, "savedAt": 5, "messages": [], "lastOutEventId": last_out });
+    world.call_with("PUT", &put, Some(snapshot("7")), &NOBODY).await;
+
+    let late = world.call_with("PUT", &put, Some(snapshot("3")), &NOBODY).await;
+
+    let text = "A newer snapshot is stored already, with lastOutEventId 7";
+    assert_eq!((late.status, late.json::<Value>()), (StatusCode::CONFLICT, json!({ "error": text })));
+    assert_eq!(world.call_with("GET", &get, None, &NOBODY).await.json::<Value>(), snapshot("7"));
+}

@@ -196,3 +196,45 @@ fn a_snapshot_is_replaced_as_a_whole_and_only_by_the_holder_d36_s194() {
     assert_eq!(fixture.core.snapshot(&id).as_deref(), Some("{\"n\":2}"));
     fixture.keep(());
 }
+
+#[test]
+fn a_snapshot_of_an_older_turn_never_replaces_a_newer_one_s91_a108() {
+    let snapshot = |last_out: Value, n: u64| {
+        json!({ "version": 1, "savedAt": n, "messages": [], "lastOutEventId": last_out }).to_string()
+    };
+    let refused = Err(Refused::OldSnapshot { stored: SeqNum::new(10) });
+    for (body, want) in [
+        (snapshot(json!("9"), 1), refused.clone()),
+        (snapshot(json!("0"), 1), refused),
+        (snapshot(json!("10"), 1), Ok(())),
+        (snapshot(json!("11"), 1), Ok(())),
+        (snapshot(Value::Null, 1), Ok(())),
+        (snapshot(json!(9), 1), Ok(())),
+        (json!({ "version": 2, "messages": [], "lastOutEventId": "9" }).to_string(), Ok(())),
+        ("no json".to_owned(), Ok(())),
+    ] {
+        let mut fixture = Fixture::with_chat();
+        let id = fixture.core.find("chat").unwrap().row.id.clone();
+        let run = fixture.lease();
+        let newer = snapshot(json!("10"), 0);
+        fixture.core.put_snapshot(fixture.now, &id, Some(&writer(&run)), newer.clone()).unwrap();
+
+        let stored = fixture.core.put_snapshot(fixture.now, &id, Some(&writer(&run)), body.clone());
+
+        fixture.keep(());
+        assert_eq!(stored, want, "{body}");
+        assert_eq!(fixture.core.snapshot(&id), Some(if want.is_ok() { body } else { newer }));
+    }
+}
+
+#[test]
+fn a_first_snapshot_and_one_over_an_unreadable_object_are_stored_s192_s193() {
+    let mut fixture = Fixture::with_chat();
+    let id = fixture.core.find("chat").unwrap().row.id.clone();
+    let body = json!({ "version": 1, "savedAt": 1, "messages": [], "lastOutEventId": "0" }).to_string();
+
+    for text in [&body, "{}", &body] {
+        assert_eq!(fixture.core.put_snapshot(fixture.now, &id, None, text.to_owned()), Ok(()), "{text}");
+    }
+    fixture.keep(());
+}
