@@ -26,6 +26,9 @@ pub(crate) enum Absorbed {
         id: String,
         /// What was not taken over.
         refused: Vec<RefusedAnswer>,
+        /// Whether the model has something to answer: a call advanced, or one that was answered before still has nothing behind it,
+        /// as after a turn that failed (D-42).
+        is_news: bool,
     },
     /// A user message that is answered already: it must not run again (A-71, D-42).
     AlreadyAnswered,
@@ -90,10 +93,26 @@ impl Chain {
         };
         if incoming.is_assistant() {
             let overlay = overlay_tool_states(&mut self.messages[at], &incoming, |name| server_tools.contains(name));
-            return Absorbed::Merged { id: self.messages[at].id.clone(), refused: overlay.refused };
+            let is_news = overlay.n_advanced > 0 || (overlay.refused.is_empty() && !self.goes_on_after(at, &incoming));
+            return Absorbed::Merged { id: self.messages[at].id.clone(), refused: overlay.refused, is_news };
         }
         let answered = self.messages[at + 1..].iter().any(UiMessage::is_assistant);
         if answered { Absorbed::AlreadyAnswered } else { Absorbed::AlreadyThere }
+    }
+
+    /// Tells whether anything is said after the last call that `incoming` answers: the answer has been heard then (D-42).
+    fn goes_on_after(&self, at: usize, incoming: &UiMessage) -> bool {
+        let message = &self.messages[at];
+        let is_answered = |part: &UiPart| {
+            let mut answers = incoming.tool_parts().filter(|answer| answer.state.is_wire_advanceable());
+            part.as_tool().is_some_and(|call| answers.any(|answer| answer.tool_call_id == call.tool_call_id))
+        };
+        let Some(last) = message.parts.iter().rposition(is_answered) else {
+            return false;
+        };
+        // Calls of the same step are no reply to the answer.
+        let mut rest = message.parts[last + 1..].iter().skip_while(|part| part.as_tool().is_some());
+        at + 1 < self.messages.len() || !rest.all(says_nothing)
     }
 
     /// Finds the message whose call an assistant message of unknown id answers (A-91, AR-15).

@@ -37,7 +37,7 @@ fn an_answer_to_a_call_is_laid_over_the_stored_message_a90_ar28() {
 
     let answer = asking("a1", "c", "output-available");
 
-    assert_eq!(absorb(&mut chain, answer), Absorbed::Merged { id: "a1".to_owned(), refused: vec![] });
+    assert_eq!(absorb(&mut chain, answer), Absorbed::Merged { id: "a1".to_owned(), refused: vec![], is_news: true });
     let call = chain.find("a1").unwrap().tool_part("c").unwrap();
     assert_eq!((call.input.clone(), call.output.clone()), (Some(json!(1)), Some(json!(2))));
 }
@@ -48,7 +48,7 @@ fn an_answer_under_a_new_id_finds_its_message_even_in_a_restored_chain_ar15_a91(
 
     let absorbed = absorb(&mut chain, asking("a2", "c", "output-available"));
 
-    assert_eq!(absorbed, Absorbed::Merged { id: "a1".to_owned(), refused: vec![] });
+    assert_eq!(absorbed, Absorbed::Merged { id: "a1".to_owned(), refused: vec![], is_news: true });
     assert_eq!(ids(&chain), ["u1", "a1"]);
 }
 
@@ -58,8 +58,29 @@ fn an_answer_for_a_tool_that_runs_here_is_refused_a203_af8() {
 
     let absorbed = chain.absorb(asking("a1", "c", "output-available"), &BTreeSet::from(["ask".to_owned()]));
 
-    assert!(matches!(absorbed, Absorbed::Merged { refused, .. } if refused.len() == 1));
+    assert!(matches!(absorbed, Absorbed::Merged { refused, is_news: false, .. } if refused.len() == 1));
     assert_eq!(chain.find("a1"), Some(&asking("a1", "c", "input-available")));
+}
+
+#[test]
+fn an_answer_that_was_heard_is_no_news_and_one_that_was_not_is_d42_a202() {
+    let answer = || asking("a1", "c", "output-available");
+    let is_news = |messages: Vec<UiMessage>| match absorb(&mut Chain::seeded(messages), answer()) {
+        Absorbed::Merged { is_news, .. } => is_news,
+        other => panic!("{other:?}"),
+    };
+    let with = |part: UiPart| {
+        let mut message = answer();
+        message.parts.push(part);
+        message
+    };
+
+    assert!(is_news(vec![asking("a1", "c", "input-available")]));
+    // The turn that took it failed before its first word.
+    assert!(is_news(vec![answer()]));
+    assert!(is_news(vec![with(UiPart::step_start())]));
+    assert!(!is_news(vec![with(UiPart::text("thanks"))]));
+    assert!(!is_news(vec![answer(), user("u2")]));
 }
 
 #[test]

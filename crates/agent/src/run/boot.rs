@@ -5,7 +5,7 @@ use turnkeep_protocol::{ChannelName, ChatSnapshot, InputRecord, Role, SeqNum, Ui
 
 use super::Run;
 use crate::boot::plan::{BootPlan, Choice, pending_tool_calls, plan};
-use crate::boot::replay::{Found, Replay, drain_from, replay};
+use crate::boot::replay::{Found, Partial, Replay, drain_from, replay};
 use crate::chain::Chain;
 use crate::error::{Error, HookError};
 use crate::event::{Recovery, RecoveryBoot};
@@ -41,7 +41,15 @@ impl Run {
         if replayed.n_malformed > 0 {
             self.warn(format!("{} messages on `out` could not be rebuilt", replayed.n_malformed));
         }
-        let choice = self.on_recovery_boot(&replayed).await?;
+        let asks_hook = self.agent.hooks.recovery_boot.is_some();
+        let partial = replayed.open_turn.as_ref().and_then(|turn| turn.partial.as_ref());
+        let mut choice = None;
+        if let Some(partial) = partial.filter(|_| asks_hook) {
+            // What the hook writes belongs to the answer that comes next, in the chain as on the wire.
+            self.out.chunk(&UiMessageChunk::abort(INTERRUPTED)).await?;
+            choice = self.on_recovery_boot(&replayed, partial).await?;
+        }
+        let is_aborted = partial.is_some() && asks_hook;
         let BootPlan { chain, closing, recovered, finished, ends_after_recovered, cursor, boundaries } =
             plan(replayed, &self.payload, choice);
 
@@ -52,7 +60,7 @@ impl Run {
         self.ends_after_recovered = ends_after_recovered;
         self.input.seed(seeded_inbox(cursor, found.input, &finished), cursor);
         if let Some(closing) = closing {
-            if closing.aborts {
+            if closing.aborts && !is_aborted {
                 self.out.chunk(&UiMessageChunk::abort(INTERRUPTED)).await?;
             }
             if closing.tells {
@@ -89,9 +97,8 @@ impl Run {
     }
 
     /// Asks the author what to do with a turn that died inside its answer (A-60…A-66).
-    async fn on_recovery_boot(&self, replayed: &Replay) -> Result<Option<Choice>, Error> {
-        let partial = replayed.open_turn.as_ref().and_then(|turn| turn.partial.as_ref());
-        let (Some(hook), Some(partial)) = (self.agent.hooks.recovery_boot.clone(), partial) else {
+    async fn on_recovery_boot(&self, replayed: &Replay, partial: &Partial) -> Result<Option<Choice>, Error> {
+        let Some(hook) = self.agent.hooks.recovery_boot.clone() else {
             return Ok(None);
         };
         let in_flight = replayed.in_flight.iter().filter_map(|owed| owed.payload.message.clone());

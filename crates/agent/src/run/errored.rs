@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use turnkeep_model::FinishReason;
-use turnkeep_protocol::{UiMessage, UiMessageChunk, cleanup_aborted_parts};
+use turnkeep_protocol::{UiMessageChunk, cleanup_aborted_parts};
 
 use super::Run;
 use super::turn::Turn;
@@ -56,10 +56,7 @@ impl Run {
         }
         let mut partial = turn.raw_response.take().map(cleanup_aborted_parts);
         if !queued.is_empty() {
-            partial
-                .get_or_insert_with(|| UiMessage::assistant(self.fresh_message_id(), Vec::new()))
-                .parts
-                .extend(queued);
+            partial.get_or_insert_with(|| self.message_for_parts(turn)).parts.extend(queued);
         }
         if let Some(partial) = partial
             && self.chain.commit(partial.clone())

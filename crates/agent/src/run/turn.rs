@@ -30,6 +30,8 @@ pub(super) struct Turn {
     pub(super) incoming: Option<UiMessage>,
     /// What this turn added to the chain.
     pub(super) new_ui_messages: Vec<UiMessage>,
+    /// The stored message whose calls the incoming one answered.
+    pub(super) continued: Option<String>,
     pub(super) response: Option<UiMessage>,
     pub(super) raw_response: Option<UiMessage>,
     /// Whether the response is in the chain; an error after that leaves it there.
@@ -45,7 +47,7 @@ pub(super) struct Turn {
 enum Merge {
     /// The turn goes on.
     Answer,
-    /// The message is answered already: only its boundary is due (D-42).
+    /// The message is answered already, or its answers were refused: only its boundary is due (D-42).
     AlreadyAnswered,
     /// A person has answered some calls and others still wait: no model call yet (A-204, D-16).
     StillWaiting,
@@ -141,13 +143,17 @@ impl Run {
             Absorbed::Appended => turn.new_ui_messages.push(incoming.clone()),
             Absorbed::AlreadyThere => {}
             Absorbed::AlreadyAnswered => return Ok(Merge::AlreadyAnswered),
-            Absorbed::Merged { id, refused } => {
+            Absorbed::Merged { id, refused, is_news } => {
                 for answer in refused {
                     self.warn(format!(
                         "the answer to call {} was not taken over: {}",
                         answer.tool_call_id, answer.reason
                     ));
                 }
+                if !is_news {
+                    return Ok(Merge::AlreadyAnswered);
+                }
+                turn.continued = Some(id.clone());
                 if self.chain.find(&id).is_some_and(|message| self.waits_for_person(message)) {
                     return Ok(Merge::StillWaiting);
                 }
@@ -191,8 +197,7 @@ impl Run {
         let mut response = turn.raw_response.clone().map(|raw| if cut { cleanup_aborted_parts(raw) } else { raw });
         let queued = self.queued.take();
         if !queued.is_empty() {
-            // Parts that were written without any answer become one.
-            let message = response.get_or_insert_with(|| UiMessage::assistant(self.fresh_message_id(), Vec::new()));
+            let message = response.get_or_insert_with(|| self.message_for_parts(turn));
             message.parts.extend(queued);
         }
         let Some(response) = response else {
@@ -204,6 +209,13 @@ impl Run {
             turn.is_committed = true;
             self.chat.history().publish(self.chain.messages());
         }
+    }
+
+    /// Gives the message that parts join which were written without any answer: the one whose calls were answered, which the next
+    /// answer goes on with (D-16, A-205), else one of their own.
+    pub(super) fn message_for_parts(&self, turn: &Turn) -> UiMessage {
+        let continued = turn.continued.as_deref().and_then(|id| self.chain.find(id)).cloned();
+        continued.unwrap_or_else(|| UiMessage::assistant(self.fresh_message_id(), Vec::new()))
     }
 
     /// Step 17: the author's last word while the stream is open; late parts join the response.
@@ -220,8 +232,7 @@ impl Run {
         if late.is_empty() {
             return Ok(());
         }
-        let mut response =
-            turn.response.take().unwrap_or_else(|| UiMessage::assistant(self.fresh_message_id(), Vec::new()));
+        let mut response = turn.response.take().unwrap_or_else(|| self.message_for_parts(turn));
         response.parts.extend(late);
         self.chain.commit(response.clone());
         turn.new_ui_messages.retain(|message| message.id != response.id);
@@ -276,6 +287,7 @@ impl Turn {
             token: None,
             incoming: None,
             new_ui_messages: Vec::new(),
+            continued: None,
             response: None,
             raw_response: None,
             is_committed: false,

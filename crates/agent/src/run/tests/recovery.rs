@@ -105,9 +105,13 @@ async fn the_recovery_hook_sees_the_partial_and_decides_aa79_aa84_aa85_aa87() {
     crash_and_recover(&session, agent, 4).await;
 
     // The boundary of the turn that runs again is the only one: a bare one would end the sender's wait (A-20).
-    let want = "start start-step text-start re a data-note abort(interrupted) \
+    let want = "start start-step text-start re a abort(interrupted) data-note \
                 start start-step text-start re a text-end finish-step finish done(0)";
     assert_eq!(session.story(), want);
+    // The note is in the new answer, on the wire behind the cut one's end (A-189).
+    let state = session.state();
+    let messages = &state.snapshot.as_ref().unwrap().messages;
+    assert!(messages.last().unwrap().parts.iter().any(|part| part.as_data().is_some()));
 }
 
 #[tokio::test(start_paused = true)]
