@@ -9,7 +9,7 @@ mod read;
 mod step;
 
 pub use expect::{Careless, Expectation};
-pub use read::{ScenarioError, load_all, load_file, parse, schema};
+pub use read::{ScenarioError, Vocabulary, load_all, load_file, parse, schema};
 pub use step::{IoName, Client, Cut, Dribble, LinkEnds, Send, SendUntil, Slow, Step, WaitApp, WaitChunks, WaitFor, WaitStored};
 
 use schemars::JsonSchema;

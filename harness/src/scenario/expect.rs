@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 /// Something that must be true at the end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Expectation {
     /// A person's page shows these answers, in this order and no other.
     Answers {

@@ -1,7 +1,7 @@
 //! From a file's bytes to a [`Scenario`] or a complaint with its place.
 //!
 //! Three passes: the JSON itself, the words and types, the sense (people, hosts and counts that exist). Each stops at its first
-//! complaint. Whether the agent exists is the caller's question: only it knows the cast.
+//! complaint. Which agents and checks exist only the caller knows: it says so in a [`Vocabulary`].
 
 mod sense;
 #[cfg(test)]
@@ -18,27 +18,29 @@ use super::Scenario;
 use super::place::{Place, Segment, locate};
 
 pub use super::place::ScenarioError;
+pub use sense::Vocabulary;
 
 /// Gives the JSON Schema of scenario files.
 pub fn schema() -> Value {
     schemars::schema_for!(Scenario).to_value()
 }
 
-/// Reads one scenario from text; `name` stands in for the file's stem.
+/// Reads one scenario from text; `name` stands in for the file's stem, and its agents and checks may be any.
 ///
 /// # Errors
 ///
 /// When the text is no scenario: the place, what is wrong, the allowed words.
 pub fn parse(name: &str, text: &str) -> Result<Scenario, ScenarioError> {
-    read(&format!("{name}.json"), name, text)
+    read(&format!("{name}.json"), name, text, None)
 }
 
 /// Reads one scenario file; its stem becomes the scenario's name.
 ///
 /// # Errors
 ///
-/// When the file cannot be read, its stem is not made of `a-z`, `0-9` and `-`, or [`parse`] refuses its text.
-pub fn load_file(path: &Path) -> Result<Scenario, ScenarioError> {
+/// When the file cannot be read, its stem is not made of `a-z`, `0-9` and `-`, [`parse`] refuses its text, or it names an agent or a
+/// check that is not in the vocabulary.
+pub fn load_file(path: &Path, vocabulary: &Vocabulary<'_>) -> Result<Scenario, ScenarioError> {
     let file = path.display().to_string();
     let name = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
@@ -47,7 +49,7 @@ pub fn load_file(path: &Path) -> Result<Scenario, ScenarioError> {
     }
     let text =
         fs::read_to_string(path).map_err(|err| ScenarioError::of_file(&file, format!("cannot be read: {err}")))?;
-    read(&file, name, &text)
+    read(&file, name, &text, Some(vocabulary))
 }
 
 /// Reads every `*.json` below `dir`, sorted by name.
@@ -55,7 +57,7 @@ pub fn load_file(path: &Path) -> Result<Scenario, ScenarioError> {
 /// # Errors
 ///
 /// When the folder cannot be read, two files have the same stem, or [`load_file`] refuses one.
-pub fn load_all(dir: &Path) -> Result<Vec<Scenario>, ScenarioError> {
+pub fn load_all(dir: &Path, vocabulary: &Vocabulary<'_>) -> Result<Vec<Scenario>, ScenarioError> {
     let mut files = Vec::new();
     collect(dir, &mut files)?;
     files.sort_by(|a, b| a.file_stem().cmp(&b.file_stem()));
@@ -68,7 +70,7 @@ pub fn load_all(dir: &Path) -> Result<Vec<Scenario>, ScenarioError> {
             ));
         }
     }
-    files.iter().map(|file| load_file(file)).collect()
+    files.iter().map(|file| load_file(file, vocabulary)).collect()
 }
 
 fn collect(dir: &Path, files: &mut Vec<PathBuf>) -> Result<(), ScenarioError> {
@@ -84,7 +86,7 @@ fn collect(dir: &Path, files: &mut Vec<PathBuf>) -> Result<(), ScenarioError> {
     Ok(())
 }
 
-fn read(file: &str, name: &str, text: &str) -> Result<Scenario, ScenarioError> {
+fn read(file: &str, name: &str, text: &str, vocabulary: Option<&Vocabulary<'_>>) -> Result<Scenario, ScenarioError> {
     let source = Source { file, text };
     let ast = source.ast()?;
     source.refuse_twin_keys(&ast)?;
@@ -93,7 +95,7 @@ fn read(file: &str, name: &str, text: &str) -> Result<Scenario, ScenarioError> {
         source.explain(&ast, &path, &err.inner().to_string())
     })?;
     scenario.name = name.to_owned();
-    sense::check(&scenario).map_err(|complaint| {
+    sense::check(&scenario, vocabulary).map_err(|complaint| {
         let range = locate(&ast, &complaint.path, None);
         source.error(range, complaint.message).allow(complaint.allowed, &complaint.word)
     })?;

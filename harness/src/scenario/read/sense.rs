@@ -1,9 +1,15 @@
 //! Whether a well-formed story makes sense: the people, hosts and counts it names exist.
 
+mod faults;
+mod numbers;
+mod vocabulary;
+
 use std::collections::BTreeSet;
 
 use crate::scenario::place::Segment;
 use crate::scenario::{Cut, Dribble, Expectation, LinkEnds, Scenario, Step};
+
+pub use vocabulary::Vocabulary;
 
 /// What makes no sense, and where.
 pub(super) struct Complaint {
@@ -32,9 +38,12 @@ enum Role {
     Host,
 }
 
-/// Says what is first found to make no sense.
-pub(super) fn check(scenario: &Scenario) -> Result<(), Complaint> {
+/// Says what is first found to make no sense; without a vocabulary every agent and check may be meant.
+pub(super) fn check(scenario: &Scenario, vocabulary: Option<&Vocabulary<'_>>) -> Result<(), Complaint> {
+    // First of all, since what follows counts up to these numbers.
+    numbers::check(scenario)?;
     check_setting(scenario)?;
+    vocabulary.map_or(Ok(()), |vocabulary| vocabulary::check(scenario, vocabulary))?;
     check_people(scenario)?;
     if scenario.steps.is_empty() {
         return Err(Complaint::new(["steps".into()], "a story has at least one step"));
@@ -42,6 +51,7 @@ pub(super) fn check(scenario: &Scenario) -> Result<(), Complaint> {
     for (index, step) in scenario.steps.iter().enumerate() {
         check_step(scenario, step).map_err(|complaint| under(["steps".into(), index.into()], complaint))?;
     }
+    faults::check(&scenario.steps)?;
     for (index, expectation) in scenario.expect.iter().enumerate() {
         let at = |verb: &str| vec!["expect".into(), index.into(), verb.into(), "client".into()];
         let mention = match expectation {

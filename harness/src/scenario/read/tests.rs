@@ -199,6 +199,88 @@ fn counts_that_mean_nothing_are_refused() {
 }
 
 #[test]
+fn numbers_past_their_bounds_are_refused() {
+    let huge = "18446744073709551615";
+    let crash = r#"{ "crash": "worker-1" }"#;
+    refused(
+        crash,
+        &format!(r#"{{ "advance_ms": {huge} }}"#),
+        (11, huge),
+        &format!("`advance_ms` is from 0 to 3600000, not {huge}"),
+    );
+    refused("[1, 8]", &format!("[0, {huge}]"), (7, huge), &format!("`latency_ms` is from 0 to 60000, not {huge}"));
+    for workers in ["0", "17", "4294967295"] {
+        let line = format!(r#""workers": {workers}, "latency_ms""#);
+        refused(r#""latency_ms""#, &line, (7, workers), &format!("`workers` is from 1 to 16, not {workers}"));
+    }
+    let slow = r#"{ "slow": { "between": ["alice", "app"], "ms": 3600001 } }"#;
+    refused(crash, slow, (11, "3600001"), "`ms` is from 0 to 3600000, not 3600001");
+    let part = r#"{ "say": "Hi." }"#;
+    refused(part, r#"{ "wait_ms": 3600001 }"#, (6, "3600001"), "`wait_ms` is from 0 to 3600000, not 3600001");
+    refused(
+        r#"{ "answers": { "client": "bob", "texts": [] } }"#,
+        r#"{ "runs": 100001 }"#,
+        (14, "100001"),
+        "`runs` is from 0 to 100000, not 100001",
+    );
+    // What a tool is called with is nobody's number but the author's.
+    let call = format!(r#"{{ "call": {{ "tool": "t", "input": {{ "count": {huge} }} }} }}"#);
+    assert!(parse("story", &story(part, &call)).is_ok());
+}
+
+#[test]
+fn an_expectation_has_no_fields_but_its_own() {
+    let field = refused(
+        r#""texts": [] }"#,
+        r#""texts": [], "nonsense": 7 }"#,
+        (14, r#""nonsense""#),
+        "unknown field `nonsense`",
+    );
+    assert_eq!(field.allowed, ["client", "texts"]);
+
+    refused(
+        r#"{ "say": "Hi." }"#,
+        r#"{ "call": { "tool": "t", "input": 1, "nonsense": 7 } }"#,
+        (6, r#""nonsense""#),
+        "unknown field `nonsense`",
+    );
+}
+
+#[test]
+fn agents_and_checks_must_be_in_the_vocabulary() {
+    let words = Vocabulary { agents: &["echo", "hasty"], checks: &["question-kept", "shown-once"] };
+    let complaint = |find: &str, replace: &str| {
+        read("story.json", "story", &story(find, replace), Some(&words)).expect_err("a word is not there")
+    };
+    let agent = r#""agent": "echo","#;
+    let careless = |agent: &str, check: &str| {
+        format!(r#""agent": "echo", "careless": {{ "agent": "{agent}", "reported_by": "{check}" }},"#)
+    };
+
+    let err = complaint(agent, r#""agent": "ecko","#);
+    assert!(err.to_string().starts_with("story.json:4:12: there is no agent `ecko`"), "{err}");
+    assert_eq!((err.allowed.len(), err.suggestion.as_deref()), (2, Some("echo")));
+    let err = complaint(agent, &careless("hasti", "shown-once"));
+    assert!(err.to_string().starts_with("story.json:4:43: there is no agent `hasti`"), "{err}");
+    let err = complaint(agent, &careless("hasty", "luck"));
+    assert!(err.to_string().starts_with("story.json:4:67: there is no check `luck`"), "{err}");
+    assert_eq!(err.allowed, ["question-kept", "shown-once"]);
+    assert!(read("story.json", "story", &story(agent, &careless("hasty", "shown-once")), Some(&words)).is_ok());
+}
+
+#[test]
+fn a_fault_that_does_nothing_is_refused_at_its_place() {
+    let crash = r#"{ "crash": "worker-1" }"#;
+    let up = "`worker-1` is up here: `restart` would do nothing";
+    refused(crash, r#"{ "restart": "worker-1" }"#, (11, r#""worker-1""#), up);
+    let ends = r#"["session", "bob"]"#;
+    let held = "`session` and `bob` are not on hold here: `release` would do nothing";
+    refused(crash, &format!(r#"{{ "release": {ends} }}"#), (11, ends), held);
+    let again = r#"{ "crash": "worker-1" }, { "power_loss": "worker-1" }"#;
+    refused(crash, again, (11, r#""worker-1""#), "`worker-1` is already down here: `power_loss` would do nothing");
+}
+
+#[test]
 fn a_complaint_reads_like_the_compilers() {
     let err = parse("story", &story("\"text\"", "\"txt\"")).unwrap_err();
 
@@ -220,19 +302,20 @@ fn files_are_found_in_every_folder_sorted_by_name_and_unique() {
     for file in ["b.json", "inner/a.json", "notes.txt"] {
         fs::write(dir.join(file), story("", "")).unwrap();
     }
-    let names: Vec<String> = load_all(&dir).unwrap().into_iter().map(|s| s.name).collect();
+    let words = Vocabulary { agents: &["echo"], checks: &[] };
+    let names: Vec<String> = load_all(&dir, &words).unwrap().into_iter().map(|s| s.name).collect();
     assert_eq!(names, ["a", "b"]);
 
     fs::write(dir.join("inner/b.json"), story("", "")).unwrap();
-    let twins = load_all(&dir).unwrap_err().to_string();
+    let twins = load_all(&dir, &words).unwrap_err().to_string();
     fs::remove_file(dir.join("inner/b.json")).unwrap();
     fs::write(dir.join("Upper.json"), story("", "")).unwrap();
-    let upper = load_all(&dir).unwrap_err();
+    let upper = load_all(&dir, &words).unwrap_err();
     fs::remove_dir_all(&dir).unwrap();
 
     assert!(twins.contains("the name is taken by"), "{twins}");
     assert!(upper.message.contains("file name is made of"), "{upper}");
-    assert!(load_all(&dir).unwrap_err().message.starts_with("cannot be read: "));
+    assert!(load_all(&dir, &words).unwrap_err().message.starts_with("cannot be read: "));
 }
 
 #[test]

@@ -1,0 +1,119 @@
+//! Faults that would do nothing: a story that says them means something else.
+
+use std::collections::BTreeSet;
+
+use super::Complaint;
+use crate::scenario::place::Segment;
+use crate::scenario::{LinkEnds, Step};
+
+/// A link, its ends in order.
+type Link<'a> = (&'a str, &'a str);
+
+/// Which hosts and links a story has broken so far. Links that a power loss cuts are the restart's to mend, so they are not
+/// among them.
+#[derive(Default)]
+struct Broken<'a> {
+    down: BTreeSet<&'a str>,
+    held: BTreeSet<Link<'a>>,
+    parted: BTreeSet<Link<'a>>,
+}
+
+/// Says which fault is the first that does nothing.
+pub(super) fn check(steps: &[Step]) -> Result<(), Complaint> {
+    let mut broken = Broken::default();
+    for (index, step) in steps.iter().enumerate() {
+        if let Err((verb, message)) = broken.take(step) {
+            let path: [Segment; 3] = ["steps".into(), index.into(), verb.into()];
+            return Err(Complaint::new(path, message));
+        }
+    }
+    Ok(())
+}
+
+impl<'a> Broken<'a> {
+    /// Takes a step in; gives its verb and why it does nothing.
+    fn take(&mut self, step: &'a Step) -> Result<(), (&'static str, String)> {
+        let (verb, changes, why_not) = match step {
+            Step::Crash(host) => ("crash", self.down.insert(host), already_down(host)),
+            Step::PowerLoss(host) => ("power_loss", self.down.insert(host), already_down(host)),
+            Step::Restart(host) => ("restart", self.down.remove(host.as_str()), format!("`{host}` is up here")),
+            Step::Hold(ends) => ("hold", self.held.insert(link(ends)), among(ends, "are already on hold here")),
+            Step::Release(ends) => ("release", self.held.remove(&link(ends)), among(ends, "are not on hold here")),
+            Step::Partition(ends) => {
+                ("partition", self.parted.insert(link(ends)), among(ends, "are already apart here"))
+            }
+            Step::Repair(ends) => ("repair", self.parted.remove(&link(ends)), among(ends, "are not apart here")),
+            _ => return Ok(()),
+        };
+        if changes { Ok(()) } else { Err((verb, format!("{why_not}: `{verb}` would do nothing"))) }
+    }
+}
+
+fn already_down(host: &str) -> String {
+    format!("`{host}` is already down here")
+}
+
+fn among(LinkEnds(one, other): &LinkEnds, how: &str) -> String {
+    format!("`{one}` and `{other}` {how}")
+}
+
+fn link(LinkEnds(one, other): &LinkEnds) -> Link<'_> {
+    if one < other { (one, other) } else { (other, one) }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[track_caller]
+    fn check_steps(steps: &serde_json::Value, want: Result<(), &str>) {
+        let steps: Vec<Step> = serde_json::from_value(steps.clone()).unwrap();
+
+        let got = check(&steps).map_err(|complaint| complaint.message);
+
+        assert_eq!(got, want.map_err(str::to_owned));
+    }
+
+    #[test]
+    fn faults_that_do_something_may_come_in_any_order() {
+        check_steps(
+            &json!([
+                { "crash": "a" }, { "restart": "a" }, { "power_loss": "a" }, { "restart": "a" },
+                { "hold": ["a", "b"] }, { "release": ["b", "a"] }, { "hold": ["a", "b"] },
+                { "partition": ["b", "c"] }, { "repair": ["c", "b"] }, { "partition": ["a", "c"] },
+            ]),
+            Ok(()),
+        );
+        // A partition of the story's own outlives a restart; only the power loss's are mended by it.
+        check_steps(
+            &json!([{ "partition": ["a", "b"] }, { "power_loss": "a" }, { "restart": "a" }, { "repair": ["a", "b"] }]),
+            Ok(()),
+        );
+    }
+
+    #[test]
+    fn a_host_that_is_up_cannot_be_restarted_nor_a_dead_one_killed() {
+        check_steps(&json!([{ "restart": "a" }]), Err("`a` is up here: `restart` would do nothing"));
+        check_steps(&json!([{ "crash": "b" }, { "restart": "a" }]), Err("`a` is up here: `restart` would do nothing"));
+        for first in ["crash", "power_loss"] {
+            for second in ["crash", "power_loss"] {
+                let want = format!("`a` is already down here: `{second}` would do nothing");
+                check_steps(&json!([{ first: "a" }, { second: "a" }]), Err(&want));
+            }
+        }
+    }
+
+    #[test]
+    fn a_link_is_mended_after_it_was_broken_in_that_way() {
+        let release = "`a` and `b` are not on hold here: `release` would do nothing";
+        check_steps(&json!([{ "release": ["a", "b"] }]), Err(release));
+        check_steps(&json!([{ "partition": ["a", "b"] }, { "release": ["a", "b"] }]), Err(release));
+        let repair = "`a` and `b` are not apart here: `repair` would do nothing";
+        check_steps(&json!([{ "repair": ["a", "b"] }]), Err(repair));
+        check_steps(&json!([{ "power_loss": "a" }, { "repair": ["a", "b"] }]), Err(repair));
+        let twice = "`b` and `a` are already apart here: `partition` would do nothing";
+        check_steps(&json!([{ "partition": ["a", "b"] }, { "partition": ["b", "a"] }]), Err(twice));
+    }
+}
