@@ -223,8 +223,8 @@ impl State {
 
 /// Tells whether an `in` record is owed an answer: a message that submits, regenerates or acts (D-33).
 ///
-/// Judged by these two words alone, so that a message which the agent cannot read is answered by an error (D-34) rather than by
-/// silence.
+/// Judged by these two words alone, so a message that the agent cannot read is owed too: the agent answers it with an error and a
+/// boundary of its own, and where it does not, the server does so after two runs (D-34). Either way nobody waits in silence.
 fn wants_turn(record: &Record) -> bool {
     #[derive(Deserialize)]
     struct Input {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::{Path, Request, State};
 use http::StatusCode;
-use serde_json::json;
+use serde_json::{Value, json};
 use turnkeep_protocol::run_api::MarkSession;
 use turnkeep_protocol::session_api::{CloseSession, CreateSession, CreatedSession, TriggerConfig};
 
@@ -16,6 +16,9 @@ use crate::token::{self, Need};
 
 const MAX_CREATE_BODY: usize = 32 * 1024;
 const MAX_CLOSE_BODY: usize = 1024;
+
+/// How long a run may idle, in seconds (S-12).
+const IDLE_SECONDS: (u64, u64) = (1, 3600);
 
 /// `POST /api/v1/sessions` (S §1.2).
 pub(super) async fn create(State(app): State<Arc<App>>, request: Request) -> Answer {
@@ -123,7 +126,20 @@ fn check_config(config: &TriggerConfig) -> Result<(), String> {
     };
     within("maxAttempts", config.max_attempts.map(u64::from), 1, 10)?;
     within("maxDuration", config.max_duration, 1, u64::MAX)?;
-    within("idleTimeoutInSeconds", config.idle_timeout_in_seconds, 1, 3600)
+    within("idleTimeoutInSeconds", config.idle_timeout_in_seconds, IDLE_SECONDS.0, IDLE_SECONDS.1)?;
+    check_base_idle(config)
+}
+
+/// Checks the idle time inside the base payload like the one beside it: either becomes the run's (S-36).
+fn check_base_idle(config: &TriggerConfig) -> Result<(), String> {
+    let (low, high) = IDLE_SECONDS;
+    match config.base_payload.get("idleTimeoutInSeconds") {
+        None | Some(Value::Null) => Ok(()),
+        Some(value) if value.as_u64().is_some_and(|seconds| (low..=high).contains(&seconds)) => Ok(()),
+        Some(value) => {
+            Err(format!("triggerConfig.basePayload.idleTimeoutInSeconds: {value} is not in {low} to {high}"))
+        }
+    }
 }
 
 fn check_tags(field: &str, tags: &[String], most: usize) -> Result<(), String> {

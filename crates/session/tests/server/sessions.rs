@@ -64,6 +64,28 @@ async fn create_refuses_what_breaks_a_limit_with_400_s12_s191() {
 }
 
 #[tokio::test]
+async fn the_idle_time_of_a_base_payload_has_the_same_limits_s12_s36() {
+    for (value, status) in [
+        (json!(0), StatusCode::BAD_REQUEST),
+        (json!(3601), StatusCode::BAD_REQUEST),
+        (json!(-1), StatusCode::BAD_REQUEST),
+        (json!(1.5), StatusCode::BAD_REQUEST),
+        (json!("60"), StatusCode::BAD_REQUEST),
+        (json!(1), StatusCode::CREATED),
+        (json!(3600), StatusCode::CREATED),
+        (Value::Null, StatusCode::CREATED),
+    ] {
+        let world = World::start().await;
+        let body = create_body(json!({ "chatId": "chat", "idleTimeoutInSeconds": value }));
+
+        let reply = world.call("POST", "/api/v1/sessions", Some(body)).await;
+
+        let names_it = reply.json::<Value>()["error"].as_str().is_some_and(|error| error.contains("basePayload.idle"));
+        assert_eq!((reply.status, names_it), (status, status == StatusCode::BAD_REQUEST), "{value}");
+    }
+}
+
+#[tokio::test]
 async fn body_caps_empty_bodies_and_bad_json_are_told_apart_s191() {
     let world = World::start().await;
     let huge = create_body(json!({ "x": "x".repeat(32 * 1024) }));
