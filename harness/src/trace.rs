@@ -32,6 +32,15 @@ pub struct Entry {
     pub event: Event,
 }
 
+/// One attempt of one run, as a write names it (D-36).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Writer {
+    /// The run.
+    pub run: RunId,
+    /// Its attempt, from 1.
+    pub attempt: u32,
+}
+
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
@@ -63,6 +72,9 @@ pub enum Event {
         channel: ChannelName,
         /// The record.
         record: Record,
+        /// The run that wrote it; none for clients, the server itself and writes with the secret key alone.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        writer: Option<Writer>,
     },
     /// Records below this place became unreadable, durably.
     Trimmed {

@@ -1,9 +1,11 @@
 //! `one-writer`: at any moment at most one run of a session is live, and only it writes.
 //!
 //! Exactly: after every commit at most one run of a session is not terminal (I1); a terminal run never becomes live again; a run's
-//! attempt number never falls. What a turn streams is written while a run holds the lease, and a message is written whole by one
-//! attempt of one run: after the lease has changed hands, `abort` may close the open message and `start` may open another, and
-//! nothing else goes on with it (D-36). The server's own `error` (D-34) and `data-*` chunks are nobody's message.
+//! attempt number never falls. Every record of `out` that a run writes, boundaries and commands included, names the run and the
+//! attempt that hold the lease at that moment (D-36). While a lease is held, nobody else streams chunks or ends turns; without one,
+//! only the server does, with `error` and a boundary (D-34). `data-*` chunks may come from whoever has the key. A message is written
+//! whole by one attempt of one run, and its boundary too: another attempt may close it with `abort`, end its turn once it is closed,
+//! or open another message in its place, and nothing else goes on with it (D-31).
 
 use std::collections::BTreeMap;
 
@@ -21,8 +23,16 @@ type Lease<'t> = (&'t RunId, u32);
 #[derive(Default)]
 struct Session<'t> {
     runs: BTreeMap<&'t RunId, Run<'t>>,
-    /// Who opened the message that is streaming, and where.
-    open: Option<(Option<Lease<'t>>, &'t Entry)>,
+    /// The message that is streaming.
+    open: Option<Open<'t>>,
+}
+
+/// A message whose turn has not ended.
+#[derive(Clone, Copy)]
+struct Open<'t> {
+    author: Option<Lease<'t>>,
+    entry: &'t Entry,
+    closed: bool,
 }
 
 struct Run<'t> {
@@ -63,35 +73,83 @@ impl<'t> Session<'t> {
 
     /// Takes a record of `out`; gives what is wrong with its writer.
     fn record(&mut self, stored: &Stored<'t>) -> Option<Violation> {
-        let Content::Chunk(chunk) = &stored.content else {
-            if matches!(stored.content, Content::Boundary(_)) {
+        let foreign = self.foreign(stored);
+        let mixed = self.mixed(stored);
+        let (what, opened) = foreign.map(|what| (what, None)).or(mixed)?;
+        let violation = broken_at(NAME, stored.session, stored.entry, stored.seq(), what);
+        Some(opened.map_or(violation.clone(), |opened| since(violation, opened)))
+    }
+
+    /// Says how a record was written by somebody who does not hold the lease.
+    fn foreign(&self, stored: &Stored<'t>) -> Option<String> {
+        let (lease, seq, kind) = (self.lease(), stored.seq(), kind(stored));
+        if let Some(writer) = author(stored) {
+            let ended = self.runs.get(writer.0).is_some_and(|run| run.terminal);
+            let ended = if ended { ", which had ended," } else { "" };
+            let (by, holder) = (name(Some(writer)), name(lease));
+            let what = format!("`{kind}` at seq_num {seq} was stored by {by}{ended} while {holder} held the lease");
+            return (lease != Some(writer)).then_some(what);
+        }
+        let servers = match &stored.content {
+            Content::Boundary(_) => lease.is_none(),
+            Content::Chunk(chunk) => match **chunk {
+                UiMessageChunk::Data(_) => true,
+                UiMessageChunk::Error(_) => lease.is_none(),
+                _ => lease.is_none() && self.runs.is_empty(),
+            },
+            _ => true,
+        };
+        let holder = name(lease);
+        (!servers).then(|| format!("`{kind}` at seq_num {seq} was stored by no run while {holder} held the lease"))
+    }
+
+    /// Says how a record goes on with a message that another attempt opened, and where that was.
+    fn mixed(&mut self, stored: &Stored<'t>) -> Option<(String, Option<&'t Entry>)> {
+        let (author, seq, kind) = (author(stored), stored.seq(), kind(stored));
+        let before = self.open.filter(|open| open.author != author);
+        let faulty = match &stored.content {
+            Content::Boundary(_) => {
                 self.open = None;
+                before.filter(|open| !open.closed)
             }
-            return None;
+            Content::Chunk(chunk) => match **chunk {
+                UiMessageChunk::Data(_) => None,
+                UiMessageChunk::Start(_) => {
+                    let opened = Open { author, entry: stored.entry, closed: false };
+                    let same = self.open.replace(opened).filter(|open| open.author == author)?;
+                    let what = format!("`start` at seq_num {seq} opens a second message in one turn of {}", name(author));
+                    return Some((what, Some(same.entry)));
+                }
+                UiMessageChunk::Abort(_) | UiMessageChunk::Error(_) => {
+                    self.open.iter_mut().for_each(|open| open.closed = true);
+                    None
+                }
+                UiMessageChunk::Finish(_) => {
+                    self.open.iter_mut().for_each(|open| open.closed = true);
+                    before
+                }
+                _ => before,
+            },
+            _ => None,
         };
-        let chunk = &**chunk;
-        if matches!(chunk, UiMessageChunk::Data(_) | UiMessageChunk::Error(_)) {
-            return None;
-        }
-        let (lease, seq, kind) = (self.lease(), stored.seq(), chunk.kind());
-        let nobody = lease.is_none() && !self.runs.is_empty();
-        let before = match chunk {
-            UiMessageChunk::Start(_) => self.open.replace((lease, stored.entry)).filter(|before| before.0 == lease),
-            UiMessageChunk::Abort(_) => None,
-            _ => self.open.filter(|before| before.0 != lease),
-        };
-        let violation = |what| broken_at(NAME, stored.session, stored.entry, seq, what);
-        if nobody {
-            return Some(violation(format!("`{kind}` at seq_num {seq} was stored while no run held the lease")));
-        }
-        let (opener, opened) = before?;
-        let violation = violation(match chunk {
-            UiMessageChunk::Start(_) => {
-                format!("`start` at seq_num {seq} opens a second message in one turn of {}", name(lease))
-            }
-            _ => format!("`{kind}` at seq_num {seq} of {} goes on with a message of {}", name(lease), name(opener)),
-        });
-        Some(since(violation, opened))
+        let open = faulty?;
+        let (by, opener) = (name(author), name(open.author));
+        Some((format!("`{kind}` at seq_num {seq} of {by} goes on with a message of {opener}"), Some(open.entry)))
+    }
+}
+
+/// Gives the attempt that wrote a record.
+fn author<'t>(stored: &Stored<'t>) -> Option<Lease<'t>> {
+    stored.writer.map(|writer| (&writer.run, writer.attempt))
+}
+
+/// Names a record for people.
+fn kind(stored: &Stored<'_>) -> String {
+    match &stored.content {
+        Content::Chunk(chunk) => chunk.kind().to_owned(),
+        Content::Boundary(_) => "turn-complete".to_owned(),
+        Content::Control(word) | Content::Command(word) => word.clone(),
+        _ => "record".to_owned(),
     }
 }
 
@@ -164,14 +222,42 @@ mod tests {
 
     #[test]
     fn a_write_under_a_lapsed_lease_is_seen_d36() {
-        let nobody =
-            leased().begin("a1", &["He"]).run("run_1", 2, "queued").chunk(UiMessageChunk::text_delta("t", "llo"));
-        let other =
-            leased().begin("a1", &["He"]).run("run_1", 2, "leased").chunk(UiMessageChunk::text_delta("t", "llo"));
+        let delta = || UiMessageChunk::text_delta("t", "llo");
+        let queued = || leased().begin("a1", &["He"]).run("run_1", 2, "queued");
+        let other = || leased().begin("a1", &["He"]).run("run_1", 2, "leased");
 
-        assert_eq!(judge(check, &nobody), ["`text-delta` at seq_num 4 was stored while no run held the lease"]);
-        let want = "`text-delta` at seq_num 4 of run run_1, attempt 2 goes on with a message of run run_1, attempt 1";
-        assert_eq!(judge(check, &other), [want]);
+        let nobody = "`text-delta` at seq_num 4 was stored by run run_1, attempt 1 while no run held the lease";
+        assert_eq!(judge(check, &queued().by("run_1", 1).chunk(delta())), [nobody]);
+        let late = "`text-delta` at seq_num 4 was stored by run run_1, attempt 1 while run run_1, attempt 2 held the lease";
+        assert_eq!(judge(check, &other().by("run_1", 1).chunk(delta())), [late]);
+        let unnamed = "`text-delta` at seq_num 4 was stored by no run while run run_1, attempt 2 held the lease";
+        assert_eq!(judge(check, &other().by_nobody().chunk(delta())), [unnamed]);
+        let mixed = "`text-delta` at seq_num 4 of run run_1, attempt 2 goes on with a message of run run_1, attempt 1";
+        assert_eq!(judge(check, &other().chunk(delta())), [mixed]);
+    }
+
+    #[test]
+    fn a_write_of_a_run_that_had_ended_is_seen_d36() {
+        let tale = leased().say("a1", &["A"]).boundary(0).run("run_1", 1, "completed").run("run_2", 1, "leased");
+
+        let want = "`start` at seq_num 8 was stored by run run_1, attempt 1, which had ended, while run run_2, attempt 1 held the lease";
+        assert_eq!(judge(check, &tale.by("run_1", 1).chunk(UiMessageChunk::start("a2"))), [want]);
+    }
+
+    #[test]
+    fn boundaries_and_commands_have_one_writer_too() {
+        let handed_over = || leased().begin("a1", &["He"]).run("run_1", 2, "leased");
+        let finished = || leased().say("a1", &["He"]).run("run_1", 2, "leased");
+
+        let late = "`turn-complete` at seq_num 4 was stored by run run_1, attempt 1 while run run_1, attempt 2 held the lease";
+        assert_eq!(judge(check, &handed_over().by("run_1", 1).boundary(0)), [late]);
+        let open = "`turn-complete` at seq_num 4 of run run_1, attempt 2 goes on with a message of run run_1, attempt 1";
+        assert_eq!(judge(check, &handed_over().boundary(0)), [open]);
+        let nobody = "`turn-complete` at seq_num 7 was stored by no run while run run_1, attempt 2 held the lease";
+        assert_eq!(judge(check, &finished().by_nobody().boundary(0)), [nobody]);
+        let trim = "`trim` at seq_num 4 was stored by run run_1, attempt 1 while run run_1, attempt 2 held the lease";
+        assert_eq!(judge(check, &handed_over().by("run_1", 1).trim(0)), [trim]);
+        assert_eq!(judge(check, &finished().boundary(0)), [""; 0]);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use turnkeep_protocol::{
 
 use crate::outcome::{Violation, ViolationKind};
 use crate::scenario::Scenario;
-use crate::trace::{Entry, Event};
+use crate::trace::{Entry, Event, Writer};
 
 /// One durable record and what it says.
 #[derive(Debug, Clone)]
@@ -19,6 +19,8 @@ pub(crate) struct Stored<'t> {
     pub(crate) session: &'t str,
     pub(crate) channel: ChannelName,
     pub(crate) record: &'t Record,
+    /// The attempt of a run that wrote it, when it was one.
+    pub(crate) writer: Option<&'t Writer>,
     pub(crate) content: Content,
 }
 
@@ -72,14 +74,14 @@ impl Stored<'_> {
 
 /// Decodes the entry's record, if it stored one.
 pub(crate) fn decode(entry: &Entry) -> Option<Stored<'_>> {
-    let Event::Stored { session, channel, record } = &entry.event else { return None };
+    let Event::Stored { session, channel, record, writer } = &entry.event else { return None };
     let content = match record.kind() {
         RecordKind::Control(_) if record.is_turn_complete() => Content::Boundary(record.settled_cursor()),
         RecordKind::Control(subtype) => Content::Control(subtype.to_owned()),
         RecordKind::Command(op) => Content::Command(op.to_owned()),
         RecordKind::Data => data(*channel, record.envelope()).unwrap_or(Content::Opaque),
     };
-    Some(Stored { entry, session, channel: *channel, record, content })
+    Some(Stored { entry, session, channel: *channel, record, writer: writer.as_ref(), content })
 }
 
 fn data(channel: ChannelName, envelope: Option<Envelope>) -> Option<Content> {

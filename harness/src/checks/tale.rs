@@ -11,7 +11,7 @@ use turnkeep_protocol::{
 use super::story::{Story, decode};
 use crate::outcome::Violation;
 use crate::scenario::Scenario;
-use crate::trace::{Entry, Event};
+use crate::trace::{Entry, Event, Writer};
 
 /// The chat of every tale, which is also its session's key.
 pub(crate) const CHAT: &str = "chat-1";
@@ -23,6 +23,9 @@ pub(crate) struct Tale {
     tails: BTreeMap<ChannelName, u64>,
     screens: BTreeMap<String, (u64, MessageReducer)>,
     parts: u64,
+    /// Who writes on `out`, and whether that was said for the next record only.
+    writer: Option<Writer>,
+    next_writer: Option<Option<Writer>>,
 }
 
 /// A scenario that expects nothing in particular.
@@ -79,7 +82,11 @@ impl Tale {
         let tail = self.tails.entry(channel).or_default();
         let record = Record { seq_num: SeqNum::new(*tail), timestamp: 1, body: new.body, headers: new.headers };
         *tail += 1;
-        self.log("session", Event::Stored { session: CHAT.to_owned(), channel, record })
+        let writer = match channel {
+            ChannelName::Out => self.next_writer.take().unwrap_or_else(|| self.writer.clone()),
+            ChannelName::In => None,
+        };
+        self.log("session", Event::Stored { session: CHAT.to_owned(), channel, record, writer })
     }
 
     fn next_part(&mut self) -> PartId {
@@ -147,8 +154,25 @@ impl Tale {
         self.log("session", Event::Trimmed { session: CHAT.to_owned(), channel, first_kept: SeqNum::new(first) })
     }
 
+    /// Lets the next record of `out` be written by this attempt, and not by the one that was leased last.
+    pub(crate) fn by(mut self, run: &str, attempt: u32) -> Self {
+        self.next_writer = Some(Some(Writer { run: RunId::new(run), attempt }));
+        self
+    }
+
+    /// Lets the next record of `out` be written by no run.
+    pub(crate) fn by_nobody(mut self) -> Self {
+        self.next_writer = Some(None);
+        self
+    }
+
     /// Writes a run's row; every status but `queued` and `leased` is terminal.
-    pub(crate) fn run(self, run: &str, attempt: u32, status: &str) -> Self {
+    pub(crate) fn run(mut self, run: &str, attempt: u32, status: &str) -> Self {
+        if status == "leased" {
+            self.writer = Some(Writer { run: RunId::new(run), attempt });
+        } else if self.writer.as_ref().is_some_and(|writer| writer.run.as_str() == run) {
+            self.writer = None;
+        }
         let terminal = !matches!(status, "queued" | "leased");
         let (session, status) = (CHAT.to_owned(), status.to_owned());
         self.log("session", Event::Run { session, run: RunId::new(run), attempt, status, terminal, worker: None })

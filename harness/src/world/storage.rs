@@ -7,7 +7,7 @@ use futures::future::BoxFuture;
 use turnkeep_protocol::{ChannelName, ChatSnapshot, RunId, SessionId};
 use turnkeep_session::{Change, RunRow, RunStatus, Storage, StorageError};
 
-use crate::trace::{Event, Trace};
+use crate::trace::{Event, Trace, Writer};
 
 /// A storage whose commits are traced.
 pub(super) struct TracedStorage {
@@ -35,8 +35,10 @@ impl TracedStorage {
                 seen.keys.insert(row.id.clone(), row.key().to_owned());
                 None
             }
-            Change::Record { session, channel, record, .. } => {
-                Some(Event::Stored { session: seen.key(session), channel: *channel, record: record.clone() })
+            Change::Record { session, channel, record, writer, .. } => {
+                let writer = writer.as_ref().map(|writer| Writer { run: writer.run.clone(), attempt: writer.attempt });
+                let (session, record) = (seen.key(session), record.clone());
+                Some(Event::Stored { session, channel: *channel, record, writer })
             }
             Change::Trim { session, first } => {
                 Some(Event::Trimmed { session: seen.key(session), channel: ChannelName::Out, first_kept: *first })

@@ -43,7 +43,7 @@ impl Watch {
             self.last_news_ms = entry.ms;
         }
         match &entry.event {
-            Event::Stored { session, channel, record } => {
+            Event::Stored { session, channel, record, .. } => {
                 self.sessions.entry(session.clone()).or_default().take(*channel, record);
             }
             Event::AppWrote { chat, messages, .. } => {
