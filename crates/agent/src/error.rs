@@ -79,8 +79,9 @@ impl fmt::Display for ChunkTooLarge {
 
 impl std::error::Error for ChunkTooLarge {}
 
-/// Throw this from a hook, `run` or a tool to say that memory ran out: the attempt ends at once and the next one serves the message
-/// again.
+/// Throw this from a hook, `run` or a tool to say that memory ran out: the attempt ends at once and without a word. The next
+/// one, if any is left (D-35), serves the message again unless its answer had begun; then what was said stays, closed as interrupted
+/// (D-31, A-290).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, thiserror::Error)]
 #[error("out of memory")]
 pub struct OutOfMemory;

@@ -6,9 +6,9 @@ mod tail;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
+use futures::{FutureExt, StreamExt};
 use http::{Method, Request, Response, StatusCode, header};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
@@ -25,7 +25,7 @@ use turnkeep_protocol::{ChannelName, ChatSnapshot, InputRecord, NewRecord, RunId
 
 use self::retry::Retries;
 use crate::error::Error;
-use crate::link::{DurableWait, Link};
+use crate::link::{DurableWait, Link, SnapshotRead};
 
 /// How long the server holds one poll of a waitpoint, in seconds.
 const WAIT_POLL_S: u64 = 20;
@@ -40,6 +40,12 @@ const WRITE_DEADLINES: Deadlines =
 /// The longest waits of one heartbeat: a late one is worth less than the next.
 const BEAT_DEADLINES: Deadlines =
     Deadlines { connect: Duration::from_secs(3), headers: Duration::from_secs(3), body: Duration::from_secs(3) };
+
+/// How many pages one drain reads; a page holds up to 100 000 records.
+const MAX_PAGES: usize = 64;
+
+/// How long a turn waits for its token: a turn without a fresh one is better than a turn that waits.
+const TOKEN_LIMIT: Duration = Duration::from_secs(3);
 
 /// How long a turn's token lives.
 const TOKEN_LIFETIME: &str = "1h";
@@ -137,6 +143,14 @@ impl HttpLink {
         client.fetch(builder.body(call.body.clone())?).await
     }
 
+    /// Reads one page of what a channel holds after a place.
+    async fn page(&self, channel: ChannelName, after: Option<SeqNum>) -> Result<Vec<DrainedRecord>, Error> {
+        let cursor = after.map(|after| format!("?afterEventId={after}")).unwrap_or_default();
+        let call = Call::new("records", Method::GET, self.channel_path(channel, &format!("/records{cursor}")));
+        let answer: DrainedRecords = self.call(&self.calls, call).await?;
+        Ok(answer.records)
+    }
+
     async fn presigned(&self, method: Method) -> Result<String, Error> {
         let call = Call::new("snapshot address", method, self.session_path("/snapshot-url"));
         let url: PresignedUrl = self.call(&self.calls, call).await?;
@@ -160,12 +174,13 @@ impl HttpLink {
         Ok((Some(HttpClient::new(self.host.clone(), base, Deadlines::default())), path.to_owned()))
     }
 
-    async fn fetch_snapshot(&self) -> Result<Option<ChatSnapshot>, Error> {
+    async fn fetch_snapshot(&self) -> Result<SnapshotRead, Error> {
         let (other, path) = self.resolve(&self.presigned(Method::GET).await?)?;
         let client = other.as_ref().unwrap_or(&self.calls);
         let call = Call::new("snapshot", Method::GET, path);
         let response = self.retries.run(call.what, || self.send(client, &call)).await?;
-        Ok(ChatSnapshot::parse(response.body()))
+        Ok(ChatSnapshot::parse(response.body())
+            .map_or(SnapshotRead::Invalid, |snapshot| SnapshotRead::Found(Box::new(snapshot))))
     }
 
     async fn store_snapshot(&self, body: Bytes) -> Result<(), Error> {
@@ -233,12 +248,7 @@ impl Link for HttpLink {
     }
 
     fn drain(&self, channel: ChannelName, after: Option<SeqNum>) -> BoxFuture<'_, Result<Vec<DrainedRecord>, Error>> {
-        Box::pin(async move {
-            let cursor = after.map(|after| format!("?afterEventId={after}")).unwrap_or_default();
-            let call = Call::new("records", Method::GET, self.channel_path(channel, &format!("/records{cursor}")));
-            let answer: DrainedRecords = self.call(&self.calls, call).await?;
-            Ok(answer.records)
-        })
+        Box::pin(async move { all_pages(after, |after| self.page(channel, after).boxed()).await })
     }
 
     fn follow_in(&self, after: Option<SeqNum>) -> BoxFuture<'_, Result<BoxStream<'static, InputRecord>, Error>> {
@@ -259,8 +269,8 @@ impl Link for HttpLink {
         })
     }
 
-    fn read_snapshot(&self) -> BoxFuture<'_, Option<ChatSnapshot>> {
-        Box::pin(async move { self.fetch_snapshot().await.ok().flatten() })
+    fn read_snapshot(&self) -> BoxFuture<'_, SnapshotRead> {
+        Box::pin(async move { self.fetch_snapshot().await.unwrap_or_else(SnapshotRead::from) })
     }
 
     fn write_snapshot(&self, snapshot: &ChatSnapshot) -> BoxFuture<'_, Result<(), Error>> {
@@ -290,12 +300,30 @@ impl Link for HttpLink {
             ];
             let body = json!({ "scopes": scopes, "expirationTime": TOKEN_LIFETIME });
             let call = Call::post("token", "/api/v1/auth/public-tokens".to_owned(), &body);
-            // Asked once: a turn without a fresh token is better than a turn that waits for one.
-            let response = self.send(&self.calls, &call).await.ok()?;
+            // Asked once, and briefly.
+            let asked = tokio::time::timeout(TOKEN_LIMIT, self.send(&self.calls, &call));
+            let response = asked.await.ok()?.ok()?;
             let answer: Value = parse(call.what, &retry::judge(call.what, response).ok()?).ok()?;
             answer.get("token")?.as_str().map(str::to_owned)
         })
     }
+}
+
+/// Reads page after page until one is empty: the server bounds each (A-49, S-97).
+async fn all_pages<'a>(
+    mut after: Option<SeqNum>,
+    read: impl Fn(Option<SeqNum>) -> BoxFuture<'a, Result<Vec<DrainedRecord>, Error>>,
+) -> Result<Vec<DrainedRecord>, Error> {
+    let mut records = Vec::new();
+    for _ in 0..MAX_PAGES {
+        let page = read(after).await?;
+        let Some(last) = page.last() else {
+            return Ok(records);
+        };
+        after = Some(last.seq_num);
+        records.extend(page);
+    }
+    Err(Error::Refused { what: "records", status: 200, body: format!("the channel has more than {MAX_PAGES} pages") })
 }
 
 /// Sends one JSON request that belongs to no run, once; the caller repeats it.
@@ -343,3 +371,6 @@ fn to_json(body: &impl Serialize) -> Bytes {
 fn encode(segment: &str) -> impl std::fmt::Display + '_ {
     utf8_percent_encode(segment, NON_ALPHANUMERIC)
 }
+
+#[cfg(test)]
+mod tests;

@@ -36,6 +36,8 @@ impl Facade {
 pub(crate) enum Dispatched {
     /// It was received before (S-154).
     Repeated,
+    /// Records before it are missing: nothing is taken in, and the tail must be read again (S-54).
+    Gap,
     /// It cannot be read or is too old: skipped, cursors moved.
     Skipped,
     /// The handler of its kind took it.
@@ -69,11 +71,21 @@ impl Inbox {
         self.min_timestamp = bound;
     }
 
-    /// Takes in one record of the channel.
+    /// Takes in one record of a drain, which holds all there is: what it leaves out was never for us.
+    pub(crate) fn receive_drained(&mut self, record: InputRecord) -> Dispatched {
+        self.received = self.received.max(record.seq_num.previous());
+        self.receive(record)
+    }
+
+    /// Takes in the next record of the channel. Places have no holes (S-54): one that skips some is refused, since what it skips
+    /// would count as settled unseen.
     pub(crate) fn receive(&mut self, record: InputRecord) -> Dispatched {
         let seq_num = record.seq_num;
         if self.received.is_some_and(|received| seq_num <= received) {
             return Dispatched::Repeated;
+        }
+        if seq_num.previous() != self.received {
+            return Dispatched::Gap;
         }
         self.received = Some(seq_num);
         let too_old = self.min_timestamp.is_some_and(|bound| record.timestamp <= bound);

@@ -132,10 +132,24 @@ impl InputChannel {
         self.state().session_closed
     }
 
-    /// Takes in one record, from the tail or from a drain.
-    pub(crate) fn receive(&self, record: InputRecord) {
+    /// Takes in one record of the tail; false when records before it are missing.
+    #[must_use]
+    fn receive(&self, record: InputRecord) -> bool {
         let mut state = self.state();
         let dispatched = state.inbox.receive(record);
+        let is_next = dispatched != Dispatched::Gap;
+        self.act_on(state, dispatched);
+        is_next
+    }
+
+    /// Takes in one record of a drain.
+    pub(crate) fn receive_drained(&self, record: InputRecord) {
+        let mut state = self.state();
+        let dispatched = state.inbox.receive_drained(record);
+        self.act_on(state, dispatched);
+    }
+
+    fn act_on(&self, state: MutexGuard<'_, State>, dispatched: Dispatched) {
         if let Dispatched::Handled(ChatInputChunk::Stop { message }) = dispatched
             && let Some(turn) = &state.turn
         {
@@ -186,7 +200,9 @@ async fn follow(weak: Weak<Shared>) {
                     let Some(channel) = channel(&weak) else {
                         return;
                     };
-                    channel.receive(record);
+                    if !channel.receive(record) {
+                        break;
+                    }
                     drop(channel);
                     wait_for_room(&weak, &taken).await;
                 }

@@ -23,8 +23,8 @@ pub(crate) trait Link: Send + Sync {
     /// Follows `in` after `after`; the stream ends when its connection does, and is then opened again by the caller.
     fn follow_in(&self, after: Option<SeqNum>) -> BoxFuture<'_, Result<BoxStream<'static, InputRecord>, Error>>;
 
-    /// Reads the chat snapshot; every failure is no snapshot (A-44, S-197).
-    fn read_snapshot(&self) -> BoxFuture<'_, Option<ChatSnapshot>>;
+    /// Reads the chat snapshot; the run decides what a failure means (A-44, S-197).
+    fn read_snapshot(&self) -> BoxFuture<'_, SnapshotRead>;
 
     /// Stores the chat snapshot; resolves when it is durable (A-108, S-196).
     fn write_snapshot(&self, snapshot: &ChatSnapshot) -> BoxFuture<'_, Result<(), Error>>;
@@ -37,6 +37,28 @@ pub(crate) trait Link: Send + Sync {
 
     /// Mints the chat's access token for one turn, if the server can.
     fn mint_token(&self) -> BoxFuture<'_, Option<String>>;
+}
+
+/// What the read of a chat snapshot gave.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum SnapshotRead {
+    /// The snapshot.
+    Found(Box<ChatSnapshot>),
+    /// None was ever stored.
+    Missing,
+    /// What is stored is no snapshot that this version can use.
+    Invalid,
+    /// Nobody knows whether there is one.
+    Failed(Error),
+}
+
+impl From<Error> for SnapshotRead {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Refused { status: 404, .. } => Self::Missing,
+            failed => Self::Failed(failed),
+        }
+    }
 }
 
 /// What a durable wait says to the server.

@@ -117,10 +117,16 @@ async fn pump(mut items: mpsc::Receiver<Item>, link: Arc<dyn Link>, failure: Arc
         };
         let mut batch = vec![first];
         held = fill(&mut batch, &mut items);
-        if let Err(error) = store(batch, &*link).await {
-            *failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-            // Dropping the receiver tells every waiting and later writer.
-            return;
+        let (records, waiting) = take_apart(batch);
+        let seqs = if records.is_empty() { Ok(Vec::new()) } else { link.append_out(records).await };
+        match seqs {
+            Ok(seqs) => tell(waiting, &seqs),
+            Err(error) => {
+                // Before anyone who waits is dropped: what they then ask for is the reason.
+                *failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                // Dropping the receiver tells every waiting and later writer.
+                return;
+            }
         }
     }
 }
@@ -141,7 +147,10 @@ fn fill(batch: &mut Vec<Item>, items: &mut mpsc::Receiver<Item>) -> Option<Item>
     None
 }
 
-async fn store(batch: Vec<Item>, link: &dyn Link) -> Result<(), Error> {
+/// Whoever waits for a batch, with the place of their record in it.
+type Waiting = Vec<(Option<usize>, oneshot::Sender<Option<SeqNum>>)>;
+
+fn take_apart(batch: Vec<Item>) -> (Vec<NewRecord>, Waiting) {
     let mut records = Vec::with_capacity(batch.len());
     let mut waiting = Vec::new();
     for item in batch {
@@ -149,12 +158,14 @@ async fn store(batch: Vec<Item>, link: &dyn Link) -> Result<(), Error> {
         records.extend(item.record);
         waiting.extend(item.stored.map(|stored| (at, stored)));
     }
-    let seqs = if records.is_empty() { Vec::new() } else { link.append_out(records).await? };
+    (records, waiting)
+}
+
+fn tell(waiting: Waiting, seqs: &[SeqNum]) {
     for (at, stored) in waiting {
         // Whoever no longer waits has been told by its own cancellation.
         let _ = stored.send(at.and_then(|at| seqs.get(at).copied()));
     }
-    Ok(())
 }
 
 impl Item {

@@ -20,7 +20,7 @@ use turnkeep_protocol::{
 use crate::agent::Agent;
 use crate::error::Error;
 use crate::input::InputChannel;
-use crate::link::{DurableWait, Link};
+use crate::link::{DurableWait, Link, SnapshotRead};
 use crate::run::{Run, RunParts};
 
 /// A session as its server would keep it. Every write is durable at once; records are cut one by one, never as a batch.
@@ -41,6 +41,8 @@ pub(crate) struct State {
     pub(crate) next_out: u64,
     pub(crate) snapshot: Option<ChatSnapshot>,
     pub(crate) fails_snapshots: bool,
+    /// So many reads of the snapshot fail.
+    pub(crate) n_failing_reads: usize,
     pub(crate) marks: Vec<Mark>,
     /// The row's settled cursor.
     pub(crate) settled: Option<SeqNum>,
@@ -242,11 +244,15 @@ impl Link for FakeLink {
         async move { Ok(records.boxed()) }.boxed()
     }
 
-    fn read_snapshot(&self) -> BoxFuture<'_, Option<ChatSnapshot>> {
+    fn read_snapshot(&self) -> BoxFuture<'_, SnapshotRead> {
         Box::pin(async move {
             let mut state = self.0.state();
             state.n_reads += 1;
-            state.snapshot.clone()
+            if state.n_failing_reads > 0 {
+                state.n_failing_reads -= 1;
+                return SnapshotRead::Failed(Error::Refused { what: "snapshot", status: 403, body: String::new() });
+            }
+            state.snapshot.clone().map_or(SnapshotRead::Missing, |snapshot| SnapshotRead::Found(Box::new(snapshot)))
         })
     }
 

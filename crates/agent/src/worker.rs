@@ -149,7 +149,7 @@ impl Worker {
             worker_id: self.options.worker_id.clone(),
             task_ids: self.agents.keys().cloned().collect(),
             version: self.options.version.clone(),
-            timeout_in_seconds: self.options.lease_poll.as_secs(),
+            timeout_in_seconds: poll_s(self.options.lease_poll),
         };
         let answer: Result<LeaseResponse, Error> =
             post_json(client, &self.options.secret_key, "/api/v1/workers/lease", &request).await;
@@ -166,5 +166,20 @@ impl Worker {
 impl fmt::Debug for Worker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Worker").field("worker_id", &self.options.worker_id).finish_non_exhaustive()
+    }
+}
+
+/// Gives the poll in whole seconds; one of 0 s would spin.
+fn poll_s(lease_poll: Duration) -> u64 {
+    lease_poll.as_secs().max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lease_request_waits_at_least_a_second_d9() {
+        assert_eq!((poll_s(Duration::from_millis(200)), poll_s(Duration::from_secs(20))), (1, 20));
     }
 }

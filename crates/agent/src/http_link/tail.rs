@@ -53,9 +53,12 @@ impl Reading {
                 self.ended = true;
                 return;
             }
-            if frame.event == "batch"
-                && let Ok(batch) = serde_json::from_str::<Batch>(&frame.data)
-            {
+            if frame.event == "batch" {
+                // Skipping one would lose its records: the next connection reads them again from the cursor (S-54).
+                let Ok(batch) = serde_json::from_str::<Batch>(&frame.data) else {
+                    self.ended = true;
+                    return;
+                };
                 self.ready.extend(batch.records.into_iter().map(decode));
             }
         }

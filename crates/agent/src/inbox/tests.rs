@@ -166,6 +166,19 @@ fn a_delivery_after_a_wait_moves_both_cursors_to_its_true_place_ar4_a29_a34_s166
 }
 
 #[test]
+fn a_record_behind_a_gap_is_refused_and_settles_nothing_s54_a30() {
+    let mut inbox = Inbox::seeded(Some(seq(4)));
+
+    assert_eq!(inbox.receive(record(6, stop())), Dispatched::Gap);
+    assert_eq!((inbox.received(), inbox.settled()), (Some(seq(4)), Some(seq(4))));
+
+    assert_eq!(inbox.receive(record(5, message())), Dispatched::Buffered);
+    // A drain holds all there is.
+    assert_eq!(inbox.receive_drained(record(9, message())), Dispatched::Buffered);
+    assert_eq!((take(&mut inbox), take(&mut inbox)), (Some(5), Some(9)));
+}
+
+#[test]
 fn the_time_bound_drops_what_is_at_or_below_it_a37_s159_aa162() {
     let mut inbox = Inbox::default();
     inbox.set_min_timestamp(Some(10));

@@ -40,7 +40,7 @@ impl Link for SlowLink {
         unreachable!("a writer only writes")
     }
 
-    fn read_snapshot(&self) -> BoxFuture<'_, Option<ChatSnapshot>> {
+    fn read_snapshot(&self) -> BoxFuture<'_, crate::link::SnapshotRead> {
         unreachable!("a writer only writes")
     }
 

@@ -1,5 +1,8 @@
 //! The shell around the boot plan: reads, recovery hook, closing, seeding, `on_boot` (A §3.1–§3.6).
 
+use std::time::Duration;
+
+use tokio::time::Instant;
 use turnkeep_protocol::session_api::DrainedRecord;
 use turnkeep_protocol::{ChannelName, ChatSnapshot, InputRecord, Role, SeqNum, UiMessageChunk};
 
@@ -10,10 +13,17 @@ use crate::chain::Chain;
 use crate::error::{Error, HookError};
 use crate::event::{Recovery, RecoveryBoot};
 use crate::inbox::Inbox;
+use crate::link::SnapshotRead;
 use crate::record::{UNUSABLE, decode as decode_content};
 
 /// The `abort` reason of an answer that died with its process (D-31).
 const INTERRUPTED: &str = "interrupted";
+
+/// How long boot repeats the read of a snapshot that it cannot do without.
+const SNAPSHOT_PATIENCE: Duration = Duration::from_secs(30);
+
+/// The rest before it does.
+const SNAPSHOT_PAUSE: Duration = Duration::from_secs(1);
 
 impl Run {
     /// Brings the run to where it can take its first turn.
@@ -75,8 +85,39 @@ impl Run {
     }
 
     /// Reads snapshot, `out` and `in`, bounded and without waiting (A-44…A-49).
+    ///
+    /// A snapshot that cannot be read is no snapshot, unless `out` was trimmed behind one: starting without it would lose what was
+    /// trimmed, and the next boundary would overwrite the good snapshot. Then the read is repeated for [`SNAPSHOT_PATIENCE`], and the
+    /// attempt ends like one whose network failed.
     async fn read_history(&self) -> Result<Found, Error> {
-        let snapshot = self.link.read_snapshot().await;
+        let give_up = Instant::now() + SNAPSHOT_PATIENCE;
+        loop {
+            let (snapshot, failure) = match self.link.read_snapshot().await {
+                SnapshotRead::Found(snapshot) => (Some(*snapshot), None),
+                SnapshotRead::Missing => (None, None),
+                SnapshotRead::Invalid => {
+                    self.warn("the stored chat snapshot is unusable");
+                    (None, None)
+                }
+                SnapshotRead::Failed(Error::LeaseLost) => return Err(Error::LeaseLost),
+                SnapshotRead::Failed(error) => {
+                    self.warn(format!("the chat snapshot could not be read: {error}"));
+                    (None, Some(error))
+                }
+            };
+            let found = self.read_channels(snapshot).await?;
+            let is_trimmed = found.out.first().is_some_and(|first| first.seq_num > SeqNum::ZERO);
+            let Some(error) = failure.filter(|_| is_trimmed) else {
+                return Ok(found);
+            };
+            if Instant::now() + SNAPSHOT_PAUSE > give_up {
+                return Err(Error::Unreachable { what: "snapshot", detail: error.to_string() });
+            }
+            tokio::time::sleep(SNAPSHOT_PAUSE).await;
+        }
+    }
+
+    async fn read_channels(&self, snapshot: Option<ChatSnapshot>) -> Result<Found, Error> {
         let row_settled = self.lease.settled_cursor;
         let out = self.link.drain(ChannelName::Out, snapshot.as_ref().and_then(|snapshot| snapshot.last_out_event_id));
         let (out, input) = match &snapshot {
@@ -135,7 +176,7 @@ impl Run {
 fn seeded_inbox(cursor: Option<SeqNum>, drained: Vec<InputRecord>, finished: &[SeqNum]) -> Inbox {
     let mut inbox = Inbox::seeded(cursor);
     for record in drained {
-        inbox.receive(record);
+        inbox.receive_drained(record);
     }
     inbox.clear_buffer();
     for seq_num in finished {

@@ -15,6 +15,12 @@ use crate::link::DurableWait;
 /// How long a run stays warm when neither the agent nor the payload says.
 const DEFAULT_IDLE: Duration = Duration::from_secs(30);
 
+/// The longest any wait lasts, whatever its settings say: far enough away for everyone, and a moment that a clock can name.
+const LONGEST_WAIT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// The idle times that a payload may ask for, in seconds: a client must neither spin a run nor hold it warm for days.
+const PAYLOAD_IDLE_S: std::ops::RangeInclusive<u64> = 1..=3600;
+
 /// The rest after a wake that brought nothing, so that a server's mistake is not a busy loop.
 const EMPTY_WAKE_PAUSE: Duration = Duration::from_secs(1);
 
@@ -67,13 +73,15 @@ impl Run {
 
     fn patience(&self, phase: Phase) -> Patience {
         let limits = self.agent.limits;
-        let payload = self.payload.idle_timeout_in_seconds.map(Duration::from_secs);
+        let payload = self.payload.idle_timeout_in_seconds;
+        let payload =
+            payload.map(|idle_s| Duration::from_secs(idle_s.clamp(*PAYLOAD_IDLE_S.start(), *PAYLOAD_IDLE_S.end())));
         let is_preload = phase == Phase::Preload;
         let agent_idle = limits.preload_idle_timeout.filter(|_| is_preload).or(limits.idle_timeout);
         let agent_asleep = limits.preload_timeout.filter(|_| is_preload).unwrap_or(limits.turn_timeout);
         Patience {
-            idle: self.chat.idle_timeout().or(agent_idle).or(payload).unwrap_or(DEFAULT_IDLE),
-            asleep: self.chat.turn_timeout().unwrap_or(agent_asleep),
+            idle: self.chat.idle_timeout().or(agent_idle).or(payload).unwrap_or(DEFAULT_IDLE).min(LONGEST_WAIT),
+            asleep: self.chat.turn_timeout().unwrap_or(agent_asleep).min(LONGEST_WAIT),
             skips_sleep: is_preload && limits.exits_after_preload_idle,
         }
     }
@@ -139,7 +147,7 @@ impl Run {
         let records = self.drain_in(after).await?;
         let n_records = records.len();
         for record in records {
-            self.input.receive(record);
+            self.input.receive_drained(record);
         }
         Ok(n_records)
     }

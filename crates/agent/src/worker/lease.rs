@@ -3,9 +3,10 @@
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::FutureExt;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout_at};
 use turnkeep_host::Host;
 use turnkeep_host::http::BaseUrl;
 use turnkeep_model::LanguageModel;
@@ -17,6 +18,12 @@ use crate::error::Error;
 use crate::http_link::{HttpLink, LinkTarget};
 use crate::input::InputChannel;
 use crate::run::{Run, RunParts, attempt_entropy};
+
+/// How many characters of an error the end report carries; a panic may have printed a whole document.
+const ERROR_TEXT: usize = 1000;
+
+/// The longest lease that is taken at its word: a moment that a clock can name.
+const LONGEST_LEASE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What a worker lends each run.
 pub(super) struct Serving {
@@ -38,6 +45,7 @@ impl Serving {
             attempt: lease.attempt,
             session_key: lease.session_key.clone(),
         };
+        let lasts = Duration::from_millis(lease.lease_ms).min(LONGEST_LEASE);
         let link = Arc::new(HttpLink::new(self.host.clone(), target, &entropy));
         let input = InputChannel::new(self.host.clone(), link.clone(), entropy);
         let parts = RunParts {
@@ -53,7 +61,7 @@ impl Serving {
         let run = AssertUnwindSafe(async { Run::new(parts)?.serve().await }).catch_unwind();
         let outcome = tokio::select! {
             biased;
-            () = self.keep_alive(&link, &input) => return,
+            () = keep_alive(lasts, self.options.heartbeat, || beat(&link, &input)) => return,
             ended = run => outcome(ended),
         };
         let Some(outcome) = outcome else {
@@ -63,23 +71,40 @@ impl Serving {
         // If the report is lost the lease lapses, and the server settles what is owed then.
         let _ = link.end(&EndRun { outcome, settled_cursor, consumed_cursor }).await;
     }
+}
 
-    /// Beats until the lease is lost.
-    async fn keep_alive(&self, link: &HttpLink, input: &InputChannel) {
-        let mut next = Instant::now() + self.options.heartbeat;
-        loop {
-            sleep_until(next).await;
-            next = Instant::now() + self.options.heartbeat;
-            let (settled_cursor, consumed_cursor) = input.cursors();
-            match link.heartbeat(Heartbeat { settled_cursor, consumed_cursor }).await {
-                Ok(answer) if answer.session_closed => input.close_session(),
-                Ok(_) => {}
-                Err(Error::LeaseLost) => return,
-                // The next beat may get through; until then the fence judges what we write.
-                Err(_) => {}
-            }
+/// Beats until the lease is lost: by the server's word, or because it has lapsed by our own clock. The server counts from when a beat
+/// reached it, we from when it was sent, so this worker stops before another one starts (D-35, D-36).
+async fn keep_alive<F>(lasts: Duration, every: Duration, beat: impl Fn() -> F)
+where
+    F: Future<Output = Result<(), Error>>,
+{
+    let mut lapses = Instant::now() + lasts;
+    let mut next = Instant::now() + every;
+    loop {
+        tokio::select! {
+            biased;
+            () = sleep_until(lapses) => return,
+            () = sleep_until(next) => {}
+        }
+        let sent = Instant::now();
+        next = sent + every;
+        match timeout_at(lapses, beat()).await {
+            Ok(Ok(())) => lapses = sent + lasts,
+            Ok(Err(Error::LeaseLost)) | Err(_) => return,
+            // The next beat may get through.
+            Ok(Err(_)) => {}
         }
     }
+}
+
+async fn beat(link: &HttpLink, input: &InputChannel) -> Result<(), Error> {
+    let (settled_cursor, consumed_cursor) = input.cursors();
+    let answer = link.heartbeat(Heartbeat { settled_cursor, consumed_cursor }).await?;
+    if answer.session_closed {
+        input.close_session();
+    }
+    Ok(())
 }
 
 /// Says how the attempt ended; none when it is not ours to say.
@@ -89,10 +114,14 @@ fn outcome(ended: Result<Result<(), Error>, Box<dyn Any + Send>>) -> Option<RunO
         Ok(Err(Error::LeaseLost)) => return None,
         Ok(Err(Error::OutOfMemory)) => RunOutcome::OutOfMemory,
         // The network's fault is no verdict on the run: another attempt may do better.
-        Ok(Err(error)) if error.is_retryable() => RunOutcome::Crashed { error: error.to_string() },
-        Ok(Err(error)) => RunOutcome::Failed { error: error.to_string() },
-        Err(panic) => RunOutcome::Crashed { error: panic_text(&*panic) },
+        Ok(Err(error)) if error.is_retryable() => RunOutcome::Crashed { error: cut(&error.to_string()) },
+        Ok(Err(error)) => RunOutcome::Failed { error: cut(&error.to_string()) },
+        Err(panic) => RunOutcome::Crashed { error: cut(&panic_text(&*panic)) },
     })
+}
+
+fn cut(text: &str) -> String {
+    text.chars().take(ERROR_TEXT).collect()
 }
 
 fn panic_text(panic: &(dyn Any + Send)) -> String {
@@ -122,5 +151,45 @@ mod tests {
         assert_eq!(outcome(Err(Box::new("boom"))), crash("panic: boom"));
         assert_eq!(outcome(Err(Box::new("boom".to_owned()))), crash("panic: boom"));
         assert_eq!(outcome(Err(Box::new(7))), crash("panic: no text"));
+    }
+
+    #[test]
+    fn the_end_report_cuts_long_errors_between_characters_d35() {
+        let Some(RunOutcome::Crashed { error }) = outcome(Err(Box::new("ü".repeat(5000)))) else {
+            panic!("a panic is a crash");
+        };
+
+        assert_eq!((error.chars().count(), error.ends_with('ü')), (ERROR_TEXT, true));
+    }
+
+    const LASTS: Duration = Duration::from_secs(10);
+    const EVERY: Duration = Duration::from_secs(3);
+
+    /// Says after how many seconds a worker gives its run up, if it does within a minute.
+    async fn given_up_after<F: Future<Output = Result<(), Error>>>(beat: impl Fn() -> F) -> Option<u64> {
+        let began = Instant::now();
+        let ended = tokio::time::timeout(Duration::from_secs(60), keep_alive(LASTS, EVERY, beat)).await;
+        ended.ok().map(|()| began.elapsed().as_secs())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lease_that_lapsed_by_our_own_clock_is_lost_d35_d36() {
+        let gone = || Error::Unreachable { what: "heartbeat", detail: String::new() };
+
+        assert_eq!(given_up_after(|| async { Ok(()) }).await, None);
+        assert_eq!(given_up_after(|| async { Err(gone()) }).await, Some(10));
+        // A beat that hangs holds nothing up.
+        assert_eq!(given_up_after(futures::future::pending).await, Some(10));
+        assert_eq!(given_up_after(|| async { Err(Error::LeaseLost) }).await, Some(3));
+        // The last beat that got through was sent at 6 s and answered at 8 s: it counts from when it was sent.
+        let n_beats = std::sync::atomic::AtomicU32::new(0);
+        let two = || {
+            let at = n_beats.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            async move {
+                tokio::time::sleep(Duration::from_secs(2)).await;
+                if at < 2 { Ok(()) } else { Err(gone()) }
+            }
+        };
+        assert_eq!(given_up_after(two).await, Some(16));
     }
 }

@@ -221,3 +221,38 @@ async fn an_unusable_record_is_answered_with_an_error_live_and_at_boot_d33_d59()
         assert_eq!(session.story(), want);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_snapshot_that_cannot_be_read_is_waited_for_when_out_was_trimmed_behind_it_a44_a106() {
+    for (n_failing_reads, want) in [(2, Ok(())), (usize::MAX, Err(true))] {
+        let session = Arc::new(FakeSession::default());
+        for text in ["a", "b", "c"] {
+            session.say(text);
+        }
+        let first = lease(&session, 1, json!({ "trigger": "preload" }));
+        serve(&session, talker(), FakeModel::echo(), first).await.unwrap();
+        session.say("d");
+        session.state().n_failing_reads = n_failing_reads;
+
+        let second = lease(&session, 1, json!({ "continuation": true, "previousRunId": "run_1" }));
+        let ended = serve(&session, talker(), FakeModel::echo(), second).await;
+
+        // The attempt crashes rather than overwrite the good snapshot.
+        assert_eq!(ended.map_err(|error| error.is_retryable()), want);
+        let texts = session.saved_texts();
+        assert_eq!(texts[..6], ["a", "re a", "b", "re b", "c", "re c"]);
+        assert_eq!(texts.len(), if want.is_ok() { 8 } else { 6 });
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unreadable_snapshot_is_none_when_nothing_was_trimmed_a44() {
+    let session = Arc::new(FakeSession::default());
+    session.say("a");
+    session.state().n_failing_reads = 1;
+    let lease = lease(&session, 1, json!({ "continuation": true, "previousRunId": "run_0" }));
+
+    serve(&session, talker(), FakeModel::echo(), lease).await.unwrap();
+
+    assert_eq!(session.saved_texts(), ["a", "re a"]);
+}

@@ -115,6 +115,27 @@ async fn idle_times_follow_override_agent_payload_default_a76_a195_af16() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn no_timeout_is_beyond_what_a_clock_can_name_a76_a194() {
+    let idle = |agent: Agent, payload: serde_json::Value| async move {
+        let session = Arc::new(FakeSession::default());
+        let began = Instant::now();
+        let lease = lease(&session, 1, payload);
+        serve(&session, agent.exit_after_preload_idle(), FakeModel::echo(), lease).await.unwrap();
+        began.elapsed().as_secs()
+    };
+    let bare = || Agent::new("test", |_| async { Ok(()) });
+    let month = 30 * 24 * 60 * 60;
+
+    assert_eq!(idle(bare(), json!({ "idleTimeoutInSeconds": u64::MAX })).await, 3600);
+    assert_eq!(idle(bare(), json!({ "idleTimeoutInSeconds": 0 })).await, 1);
+    assert_eq!(idle(bare().idle_timeout(Duration::MAX), json!({})).await, month);
+
+    let session = Arc::new(FakeSession::default());
+    run(&session, talker().turn_timeout(Duration::MAX)).await.unwrap();
+    assert!(session.state().waits[0].limit <= Duration::from_secs(month));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_closed_session_ends_the_next_wait_after_what_came_before_d2_d37() {
     let session = Arc::new(FakeSession::default());
     let talk = async {
