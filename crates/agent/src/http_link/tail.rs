@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures::Stream;
 use futures::stream;
 use turnkeep_host::http::BodyStream;
-use turnkeep_protocol::sse::{DONE, FrameDecoder};
+use turnkeep_protocol::sse::{DONE, Frame, FrameDecoder};
 use turnkeep_protocol::{Batch, Envelope, InputRecord, Record, RecordKind};
 
 /// How long the server keeps a quiet connection, in seconds (S-146).
@@ -18,19 +18,25 @@ const SILENCE: Duration = Duration::from_secs(45);
 struct Reading {
     body: BodyStream,
     frames: FrameDecoder,
+    read: Read,
+}
+
+/// What the frames so far have given.
+#[derive(Debug, Default)]
+struct Read {
     ready: VecDeque<InputRecord>,
     ended: bool,
 }
 
 /// Reads records until the connection ends, breaks or falls silent.
 pub(super) fn records(body: BodyStream) -> impl Stream<Item = InputRecord> + Send {
-    let reading = Reading { body, frames: FrameDecoder::new(), ready: VecDeque::new(), ended: false };
+    let reading = Reading { body, frames: FrameDecoder::new(), read: Read::default() };
     stream::unfold(reading, |mut reading| async move {
         loop {
-            if let Some(record) = reading.ready.pop_front() {
+            if let Some(record) = reading.read.ready.pop_front() {
                 return Some((record, reading));
             }
-            if reading.ended {
+            if reading.read.ended {
                 return None;
             }
             reading.read_more().await;
@@ -41,25 +47,29 @@ pub(super) fn records(body: BodyStream) -> impl Stream<Item = InputRecord> + Sen
 impl Reading {
     async fn read_more(&mut self) {
         let Ok(Some(Ok(bytes))) = tokio::time::timeout(SILENCE, self.body.next_chunk()).await else {
-            self.ended = true;
+            self.read.ended = true;
             return;
         };
-        let Ok(frames) = self.frames.push(&bytes) else {
-            self.ended = true;
+        match self.frames.push(&bytes) {
+            Ok(frames) => frames.iter().for_each(|frame| self.read.take(frame)),
+            Err(_) => self.read.ended = true,
+        }
+    }
+}
+
+impl Read {
+    /// Takes one frame in; nothing counts after the end.
+    fn take(&mut self, frame: &Frame) {
+        if self.ended {
             return;
-        };
-        for frame in frames {
-            if frame.data == DONE || frame.event == "error" {
-                self.ended = true;
-                return;
-            }
-            if frame.event == "batch" {
-                // Skipping one would lose its records: the next connection reads them again from the cursor (S-54).
-                let Ok(batch) = serde_json::from_str::<Batch>(&frame.data) else {
-                    self.ended = true;
-                    return;
-                };
-                self.ready.extend(batch.records.into_iter().map(decode));
+        }
+        if frame.data == DONE || frame.event == "error" {
+            self.ended = true;
+        } else if frame.event == "batch" {
+            match serde_json::from_str::<Batch>(&frame.data) {
+                Ok(batch) => self.ready.extend(batch.records.into_iter().map(decode)),
+                // Skipping it would lose its records: the next connection reads them again from the cursor (S-54).
+                Err(_) => self.ended = true,
             }
         }
     }
@@ -72,4 +82,23 @@ fn decode(record: Record) -> InputRecord {
         RecordKind::Control(_) | RecordKind::Command(_) => None,
     };
     InputRecord { seq_num: record.seq_num, timestamp: record.timestamp, input }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_that_cannot_be_read_ends_the_connection_s54() {
+        let batch = |at| {
+            format!("event: batch\ndata: {{\"records\":[{{\"seq_num\":{at},\"timestamp\":1,\"body\":\"\"}}]}}\n\n")
+        };
+        let bytes = [batch(0), "event: batch\ndata: {\"records\":7}\n\n".to_owned(), batch(2)].concat();
+        let mut read = Read::default();
+
+        FrameDecoder::new().push(bytes.as_bytes()).unwrap().iter().for_each(|frame| read.take(frame));
+
+        // What comes behind it must not be taken for its successor.
+        assert_eq!((read.ready.len(), read.ended), (1, true));
+    }
 }
