@@ -12,12 +12,13 @@ use crate::cast::cast;
 use crate::cli::BlessArgs;
 use crate::house;
 use crate::judge::{Golden, judge};
+use crate::proposal;
 use crate::stories;
 use crate::verdict::Verdict;
 
 /// Writes what `args` ask for; a story that does not hold keeps its golden.
 pub(crate) fn bless(args: &BlessArgs) -> Result<Verdict> {
-    if in_ci(std::env::var("CI").ok().as_deref()) {
+    if proposal::in_ci() {
         return Err(BadInput("goldens are written by people who read the diff, never in CI".to_owned()).into());
     }
     write_schema()?;
@@ -26,10 +27,6 @@ pub(crate) fn bless(args: &BlessArgs) -> Result<Verdict> {
         worst = worst.max(bless_one(&scenario)?);
     }
     Ok(worst)
-}
-
-fn in_ci(ci: Option<&str>) -> bool {
-    ci.is_some_and(|value| !["", "0", "false"].contains(&value))
 }
 
 fn choose(all: Vec<Scenario>, wanted: &[String]) -> Result<Vec<Scenario>, BadInput> {
@@ -56,6 +53,8 @@ fn bless_one(scenario: &Scenario) -> Result<Verdict> {
             eprintln!("{}: written; read the diff before you commit it", scenario.name);
         }
     }
+    proposal::withdraw(&house::golden(), scenario, judged.outcome.seed)
+        .with_context(|| format!("golden/{}.snap.new cannot be removed", scenario.name))?;
     Ok(Verdict::Held)
 }
 
@@ -76,15 +75,6 @@ pub(crate) fn pretty(value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn ci_is_what_the_variable_says() {
-        for (value, want) in
-            [(None, false), (Some(""), false), (Some("false"), false), (Some("true"), true), (Some("1"), true)]
-        {
-            assert_eq!(in_ci(value), want, "{value:?}");
-        }
-    }
 
     #[test]
     fn only_scenarios_that_exist_can_be_blessed() {

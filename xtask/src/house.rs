@@ -2,8 +2,14 @@
 
 use std::path::PathBuf;
 
+/// Names another top folder, for tests of the command line.
+const ROOT: &str = "TURNKEEP_ROOT";
+
 /// Gives the workspace's top folder.
 pub(crate) fn root() -> PathBuf {
+    if let Some(root) = std::env::var_os(ROOT) {
+        return root.into();
+    }
     let xtask = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     xtask.parent().expect("xtask is a folder of the workspace").to_owned()
 }

@@ -5,6 +5,7 @@ use turnkeep_harness::world::Cast;
 use turnkeep_harness::{Outcome, Violation, ViolationKind, golden, report};
 
 use crate::house;
+use crate::proposal;
 use crate::verdict::Verdict;
 use crate::watchdog::run_watched;
 
@@ -36,14 +37,27 @@ pub(crate) fn judge(scenario: &Scenario, seed: u64, cast: &Cast, compare: Golden
     let mut text = if verdict == Verdict::Held { String::new() } else { report::report(scenario, &outcome) };
     // A golden tells the whole story; of a broken one it would only say again that it broke.
     let asked = compare == Golden::Compare && golden_applies(scenario, seed);
-    if asked
-        && verdict == Verdict::Held
-        && let Err(difference) = golden::compare(&house::golden(), scenario, &outcome)
-    {
-        verdict = Verdict::GoldenDiffers;
-        text = difference.to_string();
+    if asked && verdict == Verdict::Held {
+        (verdict, text) = against_golden(scenario, &outcome);
     }
     Judged { outcome, verdict, wall_ms, report: text }
+}
+
+/// Compares a run with its golden; outside CI a difference leaves a proposal, and a match takes the last one away.
+fn against_golden(scenario: &Scenario, outcome: &Outcome) -> (Verdict, String) {
+    let folder = house::golden();
+    let watched = !proposal::in_ci();
+    match golden::compare(&folder, scenario, outcome) {
+        Ok(()) if !watched => (Verdict::Held, String::new()),
+        Ok(()) => match proposal::withdraw(&folder, scenario, outcome.seed) {
+            Ok(()) => (Verdict::Held, String::new()),
+            Err(err) => (Verdict::Unforeseen, format!("golden/{}.snap.new cannot be removed: {err}\n", scenario.name)),
+        },
+        Err(difference) => {
+            let left = if watched { proposal::leave(&folder, scenario, outcome) } else { String::new() };
+            (Verdict::GoldenDiffers, format!("{difference}{left}"))
+        }
+    }
 }
 
 /// A story whose outcome rightly depends on timing has a golden for its own seed only.

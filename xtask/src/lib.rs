@@ -15,6 +15,7 @@ mod cli;
 mod house;
 mod judge;
 mod pool;
+mod proposal;
 mod sim;
 mod steps;
 mod stories;

@@ -10,8 +10,8 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use turnkeep_harness::world::Cast;
 use turnkeep_harness::trace;
+use turnkeep_harness::world::Cast;
 
 use crate::cast::cast;
 use crate::cli::{Format, SimArgs};

@@ -1,0 +1,144 @@
+//! The command line as a process: what people type, what it answers, its exit code, in a house made for the test.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use tempfile::TempDir;
+
+/// A story that holds, and whose answer a test can make wrong.
+const STORY: &str = r#"{
+  "why": "A question gets its answer.",
+  "agent": "storyteller",
+  "model": [{ "parts": [{ "say": "Hi." }] }],
+  "steps": [
+    { "send": { "client": "alice", "text": "Hello" } },
+    { "wait_answer": { "client": "alice" } }
+  ],
+  "expect": [{ "answers": { "client": "alice", "texts": ["Hi."] } }]
+}
+"#;
+
+/// Makes a house with one story, `greeting`.
+fn house(story: &str) -> TempDir {
+    let house = tempfile::tempdir().unwrap();
+    for folder in ["scenarios", "golden", "docs"] {
+        fs::create_dir(house.path().join(folder)).unwrap();
+    }
+    fs::write(house.path().join("scenarios/greeting.json"), story).unwrap();
+    house
+}
+
+fn xtask(house: &Path, ci: bool, args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    command.args(args).env("TURNKEEP_ROOT", house).env_remove("CI");
+    if ci {
+        command.env("CI", "true");
+    }
+    command.output().unwrap()
+}
+
+/// Runs the tool, asserts its exit code and gives what it wrote, stdout first.
+#[track_caller]
+fn exits(house: &TempDir, args: &[&str], code: i32) -> String {
+    let output = xtask(house.path(), false, args);
+    let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap()).concat();
+    assert_eq!(output.status.code(), Some(code), "{args:?}\n{text}");
+    text
+}
+
+#[test]
+fn a_story_that_holds_and_looks_like_its_golden_is_0() {
+    let house = house(STORY);
+
+    let blessed = exits(&house, &["bless", "greeting"], 0);
+    let held = exits(&house, &["sim", "greeting"], 0);
+
+    assert!(blessed.contains("greeting: written"), "{blessed}");
+    assert!(house.path().join("docs/scenario.schema.json").exists());
+    assert!(held.starts_with("greeting  seed 1") && held.ends_with("1 of 1 runs held\n"), "{held}");
+    exits(&house, &["sim", "greeting", "--twin", "--jobs", "1"], 0);
+}
+
+#[test]
+fn an_unknown_verb_name_or_flag_is_2() {
+    let house = house(STORY);
+
+    exits(&house, &["fly"], 2);
+    exits(&house, &["sim", "--fast"], 2);
+    let text = exits(&house, &["sim", "greting"], 2);
+    assert!(text.contains("did you mean `greeting`?"), "{text}");
+    exits(&house, &["bless", "greting"], 2);
+}
+
+#[test]
+fn a_scenario_file_with_a_wrong_word_is_2_with_its_place() {
+    let agent = exits(&house(&STORY.replace("storyteller", "storyteler")), &["sim"], 2);
+    assert!(agent.contains("scenarios/greeting.json:3:12: there is no agent `storyteler`"), "{agent}");
+    assert!(agent.contains("did you mean `storyteller`?"), "{agent}");
+
+    let huge = STORY.replace("{ \"wait_answer\"", "{ \"advance_ms\": 18446744073709551615 },\n    { \"wait_answer\"");
+    let number = exits(&house(&huge), &["sim"], 2);
+    assert!(number.contains("scenarios/greeting.json:7:21: `advance_ms` is from 0 to 3600000"), "{number}");
+}
+
+#[test]
+fn a_failed_expectation_is_3_and_is_not_blessed() {
+    let house = house(&STORY.replace(r#"["Hi."]"#, r#"["Bye."]"#));
+
+    let text = exits(&house, &["sim"], 3);
+    assert!(text.contains("greeting did not hold on seed 1"), "{text}");
+    assert!(text.contains("and the moment: cargo xtask sim greeting@1+"), "{text}");
+
+    let text = exits(&house, &["bless"], 3);
+    assert!(text.contains("greeting: not blessed"), "{text}");
+    assert!(!house.path().join("golden/greeting.snap").exists());
+}
+
+#[test]
+fn a_wait_that_runs_out_is_4() {
+    let late = STORY.replace(
+        "wait_answer\": { \"client\": \"alice\" }",
+        "wait_stored\": { \"channel\": \"in\", \"count\": 9, \"within_ms\": 50 }",
+    );
+
+    let text = exits(&house(&late), &["sim"], 4);
+
+    assert!(text.contains("9 records on `in` did not come true within 50 ms"), "{text}");
+}
+
+#[test]
+fn an_edited_golden_is_5_and_leaves_a_proposal_until_the_two_agree_again() {
+    let house = house(STORY);
+    exits(&house, &["bless"], 0);
+    let golden = house.path().join("golden/greeting.snap");
+    let proposal = house.path().join("golden/greeting.snap.new");
+    let right = fs::read_to_string(&golden).unwrap();
+
+    fs::write(&golden, right.replace("Hi.", "Bye.")).unwrap();
+    let text = exits(&house, &["sim"], 5);
+    assert!(text.contains("greeting differs from its golden on seed 1"), "{text}");
+    assert!(text.contains("golden/greeting.snap.new"), "{text}");
+    assert_eq!(fs::read_to_string(&proposal).unwrap(), right);
+
+    fs::write(&golden, &right).unwrap();
+    exits(&house, &["sim"], 0);
+    assert!(!proposal.exists(), "a run that matches takes the proposal away");
+
+    fs::write(&golden, right.replace("Hi.", "Bye.")).unwrap();
+    exits(&house, &["sim"], 5);
+    exits(&house, &["bless"], 0);
+    assert!(!proposal.exists(), "bless takes the proposal away");
+    assert_eq!(fs::read_to_string(&golden).unwrap(), right);
+}
+
+#[test]
+fn ci_neither_proposes_nor_blesses() {
+    let house = house(STORY);
+
+    let differs = xtask(house.path(), true, &["sim"]);
+    let refused = xtask(house.path(), true, &["bless"]);
+
+    assert_eq!((differs.status.code(), refused.status.code()), (Some(5), Some(2)));
+    assert_eq!(fs::read_dir(house.path().join("golden")).unwrap().count(), 0);
+}
