@@ -256,3 +256,40 @@ async fn an_unreadable_snapshot_is_none_when_nothing_was_trimmed_a44() {
 
     assert_eq!(session.saved_texts(), ["a", "re a"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_crash_anywhere_after_the_recovery_hook_leaves_nothing_open_d31_a63() {
+    for n_writes in 0..10 {
+        let session = Arc::new(FakeSession::default());
+        session.say("a");
+        session.say("b");
+        let agent = || {
+            talker().on_recovery_boot(|event| async move {
+                Ok(Recovery { recovered_turns: Some(event.in_flight_users), ..Recovery::default() })
+            })
+        };
+        session.state().writes_left = Some(4);
+        for attempt in 1..=2 {
+            let lease = lease(&session, attempt, json!({}));
+            tokio::select! {
+                biased;
+                result = serve(&session, agent(), FakeModel::echo(), lease) => result.expect("the run ends well"),
+                () = session.until(|state| state.is_dead) => {}
+            }
+            session.revive();
+            session.state().writes_left = Some(n_writes);
+        }
+        session.state().writes_left = None;
+
+        let third = lease(&session, 3, json!({}));
+        serve(&session, agent(), FakeModel::echo(), third).await.expect("the recovered run ends well");
+
+        let story = session.story();
+        assert!(story.ends_with("done(1)") && !story.contains("done(-)"), "after {n_writes} writes: {story}");
+        let texts = session.saved_texts();
+        assert_eq!((texts[0].as_str(), texts[1].as_str()), ("a", "re a"), "after {n_writes} writes: {story}");
+        assert_eq!(texts[texts.len() - 2..], ["b", "re b"], "after {n_writes} writes: {story}");
+        let ids = session.saved_ids();
+        assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), ids.len(), "after {n_writes} writes: {story}");
+    }
+}
