@@ -3,6 +3,7 @@
 //! Each rule is a function from what it reads to findings, with a test that shows it red on a bad sample.
 
 mod arrows;
+mod deps;
 mod goldens;
 mod layout;
 mod readme;
@@ -48,6 +49,7 @@ pub(crate) fn tidy() -> Result<Verdict> {
     let tree = Tree::read(&house::root())?;
     let mut findings = layout::check(&tree);
     findings.extend(arrows::check()?);
+    findings.extend(deps::check(&tree));
     findings.extend(words::check(&tree));
     findings.extend(rule_ids::check(&tree));
     findings.extend(goldens::check(&tree));

@@ -142,3 +142,34 @@ fn ci_neither_proposes_nor_blesses() {
     assert_eq!((differs.status.code(), refused.status.code()), (Some(5), Some(2)));
     assert_eq!(fs::read_dir(house.path().join("golden")).unwrap().count(), 0);
 }
+
+/// Makes the time on this machine `…`: the rest of a line is the same wherever it is printed.
+fn masked(text: &str) -> String {
+    let line = |line: &str| match line.split_once(" wall ms") {
+        Some((before, after)) => {
+            format!("{} … wall ms{after}", before.trim_end_matches(|c: char| c.is_ascii_digit() || c == ' '))
+        }
+        None => line.trim_end().to_owned(),
+    };
+    text.trim().lines().map(line).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn the_report_in_the_readme_is_what_the_tool_prints() {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let story = fs::read_to_string(top.join("scenarios/persistence-awaited-or-deferred.json")).unwrap();
+    let (story, _careless) = story.split_once(",\n  \"careless\"").expect("the story has a careless twin");
+    let story = format!("{story}\n}}\n").replacen(r#""agent": "persisted""#, r#""agent": "persisted-deferred""#, 1);
+    let house = house(STORY);
+    fs::remove_file(house.path().join("scenarios/greeting.json")).unwrap();
+    fs::write(house.path().join("scenarios/question-deferred.json"), story).unwrap();
+
+    let output = xtask(house.path(), false, &["sim"]);
+
+    assert_eq!(output.status.code(), Some(3));
+    let printed = String::from_utf8(output.stdout).unwrap();
+    let readme = fs::read_to_string(top.join("README.md")).unwrap();
+    let blocks: Vec<&str> = readme.split("```").filter(|block| block.contains("question-deferred  seed")).collect();
+    assert_eq!(blocks.len(), 1, "the README has one report");
+    assert_eq!(masked(blocks[0]), masked(&printed), "put this into README.md:\n{printed}");
+}

@@ -26,15 +26,41 @@ const NONDETERMINISTIC: &[(&str, &str)] = &[
     ("tokio::task::spawn(", "take host.spawn"),
     ("axum::serve", "take turnkeep_host::http::serve"),
     ("futures::select!", "take tokio::select! with biased;"),
+    ("use std::time::Instant", "take tokio::time::Instant"),
+    ("std::time::{Duration, Instant", "take tokio::time::Instant"),
+    ("use tokio::task::spawn", "take host.spawn"),
+    ("watch::", "take tokio::sync::Notify"),
+    ("StreamMap", "its order is drawn: poll a BTreeMap in order"),
+    ("std::fs", "a simulated host has a disk of its own: go through its storage"),
+    ("tokio::fs", "a simulated host has a disk of its own: go through its storage"),
+    ("std::process", "a simulated host has no process of its own"),
+    ("tokio::net", "take host.net()"),
+    ("use std::{", "name each module on a line of its own, where the banned ones are seen"),
+    ("use tokio::{", "name each module on a line of its own, where the banned ones are seen"),
 ];
 
 /// Where one of those may be after all, and why.
 const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("crates/host/src/os.rs", "SystemTime::now", "this is the real machine's clock behind Host::os()"),
     ("crates/host/src/os.rs", "tokio::task::spawn(", "this is the real machine's runtime behind Host::os()"),
+    ("crates/host/src/os.rs", "tokio::net", "this is the real machine's network behind Host::os()"),
+    ("harness/src/world/driver.rs", "watch::", "this is the world's own module, not tokio's"),
+    ("harness/src/world/disk.rs", "std::fs", "this is turmoil's simulated disk under that name"),
+    ("harness/src/golden.rs", "std::fs", "goldens are files of this machine, read after the run"),
+    ("harness/src/golden/tests.rs", "std::fs", "the test's goldens are files of this machine"),
+    ("harness/src/golden/tests.rs", "std::process", "the test's folder is named after its process"),
+    ("harness/src/scenario/read.rs", "std::fs", "stories are files of this machine, read before the run"),
+    ("harness/src/scenario/read/tests.rs", "std::process", "the test's folder is named after its process"),
+    ("harness/src/run.rs", STATIC, "panics are heard per thread, and the hook that hears them is set once per process"),
     ("harness/src/offline.rs", "tokio::task::spawn(", "this is the test's runtime behind the offline host"),
     ("crates/client/tests/client/net.rs", "tokio::task::spawn(", "this is the test's runtime behind a host of its own"),
 ];
+
+/// What a `static` holds when it outlives a run and so carries from one into the next.
+const KEPT: &[&str] = &["Cell<", "Mutex<", "RwLock<", "Atomic", "Once", "Lazy"];
+
+/// The word under which a `static` that changes is excepted.
+const STATIC: &str = "static";
 
 /// What stays in no source at all.
 const NEVER: &[(&str, &str)] = &[
@@ -67,6 +93,7 @@ pub(super) fn check(tree: &Tree) -> Vec<Finding> {
         if under("crates/") || under("harness/") || under("reference-agents/") {
             findings.extend(banned(file, NONDETERMINISTIC, Text::Code));
             findings.extend(unbiased(file));
+            findings.extend(kept(file));
         }
     }
     for file in tree.below("crates/", "toml") {
@@ -107,9 +134,24 @@ fn is_exception(path: &str, word: &str) -> bool {
 }
 
 /// Gives a line without its comment.
-fn code(line: &str) -> &str {
+pub(super) fn code(line: &str) -> &str {
     let comment = line.match_indices("//").find(|(at, _)| !line[..*at].ends_with(':'));
     comment.map_or(line, |(at, _)| &line[..at])
+}
+
+/// Finds every `static` that can change: what one run leaves in it the next one sees.
+fn kept(file: &File) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (index, line) in file.text.lines().enumerate() {
+        let words = code(line).trim_start();
+        let item = words.strip_prefix("pub").map_or(words, |rest| rest.split_once(' ').map_or(rest, |(_, item)| item));
+        let Some(item) = item.strip_prefix("static ") else { continue };
+        let changes = item.starts_with("mut ") || KEPT.iter().any(|word| item.contains(word));
+        if changes && !is_exception(&file.path, STATIC) {
+            findings.push(Finding::new(&file.path, index + 1, "a `static` that changes: it outlives the run"));
+        }
+    }
+    findings
 }
 
 /// Finds every `select!` whose first word is not `biased;`.
@@ -194,6 +236,41 @@ mod tests {
             &["crates/a/Cargo.toml:1: `turmoil`: the simulator stays in the harness"],
         );
         finds("harness/src/a.rs", "use turmoil::Sim; struct MockLink;", &[]);
+    }
+
+    #[test]
+    fn files_processes_sockets_and_drawn_orders_are_found_in_any_spelling() {
+        let net = "take host.net()";
+        finds("crates/a.rs", "use tokio::net::TcpStream;", &[&format!("crates/a.rs:1: `tokio::net`: {net}")]);
+        finds("crates/host/src/os.rs", "use tokio::net::TcpStream;", &[]);
+        let watch = "crates/a.rs:1: `watch::`: take tokio::sync::Notify";
+        finds("crates/a.rs", "let (s, r) = watch::channel(1);", &[watch]);
+        let line = "name each module on a line of its own, where the banned ones are seen";
+        finds("harness/a.rs", "use std::{fs, io};", &[&format!("harness/a.rs:1: `use std::{{`: {line}")]);
+        finds("xtask/src/a.rs", "use std::fs;", &[]);
+    }
+
+    #[test]
+    fn a_static_that_changes_is_found_and_a_constant_one_is_not() {
+        let what = "a `static` that changes: it outlives the run";
+        for text in [
+            "static mut N: u8 = 0;",
+            "    static N: AtomicU64 = AtomicU64::new(0);",
+            "pub(crate) static N: Mutex<u8> = Mutex::new(0);",
+            "pub static N: std::sync::OnceLock<u8> = std::sync::OnceLock::new();",
+        ] {
+            finds("crates/a.rs", text, &[&format!("crates/a.rs:1: {what}")]);
+        }
+        finds("crates/a.rs", "static NAMES: [&'static str; 1] = [\"a\"];\nfn f() -> &'static str { \"static \" }", &[]);
+        finds("harness/src/run.rs", "static ONCE: Once = Once::new();", &[]);
+    }
+
+    #[test]
+    fn every_exception_is_of_a_banned_word() {
+        for (file, word, why) in EXCEPTIONS {
+            assert!(*word == STATIC || NONDETERMINISTIC.iter().any(|(banned, _)| banned == word), "{file}: {word}");
+            assert!(!why.is_empty(), "{file}: {word}");
+        }
     }
 
     #[test]
