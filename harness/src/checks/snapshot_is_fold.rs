@@ -5,15 +5,17 @@
 //! records up to there: for each turn the user messages that it covers or that were injected into it, by the order of `in`, then
 //! the messages it streamed. A streamed message replaces the one with its id. What was aborted or failed is cleaned of half calls;
 //! what died before it said anything, and was streamed anew, is no message; nor is one without content. A regenerate takes the
-//! trailing assistant messages, or all from the named one on, away first. Messages are compared on id, role, text and tool states.
+//! trailing assistant messages, or all from the named one on, away first. Messages are compared whole: ids, roles, metadata and
+//! every part in its order, but for what separates steps, empty texts and what only the model's provider understands.
 
 use std::collections::BTreeMap;
 
-use turnkeep_protocol::{ChannelName, ChatSnapshot, ToolState, UiMessage, UiPart};
+use turnkeep_protocol::{ChannelName, ChatSnapshot, UiMessage};
 
 use super::chain::Chain;
 use super::fold::{Turn, turns};
 use super::story::{Stored, Story, broken, broken_at};
+use super::whole::{first_difference, has_content, same};
 use crate::outcome::Violation;
 use crate::trace::{Entry, Event};
 
@@ -66,53 +68,28 @@ fn judge(story: &Story<'_>, session: &str, entry: &Entry, snapshot: &ChatSnapsho
     for turn in &turns {
         chain.take(&inputs, turn);
     }
-    difference(&summaries(&snapshot.messages), &summaries(&chain.messages))
+    difference(&told(&snapshot.messages), &told(&chain.messages))
 }
 
 fn number(cursor: Option<u64>) -> String {
     cursor.map_or_else(|| "absent".to_owned(), |cursor| cursor.to_string())
 }
 
-/// What is compared of a message.
-#[derive(Debug, PartialEq)]
-struct Summary {
-    id: String,
-    role: String,
-    text: String,
-    tools: Vec<(String, String, ToolState)>,
+/// Lists the messages that count, those of assistants without content left out.
+fn told(messages: &[UiMessage]) -> Vec<&UiMessage> {
+    messages.iter().filter(|message| !message.is_assistant() || has_content(message)).collect()
 }
 
-/// Sums messages up, those of assistants without content left out.
-fn summaries(messages: &[UiMessage]) -> Vec<Summary> {
-    let told =
-        messages.iter().filter(|message| !message.is_assistant() || message.parts.iter().any(|part| !is_empty(part)));
-    told.map(|message| Summary {
-        id: message.id.clone(),
-        role: message.role.as_str().to_owned(),
-        text: message.text(),
-        tools: message
-            .tool_parts()
-            .map(|tool| (tool.tool_call_id.clone(), tool.tool_name.clone(), tool.state))
-            .collect(),
-    })
-    .collect()
-}
-
-fn is_empty(part: &UiPart) -> bool {
-    matches!(part, UiPart::StepStart(_)) || part.as_text().is_some_and(|text| text.text.is_empty())
-}
-
-fn difference(saved: &[Summary], told: &[Summary]) -> Option<String> {
-    for (index, pair) in saved.iter().zip(told).enumerate() {
+fn difference(saved: &[&UiMessage], told: &[&UiMessage]) -> Option<String> {
+    for (index, (saved, told)) in saved.iter().zip(told).enumerate() {
         // An id that a sender left out is the agent's to choose.
-        let same_id = pair.0.id == pair.1.id || pair.1.id.is_empty();
-        if !same_id || pair.0.role != pair.1.role || pair.0.text != pair.1.text || pair.0.tools != pair.1.tools {
-            return Some(format!(
-                "message {index} of the snapshot is {}, of the records {}",
-                show(pair.0),
-                show(pair.1)
-            ));
+        let id = if told.id.is_empty() { saved.id.clone() } else { told.id.clone() };
+        if same(saved, &UiMessage { id, ..(*told).clone() }) {
+            continue;
         }
+        let (one, other) = (show(saved), show(told));
+        let how = if one == other { format!(": {}", first_difference(saved, told)) } else { String::new() };
+        return Some(format!("message {index} of the snapshot is {one}, of the records {other}{how}"));
     }
     match (saved.get(told.len()), told.get(saved.len())) {
         (Some(extra), _) => Some(format!("the snapshot holds {}, which the records do not tell", show(extra))),
@@ -121,9 +98,9 @@ fn difference(saved: &[Summary], told: &[Summary]) -> Option<String> {
     }
 }
 
-fn show(summary: &Summary) -> String {
-    let tools: Vec<_> = summary.tools.iter().map(|(_, name, state)| format!(", {name} {}", state.as_str())).collect();
-    format!("{} {} {:?}{}", summary.role, summary.id, summary.text, tools.concat())
+fn show(message: &UiMessage) -> String {
+    let tools: Vec<_> = message.tool_parts().map(|tool| format!(", {} {}", tool.tool_name, tool.state)).collect();
+    format!("{} {} {:?}{}", message.role, message.id, message.text(), tools.concat())
 }
 
 #[cfg(test)]

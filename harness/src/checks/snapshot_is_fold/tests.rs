@@ -1,5 +1,5 @@
 use serde_json::json;
-use turnkeep_protocol::{ChatInputChunk, ChatTaskWirePayload, Trigger, UiMessageChunk};
+use turnkeep_protocol::{ChatInputChunk, ChatTaskWirePayload, ToolPart, ToolState, Trigger, UiMessageChunk, UiPart};
 
 use super::*;
 use crate::checks::tale::{CHAT, Tale, judge, reply};
@@ -84,7 +84,7 @@ fn half_calls_of_an_aborted_or_failed_answer_are_cleaned_away_a140() {
 
         check_tale(&tale.clone().snapshot(&[hi(), reply("a1", "Hello")], 6, 0), &[]);
         let mut dirty = reply("a1", "Hello");
-        dirty.parts.push(UiPart::Tool(turnkeep_protocol::ToolPart::call("c", "forecast", json!({}))));
+        dirty.parts.push(UiPart::Tool(ToolPart::call("c", "forecast", json!({}))));
         assert_eq!(judge(check, &tale.snapshot(&[hi(), dirty], 6, 0)).len(), 1);
     }
 }
@@ -117,6 +117,8 @@ fn a_regenerate_replaces_the_answer_a92() {
 #[test]
 fn injected_messages_stand_before_the_answer_they_steered_a166() {
     let injected = json!({ "messageIds": ["alice-2"], "messages": [] });
+    let mut answer = reply("a1", "Hello");
+    answer.parts.insert(0, UiPart::data("pending-message-injected", Some("d"), injected.clone()));
     let tale = Tale::new()
         .ask("alice-1", "Hi")
         .ask("alice-2", "Short!")
@@ -124,7 +126,7 @@ fn injected_messages_stand_before_the_answer_they_steered_a166() {
         .say("a1", &["Hello"])
         .boundary(1);
 
-    let chain = [hi(), UiMessage::user("alice-2", "Short!"), reply("a1", "Hello")];
+    let chain = [hi(), UiMessage::user("alice-2", "Short!"), answer];
     check_tale(&tale.snapshot(&chain, 8, 1), &[]);
 }
 
@@ -139,6 +141,39 @@ fn a_message_stored_twice_is_one_message_d42() {
 fn an_answer_that_goes_on_under_its_id_is_one_message_a123() {
     let tale = answered().ask("alice-2", "Go on").say("a1", &[" And more."]).boundary(1);
 
-    let chain = [hi(), reply("a1", "Hello you. And more."), UiMessage::user("alice-2", "Go on")];
+    let mut answer = reply("a1", "Hello you.");
+    answer.parts.push(UiPart::text(" And more."));
+    let chain = [hi(), answer, UiMessage::user("alice-2", "Go on")];
     check_tale(&tale.snapshot(&chain, 16, 1), &[]);
+}
+
+#[test]
+fn whole_messages_are_compared_and_not_only_their_texts() {
+    let call = UiMessageChunk::tool_input_available("c", "forecast", json!({ "city": "Oslo" }));
+    let parts = [
+        UiMessageChunk::reasoning_start("r"),
+        UiMessageChunk::reasoning_delta("r", "Hm"),
+        UiMessageChunk::reasoning_end("r"),
+        call,
+        UiMessageChunk::tool_output_available("c", json!(4)),
+        UiMessageChunk::data("mood", Some("d"), json!(1)),
+        UiMessageChunk::finish("stop"),
+    ];
+    let tale = Tale::new().ask("alice-1", "Hi").begin("a1", &["Hello"]).chunks(parts).boundary(0);
+    let mut tool = ToolPart::call("c", "forecast", json!({ "city": "Oslo" }));
+    (tool.state, tool.output) = (ToolState::OutputAvailable, Some(json!(4)));
+    let mut whole = reply("a1", "Hello");
+    whole.parts.extend([UiPart::reasoning("Hm"), UiPart::Tool(tool.clone()), UiPart::data("mood", Some("d"), json!(1))]);
+    let with = |place: usize, part: UiPart| {
+        let mut broken = whole.clone();
+        broken.parts[place] = part;
+        judge(check, &tale.clone().snapshot(&[hi(), broken], 11, 0)).len()
+    };
+
+    check_tale(&tale.clone().snapshot(&[hi(), whole.clone()], 11, 0), &[]);
+    assert_eq!(with(2, UiPart::reasoning("Hmm")), 1);
+    assert_eq!(with(3, UiPart::Tool(ToolPart { output: Some(json!(5)), ..tool.clone() })), 1);
+    assert_eq!(with(3, UiPart::Tool(ToolPart { input: Some(json!({})), ..tool.clone() })), 1);
+    assert_eq!(with(4, UiPart::data("mood", Some("d"), json!(2))), 1);
+    assert_eq!(with(4, UiPart::file("image/png", "data:")), 1);
 }
