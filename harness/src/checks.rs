@@ -13,9 +13,11 @@ mod expect;
 mod fold;
 mod nothing_after_boundary;
 mod one_writer;
+mod processes_live;
 mod question_kept;
 mod rendered_prefix;
 mod script_kept;
+mod sends_accepted;
 mod shown_once;
 mod snapshot_is_fold;
 mod story;
@@ -50,6 +52,8 @@ const CHECKS: &[Check] = &[
     (rendered_prefix::NAME, rendered_prefix::check),
     (question_kept::NAME, question_kept::check),
     (script_kept::NAME, script_kept::check),
+    (processes_live::NAME, processes_live::check),
+    (sends_accepted::NAME, sends_accepted::check),
     (expect::NAME, expect::check),
 ];
 

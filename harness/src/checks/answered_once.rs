@@ -2,9 +2,10 @@
 //!
 //! An input is owed from the moment it is durable until a `turn-complete` covers it, that is, carries a `session-in-event-id` at or
 //! above its seq_num (D-33). Exactly: that cursor never falls (I4) and never passes the end of `in`. A turn that streamed a message
-//! covers one owed input, besides inputs injected into a turn; a turn that only failed may cover several, as the server does
-//! with poison (D-34). A turn that streamed a message and covers nothing answers something for the second time, unless it took over
-//! from a head start. A turn that streamed nothing covers only what was stopped, is an action without a result, is a
+//! covers one owed input, besides inputs injected into a turn; a turn that only failed may cover several when no run holds the
+//! lease, as the server writes it about poison (D-34). A turn that streamed a message and covers nothing answers something for the second time, unless it took over
+//! from a head start. A turn that streamed nothing covers only what was stopped,
+//! which is the newest owed input before a stop, is an action without a result, is a
 //! duplicate by message id (D-42), or was given up with an interrupted turn (D-31). When the world has settled, nothing is owed,
 //! unless the session was closed (D-2). Interrupted, stopped and failed turns are answers.
 
@@ -15,6 +16,7 @@ use turnkeep_protocol::{ChannelName, ChatInputChunk, SESSION_CLOSED, Trigger, co
 use super::fold::{Turn, turns};
 use super::story::{Content, Stored, Story, broken_at};
 use crate::outcome::Violation;
+use crate::trace::Event;
 
 pub(super) const NAME: &str = "answered-once";
 
@@ -24,6 +26,8 @@ struct Session<'s, 't> {
     inputs: Vec<&'s Stored<'t>>,
     settled: Option<u64>,
     injected: BTreeSet<&'s str>,
+    /// Whether a run holds the lease, from each of these entries on.
+    leased: Vec<(usize, bool)>,
     after_interruption: bool,
 }
 
@@ -31,7 +35,9 @@ pub(super) fn check(story: &Story<'_>) -> Vec<Violation> {
     let mut violations = Vec::new();
     for name in story.sessions() {
         let inputs = story.channel(name, ChannelName::In).collect();
-        let mut session = Session { name, inputs, settled: None, injected: BTreeSet::new(), after_interruption: false };
+        let leased = leases(story, name);
+        let injected = BTreeSet::new();
+        let mut session = Session { name, inputs, settled: None, injected, leased, after_interruption: false };
         for turn in turns(story.channel(name, ChannelName::Out)) {
             session.injected.extend(turn.injected());
             if let Some(boundary) = turn.boundary {
@@ -85,7 +91,7 @@ impl<'s, 't> Session<'s, 't> {
             return self.judge_streamed(boundary, &covered, &owed);
         }
         if turn.failed() {
-            return None;
+            return self.judge_failed(boundary, &owed);
         }
         let unanswered = owed.into_iter().find(|input| !after_interruption && !self.needs_no_answer(input, boundary));
         if after_interruption {
@@ -118,13 +124,24 @@ impl<'s, 't> Session<'s, 't> {
         }
     }
 
+    /// Judges a turn that only failed: of several owed inputs only the server may say so, when no run is at work.
+    fn judge_failed(&self, boundary: &Stored<'t>, owed: &[&Stored<'t>]) -> Option<Violation> {
+        let at = boundary.entry.n;
+        let leased = self.leased.iter().rev().find(|(since, _)| *since < at).is_some_and(|(_, leased)| *leased);
+        (leased && owed.len() > 1).then(|| {
+            let seqs: Vec<_> = owed.iter().map(|input| input.seq().to_string()).collect();
+            let what = format!("covers the owed seq_nums {} with one failed turn of a run", seqs.join(", "));
+            self.violation(boundary, owed, &what)
+        })
+    }
+
     /// Tells whether the turn that covers `input` may have streamed nothing.
     fn needs_no_answer(&self, input: &Stored<'_>, boundary: &Stored<'_>) -> bool {
         let action = input.payload().is_some_and(|payload| payload.trigger == Some(Trigger::Action));
         let before_boundary = |other: &&&Stored<'_>| other.entry.n < boundary.entry.n;
-        let stopped = self.inputs.iter().filter(before_boundary).any(|other| {
-            other.seq() > input.seq() && matches!(other.content, Content::Input(ChatInputChunk::Stop { .. }))
-        });
+        let mut later = self.inputs.iter().filter(before_boundary).filter(|other| other.seq() > input.seq());
+        let next = later.find(|other| other.wants_turn() || is_stop(other));
+        let stopped = next.is_some_and(|next| is_stop(next));
         let duplicate = input.message_id().is_some_and(|id| {
             self.inputs.iter().any(|other| other.seq() < input.seq() && other.message_id() == Some(id))
         });
@@ -138,6 +155,29 @@ impl<'s, 't> Session<'s, 't> {
         let entries = inputs.iter().map(|input| input.entry.n).chain(violation.entries.iter().copied()).collect();
         Violation { entries, ..violation }
     }
+}
+
+fn is_stop(input: &Stored<'_>) -> bool {
+    matches!(input.content, Content::Input(ChatInputChunk::Stop { .. }))
+}
+
+/// Lists since when a run of the session holds the lease, and since when none does.
+fn leases(story: &Story<'_>, name: &str) -> Vec<(usize, bool)> {
+    let mut held = BTreeSet::new();
+    let mut leases = Vec::new();
+    for entry in story.entries {
+        let Event::Run { session, run, status, .. } = &entry.event else { continue };
+        if session != name {
+            continue;
+        }
+        if status == "leased" {
+            held.insert(run);
+        } else {
+            held.remove(run);
+        }
+        leases.push((entry.n, !held.is_empty()));
+    }
+    leases
 }
 
 /// Names an input for people.

@@ -37,6 +37,10 @@ fn judge(story: &Story<'_>, last: &Entry, expectation: &Expectation) -> Option<V
             count(last, "model calls", *want, calls.count())
         }
         Expectation::ShownAfterLoad { client, count: want } => shown(story, last, client, *want),
+        Expectation::Refused { client, count: want } => {
+            let of_client = |entry: &&Entry| matches!(&entry.event, Event::SendFailed { page, .. } if person_of(page) == client);
+            count(last, "refused messages", *want, story.entries.iter().filter(of_client).count())
+        }
     }
 }
 
@@ -134,6 +138,8 @@ mod tests {
             (Expectation::Turns(0), Some("expected 0 turns, got 1")),
             (Expectation::Inputs(1), None),
             (Expectation::Inputs(3), Some("expected 3 records on `in`, got 1")),
+            (Expectation::Refused { client: "alice".to_owned(), count: 0 }, None),
+            (Expectation::Refused { client: "alice".to_owned(), count: 1 }, Some("expected 1 refused messages, got 0")),
             (Expectation::ModelCalls(1), None),
             (Expectation::ModelCalls(2), Some("expected 2 model calls, got 1")),
         ] {

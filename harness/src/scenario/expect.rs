@@ -31,6 +31,13 @@ pub enum Expectation {
         /// How many chunks.
         count: usize,
     },
+    /// So many messages of a person were refused for good.
+    Refused {
+        /// The person.
+        client: String,
+        /// How many messages.
+        count: usize,
+    },
 }
 
 /// The same story with an agent that breaks a duty.

@@ -103,3 +103,23 @@ fn a_head_start_is_taken_over_without_an_owed_input() {
 
     check_tale(&Tale::new().input(&handover).say("a1", &["A"]).boundary(0).settled(), &[]);
 }
+
+#[test]
+fn only_the_server_fails_several_inputs_with_one_turn_d34() {
+    let leased = || asked().ask("alice-2", "Bye").run("run_1", 1, "leased");
+    let error = || UiMessageChunk::error("no answer");
+
+    check_tale(
+        &leased().chunk(error()).boundary(1),
+        &["the turn-complete at seq_num 1 covers the owed seq_nums 0, 1 with one failed turn of a run"],
+    );
+    check_tale(&leased().run("run_1", 1, "failed").chunk(error()).boundary(1).settled(), &[]);
+}
+
+#[test]
+fn a_stop_excuses_only_the_newest_owed_input_before_it() {
+    let want = "the turn-complete at seq_num 0 covers message alice-1 at seq_num 0, but nothing was streamed";
+
+    check_tale(&asked().ask("alice-2", "Bye").stop().boundary(2), &[want]);
+    check_tale(&asked().stop().ask("alice-2", "Bye").boundary(0), &[]);
+}
