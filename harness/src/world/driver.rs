@@ -13,7 +13,7 @@ use crate::trace::{Entry, Event};
 const BOOT_MS: u64 = 30;
 
 /// Virtual milliseconds without news after which a world that owes nothing counts as settled.
-const QUIET_MS: u64 = 500;
+const QUIET_MS: u64 = 1000;
 
 /// How many of the newest entries a liveness report shows.
 const LAST_WORDS: usize = 5;
