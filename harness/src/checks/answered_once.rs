@@ -1,13 +1,13 @@
 //! `answered-once`: every input that wants a turn gets exactly one.
 //!
-//! An input is owed from the moment it is durable until a `turn-complete` covers it, that is, carries a `session-in-event-id` at or
-//! above its seq_num (D-33). Exactly: that cursor never falls (I4) and never passes the end of `in`. A turn that streamed a message
-//! covers one owed input, besides inputs injected into a turn; a turn that only failed may cover several when no run holds the
-//! lease, as the server writes it about poison (D-34). A turn that streamed a message and covers nothing answers something for the second time, unless it took over
-//! from a head start. A turn that streamed nothing covers only what was stopped,
-//! which is the newest owed input before a stop, is an action without a result, is a
-//! duplicate by message id (D-42), or was given up with an interrupted turn (D-31). When the world has settled, nothing is owed,
-//! unless the session was closed (D-2). Interrupted, stopped and failed turns are answers.
+//! An input is owed from the moment it is durable until a `turn-complete` covers it, that is, carries a `session-in-event-id` at
+//! or above its seq_num (D-33). Exactly: that cursor never falls (I4) and never passes the end of `in`. A turn that streamed a
+//! message covers one owed input, besides inputs injected into a turn; a turn that only failed may cover several when no
+//! run holds the lease, as the server writes it about poison (D-34). A turn that streamed a message and covers nothing answers
+//! something for the second time, unless it took over from a head start. A turn that streamed nothing covers only what was
+//! stopped, which is the newest owed input before a stop, is an action without a result, is a duplicate by message id
+//! (D-42), or was given up with an interrupted turn (D-31). When the world has settled, nothing is owed, unless the session was
+//! closed (D-2). Interrupted, stopped and failed turns are answers.
 
 use std::collections::BTreeSet;
 

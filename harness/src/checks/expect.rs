@@ -38,7 +38,8 @@ fn judge(story: &Story<'_>, last: &Entry, expectation: &Expectation) -> Option<V
         }
         Expectation::ShownAfterLoad { client, count: want } => shown(story, last, client, *want),
         Expectation::Refused { client, count: want } => {
-            let of_client = |entry: &&Entry| matches!(&entry.event, Event::SendFailed { page, .. } if person_of(page) == client);
+            let of_client =
+                |entry: &&Entry| matches!(&entry.event, Event::SendFailed { page, .. } if person_of(page) == client);
             count(last, "refused messages", *want, story.entries.iter().filter(of_client).count())
         }
     }

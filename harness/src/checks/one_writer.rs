@@ -1,11 +1,11 @@
 //! `one-writer`: at any moment at most one run of a session is live, and only it writes.
 //!
-//! Exactly: after every commit at most one run of a session is not terminal (I1); a terminal run never becomes live again; a run's
-//! attempt number never falls. Every record of `out` that a run writes, boundaries and commands included, names the run and the
-//! attempt that hold the lease at that moment (D-36). While a lease is held, nobody else streams chunks or ends turns; without one,
-//! only the server does, with `error` and a boundary (D-34). `data-*` chunks may come from whoever has the key. A message is written
-//! whole by one attempt of one run, and its boundary too: another attempt may close it with `abort`, end its turn once it is closed,
-//! or open another message in its place, and nothing else goes on with it (D-31).
+//! Exactly: after every commit at most one run of a session is not terminal (I1); a terminal run never becomes live again; a
+//! run's attempt number never falls. Every record of `out` that a run writes, boundaries and commands included, names the run and
+//! the attempt that hold the lease at that moment (D-36). While a lease is held, nobody else streams chunks or ends turns;
+//! without one, only the server does, with `error` and a boundary (D-34). `data-*` chunks may come from whoever has the key. A
+//! message is written whole by one attempt of one run, and its boundary too: another attempt may close it with `abort`, end its
+//! turn once it is closed, or open another message in its place, and nothing else goes on with it (D-31).
 
 use std::collections::BTreeMap;
 
@@ -117,7 +117,8 @@ impl<'t> Session<'t> {
                 UiMessageChunk::Start(_) => {
                     let opened = Open { author, entry: stored.entry, closed: false };
                     let same = self.open.replace(opened).filter(|open| open.author == author)?;
-                    let what = format!("`start` at seq_num {seq} opens a second message in one turn of {}", name(author));
+                    let what =
+                        format!("`start` at seq_num {seq} opens a second message in one turn of {}", name(author));
                     return Some((what, Some(same.entry)));
                 }
                 UiMessageChunk::Abort(_) | UiMessageChunk::Error(_) => {
@@ -228,7 +229,8 @@ mod tests {
 
         let nobody = "`text-delta` at seq_num 4 was stored by run run_1, attempt 1 while no run held the lease";
         assert_eq!(judge(check, &queued().by("run_1", 1).chunk(delta())), [nobody]);
-        let late = "`text-delta` at seq_num 4 was stored by run run_1, attempt 1 while run run_1, attempt 2 held the lease";
+        let late =
+            "`text-delta` at seq_num 4 was stored by run run_1, attempt 1 while run run_1, attempt 2 held the lease";
         assert_eq!(judge(check, &other().by("run_1", 1).chunk(delta())), [late]);
         let unnamed = "`text-delta` at seq_num 4 was stored by no run while run run_1, attempt 2 held the lease";
         assert_eq!(judge(check, &other().by_nobody().chunk(delta())), [unnamed]);
@@ -249,9 +251,11 @@ mod tests {
         let handed_over = || leased().begin("a1", &["He"]).run("run_1", 2, "leased");
         let finished = || leased().say("a1", &["He"]).run("run_1", 2, "leased");
 
-        let late = "`turn-complete` at seq_num 4 was stored by run run_1, attempt 1 while run run_1, attempt 2 held the lease";
+        let late =
+            "`turn-complete` at seq_num 4 was stored by run run_1, attempt 1 while run run_1, attempt 2 held the lease";
         assert_eq!(judge(check, &handed_over().by("run_1", 1).boundary(0)), [late]);
-        let open = "`turn-complete` at seq_num 4 of run run_1, attempt 2 goes on with a message of run run_1, attempt 1";
+        let open =
+            "`turn-complete` at seq_num 4 of run run_1, attempt 2 goes on with a message of run run_1, attempt 1";
         assert_eq!(judge(check, &handed_over().boundary(0)), [open]);
         let nobody = "`turn-complete` at seq_num 7 was stored by no run while run run_1, attempt 2 held the lease";
         assert_eq!(judge(check, &finished().by_nobody().boundary(0)), [nobody]);

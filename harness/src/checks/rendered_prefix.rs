@@ -1,12 +1,12 @@
 //! `rendered-prefix`: what a page renders is at every moment a prefix of the durable reply.
 //!
-//! Exactly: whenever a page is shown a chunk, the text on screen of that assistant message is a prefix of the text that the durable
-//! records of `out` tell for its id so far, all its chunks folded in order. When the world has settled, no page shows a message id
-//! twice, and every assistant message on a page either is told by `out`, of which its text is a prefix, or came with the page's
-//! history. Whole messages are compared too: what the page shows under a told id at the end, reasoning, calls, sources, files, data and
-//! metadata included, is the fold of all records of the id up to some place, as it is or cleaned of half calls, as histories keep
-//! what was cut; a message that only the history tells is as the history had it. This is what reports a reply rendered twice
-//! (CR-38).
+//! Exactly: whenever a page is shown a chunk, the text on screen of that assistant message is a prefix of the text that the
+//! durable records of `out` tell for its id so far, all its chunks folded in order. When the world has settled, no page shows a
+//! message id twice, and every assistant message on a page either is told by `out`, of which its text is a prefix, or came with
+//! the page's history. Whole messages are compared too: what the page shows under a told id at the end, reasoning, calls,
+//! sources, files, data and metadata included, is the fold of all records of the id up to some place, as it is or cleaned of half
+//! calls, as histories keep what was cut; a message that only the history tells is as the history had it. This is what
+//! reports a reply rendered twice (CR-38).
 
 use std::collections::{BTreeMap, BTreeSet};
 

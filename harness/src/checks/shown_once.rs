@@ -55,8 +55,12 @@ struct Out<'s, 't> {
 }
 
 pub(super) fn check(story: &Story<'_>) -> Vec<Violation> {
-    let mut walk =
-        Walk { stopped: Excuses::stopped(story), channels: BTreeMap::new(), pages: BTreeMap::new(), violations: Vec::new() };
+    let mut walk = Walk {
+        stopped: Excuses::stopped(story),
+        channels: BTreeMap::new(),
+        pages: BTreeMap::new(),
+        violations: Vec::new(),
+    };
     for (entry, stored) in story.walk() {
         if let Some(stored) = stored {
             walk.channels.entry(stored.session).or_default().store(stored);

@@ -72,7 +72,11 @@ fn whole_messages_are_compared_at_the_end_and_not_only_their_texts() {
     let mut tool = ToolPart::call("c", "forecast", json!({}));
     (tool.state, tool.output) = (ToolState::OutputAvailable, Some(json!(4)));
     let mut whole = reply("a1", "Hello");
-    whole.parts.extend([UiPart::reasoning("Hm"), UiPart::Tool(tool.clone()), UiPart::data("mood", Some("d"), json!(1))]);
+    whole.parts.extend([
+        UiPart::reasoning("Hm"),
+        UiPart::Tool(tool.clone()),
+        UiPart::data("mood", Some("d"), json!(1)),
+    ]);
     let found = |change: &dyn Fn(&mut Vec<UiPart>)| {
         let mut message = whole.clone();
         change(&mut message.parts);
@@ -92,7 +96,9 @@ fn whole_messages_are_compared_at_the_end_and_not_only_their_texts() {
 fn a_message_that_only_the_history_tells_stays_as_it_was() {
     let mut old = reply("old", "Past.");
     old.parts.push(UiPart::reasoning("Hm"));
-    let tale = |shown: &UiMessage| Tale::new().open("alice#2", std::slice::from_ref(&old), None).shows("alice#2", std::slice::from_ref(shown));
+    let tale = |shown: &UiMessage| {
+        Tale::new().open("alice#2", std::slice::from_ref(&old), None).shows("alice#2", std::slice::from_ref(shown))
+    };
 
     assert_eq!(judge(check, &tale(&old)), [""; 0]);
     assert_eq!(judge(check, &tale(&reply("old", "Past."))).len(), 1);

@@ -40,10 +40,7 @@ fn a_chunk_left_out_within_a_stream_is_seen_but_not_across_streams() {
     let within = answered().shown("alice#1", 0, "a1", "").shown("alice#1", 2, "a1", "");
     let across = answered().shown("alice#1", 0, "a1", "").ended("alice#1", "aborted").shown("alice#1", 2, "a1", "");
 
-    assert_eq!(
-        judge(check, &within),
-        ["was never shown the `start-step` at seq_num 1, and then seq_num 2 was shown"]
-    );
+    assert_eq!(judge(check, &within), ["was never shown the `start-step` at seq_num 1, and then seq_num 2 was shown"]);
     assert_eq!(judge(check, &across), [""; 0]);
 }
 
@@ -110,8 +107,9 @@ fn a_stream_that_ends_as_settled_has_shown_everything_s120() {
 
 #[test]
 fn a_resumed_stream_that_ends_as_settled_is_judged_from_the_page_s_cursor() {
-    let resumed =
-        |cursor| answered().boundary(0).open("alice#2", &[], cursor).resumed("alice#2", true).ended("alice#2", "settled");
+    let resumed = |cursor| {
+        answered().boundary(0).open("alice#2", &[], cursor).resumed("alice#2", true).ended("alice#2", "settled")
+    };
 
     assert_eq!(judge(check, &resumed(Some(8))), [""; 0]);
     let missed = "was never shown the `start` at seq_num 0, and then its stream ended as settled";

@@ -163,7 +163,11 @@ fn whole_messages_are_compared_and_not_only_their_texts() {
     let mut tool = ToolPart::call("c", "forecast", json!({ "city": "Oslo" }));
     (tool.state, tool.output) = (ToolState::OutputAvailable, Some(json!(4)));
     let mut whole = reply("a1", "Hello");
-    whole.parts.extend([UiPart::reasoning("Hm"), UiPart::Tool(tool.clone()), UiPart::data("mood", Some("d"), json!(1))]);
+    whole.parts.extend([
+        UiPart::reasoning("Hm"),
+        UiPart::Tool(tool.clone()),
+        UiPart::data("mood", Some("d"), json!(1)),
+    ]);
     let with = |place: usize, part: UiPart| {
         let mut broken = whole.clone();
         broken.parts[place] = part;
