@@ -4,7 +4,7 @@
 //! run's attempt number never falls. Every record of `out` that a run writes, boundaries and commands included, names the run and
 //! the attempt that hold the lease at that moment (D-36). While a lease is held, nobody else streams chunks or ends turns;
 //! without one, only the server does, with `error` and a boundary (D-34). `data-*` chunks may come from whoever has the key. A
-//! message is written whole by one attempt of one run, and its boundary too: another attempt may close it with `abort`, end its
+//! message is written whole by one attempt of one run, and its boundary too: another attempt may close it with `abort` or `error`, end its
 //! turn once it is closed, or open another message in its place, and nothing else goes on with it (D-31).
 
 use std::collections::BTreeMap;
