@@ -15,7 +15,6 @@ use serde::{Deserialize, Serialize};
 use turnkeep_host::Host;
 use turnkeep_protocol::{SeqNum, UiMessage};
 
-
 /// What the author's database holds of one chat.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -117,7 +117,8 @@ impl MockChatAgent {
         let mut reducer = MessageReducer::new();
         let mut chunks = Vec::new();
         while let Some(next) = stream.next().await {
-            let delivered = next.unwrap_or_else(|error| panic!("the answer to message {} failed: {error}", self.n_sent));
+            let delivered =
+                next.unwrap_or_else(|error| panic!("the answer to message {} failed: {error}", self.n_sent));
             if let Err(error) = reducer.apply(&delivered.chunk) {
                 panic!("chunk {} of message {} does not fit: {error}", delivered.seq_num, self.n_sent);
             }

@@ -129,12 +129,8 @@ impl Stage {
     fn answer(&mut self, prompt: Prompt) -> Result<VecDeque<Timed>, ModelError> {
         let asked = last_user_text(&prompt);
         let step = self.take_step(&asked);
-        let call = ModelCall {
-            number: self.prompts.len(),
-            asked,
-            n_messages: prompt.messages.len(),
-            answer: step.clone(),
-        };
+        let call =
+            ModelCall { number: self.prompts.len(), asked, n_messages: prompt.messages.len(), answer: step.clone() };
         self.prompts.push(prompt);
         if let Some(observer) = &self.observer {
             observer(&call);
@@ -195,7 +191,10 @@ fn play(parts: VecDeque<Timed>) -> StreamParts {
 impl fmt::Debug for MockLanguageModel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let stage = self.stage();
-        f.debug_struct("MockLanguageModel").field("calls", &stage.prompts.len()).field("unused", &stage.steps.len()).finish()
+        f.debug_struct("MockLanguageModel")
+            .field("calls", &stage.prompts.len())
+            .field("unused", &stage.steps.len())
+            .finish()
     }
 }
 
@@ -271,9 +270,11 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn waits_and_pace_pass_in_virtual_time() {
-        let model = MockLanguageModel::new()
-            .pace(Duration::from_millis(20))
-            .step([say("a"), wait(Duration::from_secs(5)), say("b")]);
+        let model = MockLanguageModel::new().pace(Duration::from_millis(20)).step([
+            say("a"),
+            wait(Duration::from_secs(5)),
+            say("b"),
+        ]);
         let started = tokio::time::Instant::now();
 
         parts(&model, "1").await;

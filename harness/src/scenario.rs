@@ -10,7 +10,9 @@ mod step;
 
 pub use expect::{Careless, Expectation};
 pub use read::{ScenarioError, Vocabulary, load_all, load_file, parse, schema};
-pub use step::{IoName, Client, Cut, Dribble, LinkEnds, Send, SendUntil, Slow, Step, WaitApp, WaitChunks, WaitFor, WaitStored};
+pub use step::{
+    Client, Cut, Dribble, IoName, LinkEnds, Send, SendUntil, Slow, Step, WaitApp, WaitChunks, WaitFor, WaitStored,
+};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

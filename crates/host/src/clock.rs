@@ -58,9 +58,6 @@ mod tests {
 
         assert_eq!(late.plus(Duration::from_secs(1)), late);
         assert_eq!(Timestamp::from_millis(5).since(late), Duration::ZERO);
-        assert_eq!(
-            Timestamp::from_millis(1500).since(Timestamp::from_millis(500)),
-            Duration::from_secs(1)
-        );
+        assert_eq!(Timestamp::from_millis(1500).since(Timestamp::from_millis(500)), Duration::from_secs(1));
     }
 }

@@ -176,8 +176,7 @@ mod tests {
 
         assert_eq!(serde_json::to_value(stop).unwrap(), json!({ "kind": "stop" }));
         assert_eq!(serde_json::to_value(skip).unwrap(), json!({ "kind": "handover-skip" }));
-        let handover =
-            json!({ "kind": "handover", "partialAssistantMessage": [], "messageId": "a1", "isFinal": true });
+        let handover = json!({ "kind": "handover", "partialAssistantMessage": [], "messageId": "a1", "isFinal": true });
         let decoded = ChatInputChunk::decode(handover.clone()).unwrap();
         assert_eq!(serde_json::to_value(decoded).unwrap(), handover);
     }

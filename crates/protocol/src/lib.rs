@@ -19,8 +19,8 @@ mod round_trip;
 pub mod run_api;
 pub mod session_api;
 mod slim;
-pub mod sse;
 mod snapshot;
+pub mod sse;
 #[cfg(test)]
 mod testing;
 mod wire;
@@ -29,17 +29,17 @@ pub use chunk::UiMessageChunk;
 pub use data_kind::DataKind;
 pub use ids::{ChannelName, PartId, RunId, SeqNum, SessionId, TaskId, WaitpointId, WorkerId};
 pub use input::{ChatInputChunk, ChatTaskWirePayload, InputRecord, Trigger};
+pub use message::{Role, ToolApproval, ToolPart, ToolState, UiMessage, UiPart};
+pub use model_message::{ContentPart, ModelMessage, ModelRole, ToolResultOutput};
+pub use overlay::{Overlay, RefusalReason, RefusedAnswer, overlay_tool_states};
+pub use partial_json::parse_partial_json;
 pub use record::{
     Batch, Envelope, Header, MAX_CHUNK_BYTES, MAX_RECORD_BYTES, NewRecord, PUBLIC_ACCESS_TOKEN, Ping, Record,
     RecordKind, SESSION_CLOSED, SESSION_CLOSED_REASON, SESSION_IN_CONSUMED_ID, SESSION_IN_EVENT_ID, TRIGGER_CONTROL,
     TRIM, Tail, control,
 };
-pub use message::{Role, ToolApproval, ToolPart, ToolState, UiMessage, UiPart};
-pub use model_message::{ContentPart, ModelMessage, ModelRole, ToolResultOutput};
-pub use snapshot::ChatSnapshot;
-pub use overlay::{Overlay, RefusalReason, RefusedAnswer, overlay_tool_states};
-pub use partial_json::parse_partial_json;
 pub use reduce::{MessageReducer, ReduceError, cleanup_aborted_parts};
 pub use slim::{slim_message, upsert_incoming_message};
+pub use snapshot::ChatSnapshot;
 pub use sse::{Frame, FrameDecoder, FrameTooLarge};
 pub use wire::JsonObject;

@@ -238,10 +238,10 @@ mod tests {
 
     #[test]
     fn the_first_header_of_a_name_wins_s83() {
-        let record = stored(NewRecord::control("turn-complete", [
-            Header::new(SESSION_IN_EVENT_ID, "1"),
-            Header::new(SESSION_IN_EVENT_ID, "2"),
-        ]));
+        let record = stored(NewRecord::control(
+            "turn-complete",
+            [Header::new(SESSION_IN_EVENT_ID, "1"), Header::new(SESSION_IN_EVENT_ID, "2")],
+        ));
 
         assert_eq!(record.header(SESSION_IN_EVENT_ID), Some("1"));
     }

@@ -78,7 +78,9 @@ mod tests {
 
         assert_eq!(snapshot.last_out_event_id, Some(SeqNum::new(9)));
         assert_eq!(serde_json::to_value(&snapshot).unwrap(), good);
-        for bad in [json!({ "version": 2, "savedAt": 5, "messages": [] }), json!({ "version": 1, "messages": {} }), json!(3)] {
+        for bad in
+            [json!({ "version": 2, "savedAt": 5, "messages": [] }), json!({ "version": 1, "messages": {} }), json!(3)]
+        {
             assert_eq!(ChatSnapshot::parse(bad.to_string().as_bytes()), None, "{bad}");
         }
         assert_eq!(ChatSnapshot::parse(b"{"), None);

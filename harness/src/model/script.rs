@@ -94,11 +94,7 @@ enum Open {
 }
 
 /// Turns a step into timed parts; `tool_calls` numbers the calls of the whole script.
-pub(super) fn perform(
-    step: ScriptStep,
-    pace: Duration,
-    tool_calls: &mut usize,
-) -> Result<VecDeque<Timed>, ModelError> {
+pub(super) fn perform(step: ScriptStep, pace: Duration, tool_calls: &mut usize) -> Result<VecDeque<Timed>, ModelError> {
     if let Some(ScriptPart::Fail(text)) = step.parts.first() {
         return Err(ModelError::unavailable(text.clone()));
     }

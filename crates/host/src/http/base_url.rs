@@ -60,7 +60,9 @@ mod tests {
 
     #[track_caller]
     fn check(text: &str, want: &str) {
-        let got = text.parse::<BaseUrl>().map_or_else(|error| error.to_string(), |url| url.path("/x") + " @ " + url.authority());
+        let got = text
+            .parse::<BaseUrl>()
+            .map_or_else(|error| error.to_string(), |url| url.path("/x") + " @ " + url.authority());
         assert_eq!(got, want);
     }
 

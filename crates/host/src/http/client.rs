@@ -27,11 +27,7 @@ pub struct Deadlines {
 impl Default for Deadlines {
     /// Gives 10 s to connect and 30 s each for headers and a bounded body.
     fn default() -> Self {
-        Self {
-            connect: Duration::from_secs(10),
-            headers: Duration::from_secs(30),
-            body: Duration::from_secs(30),
-        }
+        Self { connect: Duration::from_secs(10), headers: Duration::from_secs(30), body: Duration::from_secs(30) }
     }
 }
 

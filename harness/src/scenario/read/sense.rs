@@ -56,6 +56,7 @@ pub(super) fn check(scenario: &Scenario, vocabulary: Option<&Vocabulary<'_>>) ->
         let at = |verb: &str| vec!["expect".into(), index.into(), verb.into(), "client".into()];
         let mention = match expectation {
             Expectation::Answers { client, .. } => Mention { path: at("answers"), name: client, role: Role::Person },
+            Expectation::Refused { client, .. } => Mention { path: at("refused"), name: client, role: Role::Person },
             Expectation::ShownAfterLoad { client, .. } => {
                 Mention { path: at("shown_after_load"), name: client, role: Role::Person }
             }
