@@ -1,8 +1,7 @@
 //! What a record of `in` asks of the run, the unreadable ones included (A-15, D-33).
 
-use serde::Deserialize;
 use serde_json::Value;
-use turnkeep_protocol::{ChatInputChunk, ChatTaskWirePayload, Trigger};
+use turnkeep_protocol::{ChatInputChunk, ChatTaskWirePayload, Trigger, is_owed};
 
 /// What the sender of an owed record is told that nobody can use (D-33).
 pub(crate) const UNUSABLE: &str = "the message cannot be read";
@@ -25,25 +24,6 @@ pub(crate) fn decode(content: Value) -> Option<ChatInputChunk> {
 /// Tells whether a payload stands for a record that could not be read.
 pub(crate) fn is_unreadable(payload: &ChatTaskWirePayload) -> bool {
     payload.message.is_none() && payload.extra.contains_key(UNREADABLE)
-}
-
-/// Tells whether the server holds a record for owed: it judges by these two words alone, so the run must too (D-33).
-fn is_owed(content: &Value) -> bool {
-    #[derive(Deserialize)]
-    struct Input {
-        kind: String,
-        payload: Option<Payload>,
-    }
-    #[derive(Deserialize)]
-    struct Payload {
-        trigger: Option<Trigger>,
-    }
-    let input: Option<Input> = match content {
-        Value::String(text) => serde_json::from_str(text).ok(),
-        other => Input::deserialize(other).ok(),
-    };
-    let trigger = input.filter(|input| input.kind == "message").and_then(|input| input.payload?.trigger);
-    trigger.is_some_and(Trigger::wants_turn)
 }
 
 #[cfg(test)]

@@ -56,6 +56,28 @@ impl ChatInputChunk {
     }
 }
 
+/// Tells whether a record's content is owed an answer: a message that submits, regenerates or acts (D-33).
+///
+/// Judged by `kind` and `trigger` alone, so a message that cannot be read otherwise is owed too: its sender gets an error and a
+/// boundary, never silence. Server and run both ask here, so they cannot disagree about what is owed.
+pub fn is_owed(content: &Value) -> bool {
+    #[derive(Deserialize)]
+    struct Input {
+        kind: String,
+        payload: Option<Payload>,
+    }
+    #[derive(Deserialize)]
+    struct Payload {
+        trigger: Option<Trigger>,
+    }
+    let input: Option<Input> = match content {
+        Value::String(text) => serde_json::from_str(text).ok(),
+        other => Input::deserialize(other).ok(),
+    };
+    let trigger = input.filter(|input| input.kind == "message").and_then(|input| input.payload?.trigger);
+    trigger.is_some_and(Trigger::wants_turn)
+}
+
 /// Why a payload was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
@@ -210,5 +232,49 @@ mod tests {
         assert!(owed(Trigger::SubmitMessage) && owed(Trigger::RegenerateMessage) && owed(Trigger::Action));
         assert!(!owed(Trigger::Preload) && !owed(Trigger::Close) && !owed(Trigger::HandoverPrepare));
         assert!(!ChatInputChunk::Stop { message: None }.wants_turn());
+    }
+
+    #[track_caller]
+    fn check_owed(content: Value, want: bool) {
+        assert_eq!(is_owed(&content), want, "{content}");
+        assert_eq!(is_owed(&Value::String(content.to_string())), want, "{content} as a string");
+        if let Some(chunk) = ChatInputChunk::decode(content.clone()) {
+            assert_eq!(chunk.wants_turn(), want, "{content} decoded");
+        }
+    }
+
+    #[test]
+    fn kind_and_trigger_alone_say_whether_a_record_is_owed_d33() {
+        let message = |payload: Value| json!({ "kind": "message", "payload": payload });
+        for (trigger, want) in [
+            ("submit-message", true),
+            ("regenerate-message", true),
+            ("action", true),
+            ("preload", false),
+            ("close", false),
+            ("handover-prepare", false),
+            ("wink", false),
+        ] {
+            check_owed(message(json!({ "trigger": trigger })), want);
+            check_owed(message(json!({ "chatId": "c", "trigger": trigger, "message": null })), want);
+            check_owed(json!({ "kind": "stop", "payload": { "trigger": trigger } }), false);
+        }
+        check_owed(message(json!({ "trigger": "submit-message", "message": 7, "chatId": [] })), true);
+        for other in [
+            message(json!({})),
+            message(json!({ "trigger": null })),
+            message(json!({ "trigger": 7 })),
+            message(json!("submit-message")),
+            json!({ "kind": "message" }),
+            json!({ "kind": 7, "payload": { "trigger": "action" } }),
+            json!({ "payload": { "trigger": "action" } }),
+            json!({ "kind": "handover", "partialAssistantMessage": [], "isFinal": true }),
+            json!(7),
+            json!(null),
+            json!([]),
+        ] {
+            check_owed(other, false);
+        }
+        assert!(!is_owed(&json!("not json")));
     }
 }

@@ -28,7 +28,7 @@ mod wire;
 pub use chunk::UiMessageChunk;
 pub use data_kind::DataKind;
 pub use ids::{ChannelName, PartId, RunId, SeqNum, SessionId, TaskId, WaitpointId, WorkerId};
-pub use input::{ChatInputChunk, ChatTaskWirePayload, InputRecord, Trigger};
+pub use input::{ChatInputChunk, ChatTaskWirePayload, InputRecord, Trigger, is_owed};
 pub use message::{Role, ToolApproval, ToolPart, ToolState, UiMessage, UiPart};
 pub use model_message::{ContentPart, ModelMessage, ModelRole, ToolResultOutput};
 pub use overlay::{Overlay, RefusalReason, RefusedAnswer, overlay_tool_states};

@@ -7,7 +7,7 @@ use futures::Stream;
 use futures::stream;
 use turnkeep_host::http::BodyStream;
 use turnkeep_protocol::sse::{DONE, Frame, FrameDecoder};
-use turnkeep_protocol::{Batch, Envelope, InputRecord, Record, RecordKind};
+use turnkeep_protocol::{Batch, InputRecord, Record, RecordKind};
 
 /// How long the server keeps a quiet connection, in seconds (S-146).
 pub(super) const BUDGET_S: u64 = 600;
@@ -78,7 +78,7 @@ impl Read {
 /// Decodes one record; control, commands and unreadable bodies keep their place and say nothing.
 fn decode(record: Record) -> InputRecord {
     let input = match record.kind() {
-        RecordKind::Data => record.envelope().map(Envelope::unpacked).and_then(crate::record::decode),
+        RecordKind::Data => record.envelope().and_then(|envelope| crate::record::decode(envelope.data)),
         RecordKind::Control(_) | RecordKind::Command(_) => None,
     };
     InputRecord { seq_num: record.seq_num, timestamp: record.timestamp, input }

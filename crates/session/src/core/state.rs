@@ -2,8 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Deserialize;
-use turnkeep_protocol::{ChannelName, Record, RecordKind, RunId, SeqNum, SessionId, control};
+use turnkeep_protocol::{ChannelName, Record, RecordKind, RunId, SeqNum, SessionId, control, is_owed};
 
 use super::wait_index::Waits;
 use crate::change::Millis;
@@ -221,23 +220,9 @@ impl State {
     }
 }
 
-/// Tells whether an `in` record is owed an answer: a message that submits, regenerates or acts (D-33).
-///
-/// Judged by these two words alone, so a message that the agent cannot read is owed too: the agent answers it with an error and a
-/// boundary of its own, and where it does not, the server does so after two runs (D-34). Either way nobody waits in silence.
+/// Tells whether an `in` record is owed an answer (D-33). The run answers it, or the server does so after two runs (D-34).
 fn wants_turn(record: &Record) -> bool {
-    #[derive(Deserialize)]
-    struct Input {
-        kind: String,
-        payload: Option<Payload>,
-    }
-    #[derive(Deserialize)]
-    struct Payload {
-        trigger: Option<String>,
-    }
-    let input = record.envelope().and_then(|envelope| serde_json::from_value::<Input>(envelope.unpacked()).ok());
-    let trigger = input.filter(|input| input.kind == "message").and_then(|input| input.payload?.trigger);
-    trigger.is_some_and(|trigger| ["submit-message", "regenerate-message", "action"].contains(&trigger.as_str()))
+    record.envelope().is_some_and(|envelope| is_owed(&envelope.data))
 }
 
 /// Tells whether an `out` record announces the session's end, alone or on a turn's boundary (D-37).

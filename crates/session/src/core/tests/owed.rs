@@ -15,6 +15,8 @@ fn only_messages_that_submit_regenerate_or_act_are_owed_d33() {
         (json!({ "kind": "handover", "isFinal": true }).to_string(), false),
         (json!({ "kind": "message" }).to_string(), false),
         (json!({ "kind": "message", "payload": { "trigger": "submit-message", "message": 7 } }).to_string(), true),
+        // A text that holds a message's text is unpacked once, by server and run alike.
+        (Value::String(message("action")).to_string(), false),
         ("not json".to_owned(), false),
         ("7".to_owned(), false),
     ] {
