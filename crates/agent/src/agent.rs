@@ -11,6 +11,7 @@ use turnkeep_protocol::{ModelMessage, TaskId, Trigger, UiMessage};
 
 use crate::answer::{Answer, StreamText};
 use crate::chat::{Chat, ChunkWriter};
+use crate::checkpoint::Gate;
 use crate::error::HookError;
 use crate::event::{
     BeforeTurnComplete, Boot, ChatStart, Preload, PrepareMessages, Recovery, RecoveryBoot, RunContext, Suspension,
@@ -50,6 +51,38 @@ pub(crate) struct Hooks {
     pub(crate) turn_complete: Option<Hook<TurnComplete>>,
     pub(crate) chat_suspend: Option<Hook<Suspension>>,
     pub(crate) chat_resume: Option<Hook<Suspension>>,
+}
+
+impl Hooks {
+    /// Names every field, so that a new hook cannot be forgotten here.
+    fn gated(self, gate: &Gate) -> Self {
+        let Self {
+            recovery_boot,
+            boot,
+            preload,
+            validate_messages,
+            chat_start,
+            turn_start,
+            prepare_messages,
+            before_turn_complete,
+            turn_complete,
+            chat_suspend,
+            chat_resume,
+        } = self;
+        Self {
+            recovery_boot: recovery_boot.map(|hook| gate.around("on_recovery_boot", hook)),
+            boot: boot.map(|hook| gate.around("on_boot", hook)),
+            preload: preload.map(|hook| gate.around("on_preload", hook)),
+            validate_messages: validate_messages.map(|hook| gate.around("on_validate_messages", hook)),
+            chat_start: chat_start.map(|hook| gate.around("on_chat_start", hook)),
+            turn_start: turn_start.map(|hook| gate.around("on_turn_start", hook)),
+            prepare_messages: prepare_messages.map(|hook| gate.around("prepare_messages", hook)),
+            before_turn_complete: before_turn_complete.map(|hook| gate.around("on_before_turn_complete", hook)),
+            turn_complete: turn_complete.map(|hook| gate.around("on_turn_complete", hook)),
+            chat_suspend: chat_suspend.map(|hook| gate.around("on_chat_suspend", hook)),
+            chat_resume: chat_resume.map(|hook| gate.around("on_chat_resume", hook)),
+        }
+    }
 }
 
 /// The agent's limits; what is none follows another.
@@ -171,6 +204,15 @@ impl Agent {
     /// Gives the agent's id, the task id that sessions name.
     pub fn id(&self) -> &TaskId {
         &self.id
+    }
+
+    /// Puts a checkpoint before and behind each hook.
+    pub(crate) fn gated(mut self, gate: &Gate) -> Self {
+        if gate.is_watched() {
+            self.run = gate.around("run", self.run);
+            self.hooks = self.hooks.gated(gate);
+        }
+        self
     }
 
     /// Gives every turn these tools; `run` may pass others to its answer.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use serde_json::Value;
 use turnkeep_model::{FinishReason, Usage};
+use turnkeep_protocol::run_api::LeasedRun;
 use turnkeep_protocol::{ModelMessage, RunId, SeqNum, SessionId, TaskId, Trigger, UiMessage};
 
 use crate::chat::{Chat, ChunkWriter};
@@ -22,6 +23,17 @@ pub struct RunContext {
     pub task_id: TaskId,
     /// The session's public id.
     pub session_id: SessionId,
+}
+
+impl RunContext {
+    pub(crate) fn of(lease: &LeasedRun) -> Self {
+        Self {
+            run_id: lease.run_id.clone(),
+            attempt: lease.attempt,
+            task_id: lease.task_id.clone(),
+            session_id: lease.session_id.clone(),
+        }
+    }
 }
 
 /// A call in an answer that was cut, which nobody has answered.

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use futures::StreamExt;
 use turnkeep_model::{
-    ChunkMapper, FinishReason, GenerationEvent, ModelError, ModelOutputs, Prompt, StreamPart, StreamParts, Usage,
-    to_model_messages,
+    ChunkMapper, FinishReason, GenerationEvent, ModelError, ModelOutputs, Origin, Prompt, StreamPart, StreamParts,
+    Usage, to_model_messages,
 };
 use turnkeep_protocol::{MessageReducer, ModelMessage, UiMessage};
 
@@ -30,6 +30,8 @@ pub(crate) struct Setting {
     pub(crate) model_outputs: ModelOutputs,
     /// The message to go on with, or a fresh one with only an id.
     pub(crate) response: UiMessage,
+    /// Who asks the model.
+    pub(crate) origin: Origin,
 }
 
 /// What came of it.
@@ -175,6 +177,7 @@ impl Generation {
             step: self.steps.n_steps,
             settings: self.stream.settings.clone(),
             provider_options: self.stream.provider_options.clone(),
+            origin: Some(self.setting.origin.clone()),
         };
         tokio::select! {
             biased;

@@ -38,6 +38,7 @@ mod boot;
 mod boundary;
 mod chain;
 mod chat;
+mod checkpoint;
 mod error;
 mod event;
 mod generation;
@@ -58,6 +59,7 @@ mod worker;
 pub use agent::{Agent, TurnInput};
 pub use answer::{Answer, Steps, StopCondition, StreamText, has_tool_call, step_count_is};
 pub use chat::{Chat, ChunkWriter};
+pub use checkpoint::{Checkpoint, Checkpoints, Place};
 pub use error::{ChunkTooLarge, Error, HookError, OutOfMemory};
 pub use event::{
     BeforeTurnComplete, Boot, ChatStart, PendingToolCall, Preload, PrepareMessages, Recovery, RecoveryBoot, RunContext,

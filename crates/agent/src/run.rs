@@ -22,6 +22,7 @@ use crate::boot::replay::Owed;
 use crate::boundary::Boundaries;
 use crate::chain::Chain;
 use crate::chat::{Chat, ChunkWriter, QueuedParts};
+use crate::checkpoint::{Gate, Place};
 use crate::error::Error;
 use crate::event::RunContext;
 use crate::input::InputChannel;
@@ -42,6 +43,7 @@ pub(crate) struct RunParts {
     pub(crate) input: InputChannel,
     pub(crate) lease: LeasedRun,
     pub(crate) warn: Warn,
+    pub(crate) gate: Gate,
 }
 
 /// One attempt at a run.
@@ -71,22 +73,19 @@ pub(crate) struct Run {
     total_usage: Usage,
     message_ids: Draws,
     warn: Warn,
+    gate: Gate,
 }
 
 impl Run {
     /// Makes the run; nothing happens before [`Run::serve`].
     pub(crate) fn new(parts: RunParts) -> Result<Self, Error> {
-        let RunParts { host, agent, model, link, input, lease, warn } = parts;
+        let RunParts { host, agent, model, link, input, lease, warn, gate } = parts;
+        let agent = agent.gated(&gate);
         let payload = Value::Object(lease.payload.clone());
         let payload: ChatTaskWirePayload =
             serde_json::from_value(payload).map_err(|error| Error::BadPayload(error.to_string()))?;
         let entropy = attempt_entropy(&host, &lease);
-        let ctx = RunContext {
-            run_id: lease.run_id.clone(),
-            attempt: lease.attempt,
-            task_id: lease.task_id.clone(),
-            session_id: lease.session_id.clone(),
-        };
+        let ctx = RunContext::of(&lease);
         let server_tools =
             agent.tools.iter().filter(|tool| tool.execute().is_some()).map(|tool| tool.name().to_owned()).collect();
         Ok(Self {
@@ -111,6 +110,7 @@ impl Run {
             payload,
             ctx,
             warn,
+            gate,
         })
     }
 
@@ -121,9 +121,11 @@ impl Run {
     /// Fails when the run cannot go on; what is not settled then is still owed.
     pub(crate) async fn serve(mut self) -> Result<(), Error> {
         self.boot().await?;
+        self.gate.reach(Place::Booted).await;
         let mut next = self.first().await?;
         while let Some(owed) = next {
             self.take_up(owed).await?;
+            self.reach_turn_end().await;
             next = self.next(Phase::Turn).await?;
         }
         // What was deferred in the last hooks must not die with the run.
@@ -247,6 +249,11 @@ impl Run {
                 return id;
             }
         }
+    }
+
+    async fn reach_turn_end(&self) {
+        let settled = self.input.with(|inbox| inbox.settled());
+        self.gate.reach(Place::TurnEnd { settled }).await;
     }
 
     fn warn(&self, text: impl Into<String>) {

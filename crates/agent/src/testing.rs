@@ -18,7 +18,9 @@ use turnkeep_protocol::{
 };
 
 use crate::agent::Agent;
+use crate::checkpoint::{Checkpoints, Gate, GatedLink};
 use crate::error::Error;
+use crate::event::RunContext;
 use crate::input::InputChannel;
 use crate::link::{DurableWait, Link, SnapshotRead};
 use crate::run::{Run, RunParts};
@@ -422,11 +424,24 @@ pub(crate) async fn serve(
     model: Arc<FakeModel>,
     lease: LeasedRun,
 ) -> Result<(), Error> {
+    serve_at(session, agent, model, lease, None).await
+}
+
+/// Serves a lease to its end, past the checkpoints.
+pub(crate) async fn serve_at(
+    session: &Arc<FakeSession>,
+    agent: Agent,
+    model: Arc<FakeModel>,
+    lease: LeasedRun,
+    checkpoints: Option<Arc<dyn Checkpoints>>,
+) -> Result<(), Error> {
     let host = Host::os();
-    let link: Arc<dyn Link> = Arc::new(FakeLink(session.clone()));
+    let gate = Gate::new(checkpoints, RunContext::of(&lease));
+    let link: Arc<dyn Link> = Arc::new(GatedLink::new(Arc::new(FakeLink(session.clone())), gate.clone()));
     let input = InputChannel::new(host.clone(), link.clone(), host.entropy().child("input"));
-    let warn = Arc::new(|_: &crate::event::RunContext, _: String| {});
-    let result = Run::new(RunParts { host, agent, model, link, input: input.clone(), lease, warn })?.serve().await;
+    let warn = Arc::new(|_: &RunContext, _: String| {});
+    let parts = RunParts { host, agent, model, link, input: input.clone(), lease, warn, gate };
+    let result = Run::new(parts)?.serve().await;
     let mut state = session.state();
     state.settled = state.settled.max(input.cursors().0);
     drop(state);

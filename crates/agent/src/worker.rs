@@ -17,6 +17,7 @@ use turnkeep_protocol::{TaskId, WorkerId};
 
 use self::lease::Serving;
 use crate::agent::Agent;
+use crate::checkpoint::Checkpoints;
 use crate::error::Error;
 use crate::event::RunContext;
 use crate::http_link::post_json;
@@ -50,6 +51,8 @@ pub struct WorkerOptions {
     pub heartbeat: Duration,
     /// How long one request for a run waits at the server.
     pub lease_poll: Duration,
+    /// Who is told of every named place that a run reaches, and may hold it there; nobody in production.
+    pub checkpoints: Option<Arc<dyn Checkpoints>>,
 }
 
 impl WorkerOptions {
@@ -63,7 +66,15 @@ impl WorkerOptions {
             concurrency: DEFAULT_CONCURRENCY,
             heartbeat: Duration::from_secs(3),
             lease_poll: Duration::from_secs(20),
+            checkpoints: None,
         }
+    }
+
+    /// Tells `checkpoints` of every named place that a run reaches, and lets it hold the run there.
+    #[must_use]
+    pub fn checkpoints(mut self, checkpoints: Arc<dyn Checkpoints>) -> Self {
+        self.checkpoints = Some(checkpoints);
+        self
     }
 }
 

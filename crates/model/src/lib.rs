@@ -27,5 +27,5 @@ pub use language_model::{LanguageModel, StreamParts};
 pub use mapper::{ChunkMapper, GenerationEvent};
 pub use options::{GenerateMessageId, MessageMetadata, OnError, UiStreamOptions};
 pub use part::{StreamPart, ToolCall, ToolResult};
-pub use prompt::{Prompt, ToolSpec};
+pub use prompt::{Origin, Prompt, ToolSpec};
 pub use usage::{FinishReason, Usage};

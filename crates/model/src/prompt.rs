@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use turnkeep_protocol::JsonObject;
 use turnkeep_protocol::model_message::ModelMessage;
+use turnkeep_protocol::{JsonObject, RunId};
 
 /// Holds what a model gets for one step.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -20,6 +20,21 @@ pub struct Prompt {
     pub settings: JsonObject,
     /// Holds options for a provider, under the provider's name.
     pub provider_options: JsonObject,
+    /// Tells who asks; none outside a run.
+    pub origin: Option<Origin>,
+}
+
+/// Tells on whose behalf a step is asked for: for logs and tests, never for the provider.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// Names the chat, by the author's own id.
+    pub chat_id: String,
+    /// Names the run.
+    pub run_id: RunId,
+    /// Counts the tries at the run, from 1.
+    pub attempt: u32,
+    /// Counts the turns of the run, from 0.
+    pub turn: usize,
 }
 
 /// Describes a tool to a model.

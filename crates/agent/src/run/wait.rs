@@ -8,6 +8,7 @@ use turnkeep_protocol::run_api::WaitOutcome;
 use super::Run;
 use crate::agent::Hook;
 use crate::boot::replay::Owed;
+use crate::checkpoint::Place;
 use crate::error::Error;
 use crate::event::{SuspendPhase, Suspension};
 use crate::link::DurableWait;
@@ -53,6 +54,7 @@ impl Run {
         if let Some(owed) = self.wait_warm(patience.idle).await? {
             return Ok(Some(owed));
         }
+        self.gate.reach(Place::IdleEnd).await;
         if patience.skips_sleep || self.input.is_session_closed() {
             return Ok(None);
         }

@@ -14,9 +14,12 @@ use turnkeep_protocol::run_api::{EndRun, Heartbeat, LeasedRun, RunOutcome};
 
 use super::{Warn, WorkerOptions};
 use crate::agent::Agent;
+use crate::checkpoint::{Gate, GatedLink, Place};
 use crate::error::Error;
+use crate::event::RunContext;
 use crate::http_link::{HttpLink, LinkTarget};
 use crate::input::InputChannel;
+use crate::link::Link;
 use crate::run::{Run, RunParts, attempt_entropy};
 
 /// How many characters of an error the end report carries; a panic may have printed a whole document.
@@ -46,30 +49,41 @@ impl Serving {
             session_key: lease.session_key.clone(),
         };
         let lasts = Duration::from_millis(lease.lease_ms).min(LONGEST_LEASE);
-        let link = Arc::new(HttpLink::new(self.host.clone(), target, &entropy));
+        let http = Arc::new(HttpLink::new(self.host.clone(), target, &entropy));
+        let gate = Gate::new(self.options.checkpoints.clone(), RunContext::of(&lease));
+        let link: Arc<dyn Link> =
+            if gate.is_watched() { Arc::new(GatedLink::new(http.clone(), gate.clone())) } else { http.clone() };
         let input = InputChannel::new(self.host.clone(), link.clone(), entropy);
         let parts = RunParts {
             host: self.host.clone(),
             agent,
             model: self.model.clone(),
-            link: link.clone(),
+            link,
             input: input.clone(),
             lease,
             warn: self.warn.clone(),
+            gate: gate.clone(),
         };
         // A panic in an author's code is this run's crash and nobody else's (D-35).
         let run = AssertUnwindSafe(async { Run::new(parts)?.serve().await }).catch_unwind();
+        let run = async {
+            let outcome = outcome(run.await);
+            if let Some(outcome) = &outcome {
+                gate.reach(Place::BeforeExit(outcome.clone())).await;
+            }
+            outcome
+        };
         let outcome = tokio::select! {
             biased;
-            () = keep_alive(lasts, self.options.heartbeat, || beat(&link, &input)) => return,
-            ended = run => outcome(ended),
+            () = keep_alive(lasts, self.options.heartbeat, || beat(&http, &input)) => return,
+            ended = run => ended,
         };
         let Some(outcome) = outcome else {
             return;
         };
         let (settled_cursor, consumed_cursor) = input.cursors();
         // If the report is lost the lease lapses, and the server settles what is owed then.
-        let _ = link.end(&EndRun { outcome, settled_cursor, consumed_cursor }).await;
+        let _ = http.end(&EndRun { outcome, settled_cursor, consumed_cursor }).await;
     }
 }
 

@@ -7,6 +7,7 @@ use crate::agent::TurnInput;
 use crate::answer::{Answer, StreamText};
 use crate::event::PrepareMessages;
 use crate::generation::{Ended, Setting, generate};
+use turnkeep_model::Origin;
 use turnkeep_protocol::{Trigger, UiMessageChunk};
 
 impl Run {
@@ -83,6 +84,7 @@ impl Run {
             stop: turn.stop.clone(),
             model_outputs: self.agent.model_outputs.clone(),
             response: self.response_to_fill(&stream),
+            origin: self.origin(turn.number),
         };
         let (generated, result) = generate(stream, setting).await;
         turn.raw_response = generated.message;
@@ -95,6 +97,11 @@ impl Run {
         }
         result?;
         Ok(())
+    }
+
+    fn origin(&self, turn: usize) -> Origin {
+        let (chat_id, run_id) = (self.chat.id().to_owned(), self.ctx.run_id.clone());
+        Origin { chat_id, run_id, attempt: self.ctx.attempt, turn }
     }
 
     /// Gives the message that the answer goes on with, or a fresh one.
