@@ -59,8 +59,8 @@ enum Verb {
     Ci,
 }
 
-/// What to replay, and how to tell.
-#[derive(Debug, Args)]
+/// What to replay, and how to tell; the default replays everything once.
+#[derive(Debug, Default, Args)]
 pub(crate) struct SimArgs {
     /// Scenario names or addresses NAME@SEED or NAME@SEED+MS; all scenarios when none is given
     #[arg(value_name = "NAME")]
@@ -89,9 +89,10 @@ pub(crate) struct SimArgs {
 }
 
 /// How results are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
     /// A line per scenario, a report per failing run
+    #[default]
     Text,
     /// A JSON object per run
     Json,

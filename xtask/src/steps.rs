@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::cli::{Format, SimArgs};
+use crate::cli::SimArgs;
 use crate::house;
 use crate::sim::sim;
 use crate::tidy::tidy;
@@ -36,9 +36,9 @@ pub(crate) fn ci() -> Result<Verdict> {
     test(&[])?;
     let ours: [(&str, Step); 4] = [
         ("tidy", tidy),
-        ("every scenario on its seed", || sim(&sim_args())),
-        ("every scenario on ten more", || sim(&SimArgs { seeds: Some(MORE_SEEDS), ..sim_args() })),
-        ("twins", || sim(&SimArgs { twin: true, ..sim_args() })),
+        ("every scenario on its seed", || sim(&SimArgs::default())),
+        ("every scenario on ten more", || sim(&SimArgs { seeds: Some(MORE_SEEDS), ..SimArgs::default() })),
+        ("twins", || sim(&SimArgs { twin: true, ..SimArgs::default() })),
     ];
     for (name, step) in ours {
         say(name);
@@ -52,19 +52,6 @@ pub(crate) fn ci() -> Result<Verdict> {
     without_the_flag()?;
     eprintln!("ci: everything held");
     Ok(Verdict::Held)
-}
-
-fn sim_args() -> SimArgs {
-    SimArgs {
-        names: Vec::new(),
-        seed: None,
-        seeds: None,
-        twin: false,
-        jobs: None,
-        format: Format::Text,
-        trace: None,
-        hashes: false,
-    }
 }
 
 /// Tests what authors build in a workspace of their own: no `tokio_unstable`, no feature `world`.

@@ -76,7 +76,6 @@ mod tests {
     use turnkeep_harness::scenario::parse;
 
     use super::*;
-    use crate::cli::Format;
 
     fn stories() -> Vec<Scenario> {
         let text = r#"{ "why": "w", "agent": "a", "model": [], "seed": 7, "steps": [{ "advance_ms": 1 }] }"#;
@@ -84,16 +83,7 @@ mod tests {
     }
 
     fn args(names: &[&str]) -> SimArgs {
-        SimArgs {
-            names: names.iter().map(|name| name.parse().unwrap()).collect(),
-            seed: None,
-            seeds: None,
-            twin: false,
-            jobs: None,
-            format: Format::Text,
-            trace: None,
-            hashes: false,
-        }
+        SimArgs { names: names.iter().map(|name| name.parse().unwrap()).collect(), ..SimArgs::default() }
     }
 
     #[track_caller]
