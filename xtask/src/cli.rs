@@ -8,7 +8,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::address::{self, Address};
 use crate::bad_input::BadInput;
-use crate::{bless, sim, steps, tidy};
+use crate::rule_id::Area;
+use crate::{bless, sim, spec, steps, tidy};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -34,6 +35,22 @@ Examples:
   cargo xtask bless                   every golden and the scenario schema
   cargo xtask bless several-turns     one golden; read the diff before you commit it";
 
+const SPEC_EXAMPLES: &str = "\
+Examples:
+  cargo xtask spec                                           every id of docs/spec with who cites it
+  cargo xtask spec --area runtime --uncited                  the runtime's ids that no test cites
+  cargo xtask spec --area runtime --except 14,15,C.7 --check   exit code 1 while there are any elsewhere
+  cargo xtask spec --section C.2 --format json
+
+What cites an id: a comment or text in a test, a test's name (`…_a97_ar31`), the heading of test code, a story under scenarios/.
+A range such as A-87…A-89 cites each id in it. AA- and CA- ids want a test of their own: a heading is not enough.
+What code outside tests names is listed apart, and proves nothing. docs/spec/not-applicable.md has the ids that need no test.
+
+JSON: one object.
+  ids[]      id, area, page, line, section, title, status (cited | uncited | not-applicable), reason (only if not-applicable),
+             cited_by[] and implemented_in[]: kind (test | scenario | module | code), path, name (of a test or story), line
+  counts{}   by prefix, of all that were asked for: ids, cited, uncited, not_applicable";
+
 /// The house's tool: it runs the stories and keeps the rules.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", after_help = EXIT_CODES)]
@@ -52,6 +69,9 @@ enum Verb {
     Bless(BlessArgs),
     /// Checks the house rules that a machine can check
     Tidy,
+    /// Lists each id of docs/spec with the tests and scenarios that cite it, and the ids nobody cites
+    #[command(after_long_help = SPEC_EXAMPLES)]
+    Spec(SpecArgs),
     /// Runs every test of the workspace
     #[command(after_long_help = "Examples:\n  cargo xtask test\n  cargo xtask test -- -p turnkeep-client")]
     Test(TestArgs),
@@ -91,10 +111,10 @@ pub(crate) struct SimArgs {
 /// How results are written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
-    /// A line per scenario, a report per failing run
+    /// Lines for people
     #[default]
     Text,
-    /// A JSON object per run
+    /// JSON for programs
     Json,
 }
 
@@ -104,6 +124,29 @@ pub(crate) struct BlessArgs {
     /// Scenario names; all when none is given
     #[arg(value_name = "NAME")]
     pub(crate) names: Vec<String>,
+}
+
+/// Which ids to list, and how; the default lists all.
+#[derive(Debug, Default, Args)]
+pub(crate) struct SpecArgs {
+    /// Only the ids of this part of the specification
+    #[arg(long, value_enum)]
+    pub(crate) area: Option<Area>,
+    /// Only the ids of these sections: 14 has 14.1 and 14.2 in it, C has C.7
+    #[arg(long, value_name = "SECTION", value_delimiter = ',')]
+    pub(crate) section: Vec<String>,
+    /// Not the ids of these sections
+    #[arg(long, value_name = "SECTION", value_delimiter = ',')]
+    pub(crate) except: Vec<String>,
+    /// Only the ids that no test and no scenario cites, a line each
+    #[arg(long)]
+    pub(crate) uncited: bool,
+    /// Exits with 1 when a listed id that needs a test has none
+    #[arg(long)]
+    pub(crate) check: bool,
+    /// What goes to stdout: lines, or one JSON object
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
 }
 
 #[derive(Debug, Args)]
@@ -120,6 +163,7 @@ pub fn main() -> ExitCode {
         Verb::Sim(args) => sim::sim(&args),
         Verb::Bless(args) => bless::bless(&args),
         Verb::Tidy => tidy::tidy(),
+        Verb::Spec(args) => spec::spec(&args),
         Verb::Test(args) => steps::test(&args.rest),
         Verb::Ci => steps::ci(),
     };
@@ -156,7 +200,7 @@ mod tests {
 
     #[test]
     fn every_example_of_the_help_is_a_command_that_exists() {
-        let examples = [SIM_EXAMPLES, BLESS_EXAMPLES].join("\n");
+        let examples = [SIM_EXAMPLES, BLESS_EXAMPLES, SPEC_EXAMPLES].join("\n");
         for line in examples.lines().filter(|line| line.contains("cargo xtask")) {
             let command = line.trim().split("  ").next().unwrap();
             let words = command.split_whitespace().skip(2);

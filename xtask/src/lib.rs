@@ -1,9 +1,10 @@
-//! `cargo xtask`: sim · bless · tidy · test · ci.
+//! `cargo xtask`: sim · bless · tidy · spec · test · ci.
 //!
 //! ```text
 //!   cli ──▶ sim ───▶ plan (stories × seeds) ──▶ pool (threads) ──▶ judge (run, careless twin, golden) ──▶ print
 //!       ├─▶ bless ────────────────────────────────────────────────▶ judge ──▶ golden/, docs/scenario.schema.json
 //!       ├─▶ tidy (house rules over the sources)
+//!       ├─▶ spec (ids of docs/spec and who cites them)
 //!       └─▶ steps (test, ci: cargo, then all of the above)
 //! ```
 
@@ -16,10 +17,13 @@ mod house;
 mod judge;
 mod pool;
 mod proposal;
+mod rule_id;
 mod sim;
+mod spec;
 mod steps;
 mod stories;
 mod tidy;
+mod tree;
 mod verdict;
 mod watchdog;
 

@@ -8,7 +8,6 @@ mod goldens;
 mod layout;
 mod readme;
 mod rule_ids;
-mod tree;
 mod words;
 
 use std::fmt;
@@ -16,8 +15,8 @@ use std::fmt;
 use anyhow::Result;
 
 use crate::house;
+use crate::tree::Tree;
 use crate::verdict::Verdict;
-use tree::Tree;
 
 /// Something that breaks a rule of the house.
 #[derive(Debug, PartialEq, Eq)]

@@ -133,6 +133,22 @@ fn an_edited_golden_is_5_and_leaves_a_proposal_until_the_two_agree_again() {
 }
 
 #[test]
+fn ids_nobody_cites_are_listed_and_fail_only_a_check() {
+    let house = house(&STORY.replace("its answer.", "its answer (A-1)."));
+    fs::create_dir(house.path().join("docs/spec")).unwrap();
+    fs::write(house.path().join("docs/spec/rules.md"), "## 2. Turns\n- A-1 One.\n- A-2 Two.\n- S-1 Row.\n").unwrap();
+
+    let all = exits(&house, &["spec"], 0);
+    let uncited = exits(&house, &["spec", "--area", "runtime", "--uncited", "--check"], 1);
+
+    assert!(all.starts_with("A-1     §2      One.\n        scenario  greeting\n"), "{all}");
+    assert!(uncited.starts_with("A-2     §2      Two.\n\n"), "{uncited}");
+    let wrong = exits(&house, &["spec", "--section", "3"], 2);
+    assert!(wrong.contains("there is no section `3`"), "{wrong}");
+    exits(&house, &["spec", "--area", "moon"], 2);
+}
+
+#[test]
 fn ci_neither_proposes_nor_blesses() {
     let house = house(STORY);
 

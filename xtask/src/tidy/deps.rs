@@ -1,8 +1,8 @@
 //! Every direct dependency is named in the sources of its crate, and every one the workspace declares is taken by some crate.
 
 use super::Finding;
-use super::tree::{File, Tree};
 use super::words::code;
+use crate::tree::{File, Tree};
 
 /// Folders with a `Cargo.toml` of ours in them or below them.
 const MEMBERS: &[&str] = &["crates/", "harness/", "reference-agents/", "xtask/"];

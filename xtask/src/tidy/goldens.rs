@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use turnkeep_harness::scenario;
 
 use super::Finding;
-use super::tree::Tree;
 use crate::bless;
+use crate::tree::Tree;
 
 const SCHEMA: &str = "docs/scenario.schema.json";
 

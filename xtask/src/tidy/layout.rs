@@ -1,7 +1,7 @@
 //! What lies at the top, and how long a file may be.
 
 use super::Finding;
-use super::tree::Tree;
+use crate::tree::Tree;
 
 /// What lies at the top, and nothing else.
 const TOP: &[&str] = &[

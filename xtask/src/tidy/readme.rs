@@ -3,8 +3,8 @@
 use clap::Parser as _;
 
 use super::Finding;
-use super::tree::Tree;
 use crate::cli::Cli;
+use crate::tree::Tree;
 
 const PAGES: &[&str] = &["README.md", "CONTRIBUTING.md", "ARCHITECTURE.md", ".ci/run"];
 const COMMAND: &str = "cargo xtask";

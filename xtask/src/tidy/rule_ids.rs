@@ -1,12 +1,14 @@
 //! Rule ids that are cited must be defined under docs/spec/.
 
-use std::collections::BTreeSet;
-
 use super::Finding;
-use super::tree::Tree;
+use crate::rule_id::ids;
+use crate::spec::definitions;
+use crate::tree::Tree;
 
 const SPEC: &str = "docs/spec/";
-const PREFIXES: &[&str] = &["S", "A", "C", "D", "SR", "AR", "CR", "RC", "AA", "CA", "AF", "CF"];
+
+/// Defines no id, so what it names is checked like everywhere else.
+const NOT_APPLICABLE: &str = "docs/spec/not-applicable.md";
 
 /// Where ids are cited.
 const CITING: &[(&str, &str)] = &[
@@ -20,13 +22,13 @@ const CITING: &[(&str, &str)] = &[
 ];
 
 pub(super) fn check(tree: &Tree) -> Vec<Finding> {
-    let specs = tree.below(SPEC, "md");
-    let defined: BTreeSet<&str> = specs.flat_map(|file| file.text.lines()).filter_map(definition).collect();
+    let defined = definitions(tree);
     let mut findings = Vec::new();
     for (folder, ext) in CITING {
-        for file in tree.below(folder, ext).filter(|file| !file.path.starts_with(SPEC)) {
+        let cites = |path: &str| !path.starts_with(SPEC) || path == NOT_APPLICABLE;
+        for file in tree.below(folder, ext).filter(|file| cites(&file.path)) {
             for (index, line) in file.text.lines().enumerate() {
-                for id in ids(line).filter(|id| !defined.contains(id)) {
+                for id in ids(line).filter(|id| !defined.contains_key(id)) {
                     findings.push(Finding::new(&file.path, index + 1, format!("{id} is not defined under {SPEC}")));
                 }
             }
@@ -35,51 +37,15 @@ pub(super) fn check(tree: &Tree) -> Vec<Finding> {
     findings
 }
 
-/// Gives the id that a line of a specification defines: the first thing in it, past list, table and quote marks.
-fn definition(line: &str) -> Option<&str> {
-    let mut text = line.trim_start_matches([' ', '>', '|', '*', '-', '[', ']']);
-    text = text.strip_prefix("Race ").unwrap_or(text);
-    ids(text).next().filter(|id| text.starts_with(id))
-}
-
-/// Finds the ids in a line: a known prefix, a dash, digits and perhaps a letter, as a word of their own.
-fn ids(line: &str) -> impl Iterator<Item = &str> {
-    line.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-' || c == '_')).filter(|word| {
-        let Some((prefix, number)) = word.split_once('-') else { return false };
-        let digits = number.strip_suffix(|c: char| c.is_ascii_lowercase()).unwrap_or(number);
-        PREFIXES.contains(&prefix) && !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn ids_are_words_of_their_own() {
-        let found: Vec<&str> = ids("S-120, A-65…A-67 (SR-22), A-256a; UTF-8 X-1 TLS-1 A-x S-120-b").collect();
-
-        assert_eq!(found, ["S-120", "A-65", "A-67", "SR-22", "A-256a"]);
-    }
-
-    #[test]
-    fn a_definition_starts_its_line() {
-        for line in [
-            "- **S-120 [H]** Also require",
-            "| D-30 | A failure",
-            "> **Race S-120: reload",
-            "- [ ] CA-1 Stop",
-            "- AA-1 unknown",
-        ] {
-            assert!(definition(line).is_some(), "{line}");
-        }
-        assert_eq!(definition("as S-120 says"), None);
-    }
-
-    #[test]
     fn a_citation_of_nothing_is_found() {
         let tree = Tree::of(&[
             ("docs/spec/sessions.md", "- **S-1 [H]** First."),
+            ("docs/spec/not-applicable.md", "| S-1 | why |\n| S-2 | why |"),
             ("crates/a.rs", "// S-1 holds.\n// S-2 does not."),
             ("scenarios/a.json", "{ \"why\": \"CR-1\" }"),
         ]);
@@ -90,7 +56,8 @@ mod tests {
             found,
             [
                 "crates/a.rs:2: S-2 is not defined under docs/spec/",
-                "scenarios/a.json:1: CR-1 is not defined under docs/spec/"
+                "scenarios/a.json:1: CR-1 is not defined under docs/spec/",
+                "docs/spec/not-applicable.md:2: S-2 is not defined under docs/spec/"
             ]
         );
     }

@@ -1,7 +1,7 @@
 //! Words that must not be in the sources, and where they may be after all.
 
 use super::Finding;
-use super::tree::{File, Tree};
+use crate::tree::{File, Tree};
 
 /// This file names every banned word, so it is not read.
 const SELF: &str = "xtask/src/tidy/words.rs";

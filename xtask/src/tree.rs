@@ -10,21 +10,21 @@ const FOREIGN: &[&str] = &["target", ".git"];
 
 /// A text file.
 #[derive(Debug)]
-pub(super) struct File {
+pub(crate) struct File {
     /// From the top, with `/`.
-    pub(super) path: String,
-    pub(super) text: String,
+    pub(crate) path: String,
+    pub(crate) text: String,
 }
 
 /// Every text file, sorted by path, and what lies at the top.
 #[derive(Debug, Default)]
-pub(super) struct Tree {
-    pub(super) top: Vec<String>,
-    pub(super) files: Vec<File>,
+pub(crate) struct Tree {
+    pub(crate) top: Vec<String>,
+    pub(crate) files: Vec<File>,
 }
 
 impl Tree {
-    pub(super) fn read(root: &Path) -> Result<Self> {
+    pub(crate) fn read(root: &Path) -> Result<Self> {
         let mut tree = Self::default();
         tree.walk(root, "")?;
         tree.files.sort_by(|a, b| a.path.cmp(&b.path));
@@ -53,14 +53,14 @@ impl Tree {
     }
 
     /// Gives the files below `folder` whose name ends in `.ext`.
-    pub(super) fn below<'a>(&'a self, folder: &'a str, ext: &'a str) -> impl Iterator<Item = &'a File> {
+    pub(crate) fn below<'a>(&'a self, folder: &'a str, ext: &'a str) -> impl Iterator<Item = &'a File> {
         self.files.iter().filter(move |file| {
             file.path.starts_with(folder) && file.path.rsplit_once('.').is_some_and(|(_, found)| found == ext)
         })
     }
 
     /// Gives one file's text.
-    pub(super) fn text(&self, path: &str) -> Option<&str> {
+    pub(crate) fn text(&self, path: &str) -> Option<&str> {
         self.files.iter().find(|file| file.path == path).map(|file| file.text.as_str())
     }
 }
@@ -68,7 +68,7 @@ impl Tree {
 #[cfg(test)]
 impl Tree {
     /// Makes a tree of paths and texts.
-    pub(super) fn of(files: &[(&str, &str)]) -> Self {
+    pub(crate) fn of(files: &[(&str, &str)]) -> Self {
         let file = |(path, text): &(&str, &str)| File { path: (*path).to_owned(), text: (*text).to_owned() };
         Self { top: Vec::new(), files: files.iter().map(file).collect() }
     }
