@@ -14,6 +14,7 @@ pub mod app;
 pub mod checks;
 #[cfg(feature = "world")]
 pub mod golden;
+mod memory_files;
 mod mock_chat;
 pub mod model;
 mod offline;
@@ -25,6 +26,7 @@ pub mod report;
 mod run;
 #[cfg(feature = "world")]
 pub mod scenario;
+mod scripted_processes;
 #[cfg(feature = "world")]
 pub mod trace;
 #[cfg(feature = "world")]
@@ -32,11 +34,13 @@ mod transcript;
 #[cfg(feature = "world")]
 pub mod world;
 
+pub use memory_files::MemoryFiles;
 pub use mock_chat::{MockChatAgent, MockTurn};
 pub use offline::{EPOCH, offline_host, since_epoch};
 #[cfg(feature = "world")]
 pub use outcome::{Outcome, Violation, ViolationKind};
 #[cfg(feature = "world")]
 pub use run::{run, run_with};
+pub use scripted_processes::ScriptedProcesses;
 #[cfg(feature = "world")]
 pub use world::World;

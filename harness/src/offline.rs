@@ -13,7 +13,9 @@ use tokio::io::DuplexStream;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
-use turnkeep_host::{Clock, Connection, Entropy, Host, HostParts, Listener, Net, Spawn, Timestamp};
+use turnkeep_host::{Absent, Clock, Connection, Entropy, Host, HostParts, Inline, Listener, Net, Spawn, Timestamp};
+
+use crate::MemoryFiles;
 
 /// When every offline and simulated clock starts: 2023-11-14T22:13:20Z.
 pub const EPOCH: Timestamp = Timestamp::from_millis(1_700_000_000_000);
@@ -35,6 +37,9 @@ pub fn offline_host(seed: u64) -> Host {
         net: Arc::new(MemoryNet::default()),
         entropy: Entropy::from_seed(seed),
         spawner: Arc::new(TestRuntime),
+        blocking: Arc::new(Inline),
+        files: Arc::new(MemoryFiles::new()),
+        processes: Arc::new(Absent),
     })
 }
 

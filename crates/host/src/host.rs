@@ -4,9 +4,12 @@ use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 
-use crate::{Clock, Entropy, Net, Spawn, Task};
+use tokio::sync::oneshot;
+
+use crate::{Blocking, Clock, Entropy, Files, Net, Processes, Spawn, Task};
 
 /// The parts a host is built from. `Host::os()`, the world and the offline harness each bring their own (D-48).
+#[derive(Clone)]
 pub struct HostParts {
     /// Wall time.
     pub clock: Arc<dyn Clock>,
@@ -16,6 +19,12 @@ pub struct HostParts {
     pub entropy: Entropy,
     /// Where tasks run.
     pub spawner: Arc<dyn Spawn>,
+    /// Where work may block its thread.
+    pub blocking: Arc<dyn Blocking>,
+    /// Files.
+    pub files: Arc<dyn Files>,
+    /// Other programs.
+    pub processes: Arc<dyn Processes>,
 }
 
 /// One machine as a process sees it; cheap to clone.
@@ -48,6 +57,45 @@ impl Host {
     /// Gives the root of this host's random streams; take a [`Entropy::child`] per purpose.
     pub fn entropy(&self) -> &Entropy {
         &self.parts.entropy
+    }
+
+    /// Gives the files of this machine.
+    pub fn files(&self) -> &dyn Files {
+        &*self.parts.files
+    }
+
+    /// Gives what runs other programs on this machine.
+    pub fn process(&self) -> &dyn Processes {
+        &*self.parts.processes
+    }
+
+    /// Gives the same host with other files, for tests.
+    #[must_use]
+    pub fn with_files(&self, files: impl Files + 'static) -> Self {
+        Self::from_parts(HostParts { files: Arc::new(files), ..(*self.parts).clone() })
+    }
+
+    /// Gives the same host with other programs, for tests.
+    #[must_use]
+    pub fn with_processes(&self, processes: impl Processes + 'static) -> Self {
+        Self::from_parts(HostParts { processes: Arc::new(processes), ..(*self.parts).clone() })
+    }
+
+    /// Runs `work`, which may block its thread: on a thread of its own in production, in place elsewhere (D-50).
+    ///
+    /// Dropping the future does not end the work.
+    ///
+    /// # Panics
+    ///
+    /// When `work` does.
+    pub async fn blocking<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
+        let (done, result) = oneshot::channel();
+        let work = Box::new(move || {
+            // Whoever no longer waits has been told by its own cancellation.
+            let _ = done.send(work());
+        });
+        self.parts.blocking.run(work).await;
+        result.await.expect("the work has ended, or its panic would be ours")
     }
 
     /// Runs `future` in the background until it ends or the [`Task`] is dropped.

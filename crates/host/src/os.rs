@@ -1,4 +1,7 @@
-//! The parts of a real machine. The only place that reads the system's clock, entropy and sockets.
+//! The parts of a real machine. The only place that reads the system's clock, entropy, sockets and files, and starts programs.
+
+mod files;
+mod process;
 
 use std::io;
 use std::sync::Arc;
@@ -8,7 +11,9 @@ use futures::future::BoxFuture;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::AbortHandle;
 
-use crate::{Clock, Connection, Entropy, HostParts, Listener, Net, Spawn, Timestamp};
+use self::files::Disk;
+use self::process::Programs;
+use crate::{Blocking, Clock, Connection, Entropy, HostParts, Listener, Net, Spawn, Timestamp};
 
 pub(crate) fn parts() -> HostParts {
     let mut key = [0; 32];
@@ -18,6 +23,9 @@ pub(crate) fn parts() -> HostParts {
         net: Arc::new(Tcp),
         entropy: Entropy::from_key(key),
         spawner: Arc::new(Tokio),
+        blocking: Arc::new(Threads),
+        files: Arc::new(Disk),
+        processes: Arc::new(Programs),
     }
 }
 
@@ -37,6 +45,25 @@ impl Spawn for Tokio {
     #[expect(clippy::disallowed_methods, reason = "the one place where production tasks start")]
     fn spawn(&self, future: BoxFuture<'static, ()>) -> AbortHandle {
         tokio::task::spawn(future).abort_handle()
+    }
+}
+
+struct Threads;
+
+impl Blocking for Threads {
+    fn run(&self, work: Box<dyn FnOnce() + Send>) -> BoxFuture<'static, ()> {
+        Box::pin(off_thread(work))
+    }
+}
+
+/// Runs `work` on a thread that may block, and panics as it does.
+#[expect(clippy::disallowed_methods, reason = "the one place where production work may block (D-50)")]
+async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(failure) if failure.is_panic() => std::panic::resume_unwind(failure.into_panic()),
+        // The runtime is going down, and with it whoever waits here.
+        Err(_) => std::future::pending().await,
     }
 }
 

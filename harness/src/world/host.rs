@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use tokio::task::AbortHandle;
-use turnkeep_host::{Clock, Entropy, Host, HostParts, Spawn, Timestamp};
+use turnkeep_host::{Absent, Clock, Entropy, Host, HostParts, Inline, Spawn, Timestamp};
 
 use super::net::{Shapes, WorldNet};
-use crate::EPOCH;
 use crate::trace::Trace;
+use crate::{EPOCH, MemoryFiles};
 
 /// Makes the host of one boot of a simulated machine; call it inside that machine.
 ///
@@ -19,6 +19,9 @@ pub(super) fn world_host(name: &str, boot: u64, seed: &Entropy, trace: &Trace, s
         net: Arc::new(WorldNet::new(name, trace.clone(), shapes.clone())),
         entropy: seed.child(name).child(&format!("boot-{boot}")),
         spawner: Arc::new(LocalTasks),
+        blocking: Arc::new(Inline),
+        files: Arc::new(MemoryFiles::new()),
+        processes: Arc::new(Absent),
     })
 }
 

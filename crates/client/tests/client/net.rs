@@ -9,7 +9,7 @@ use futures::future::BoxFuture;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
-use turnkeep_host::{Clock, Connection, Entropy, Host, HostParts, Listener, Net, Spawn, Timestamp};
+use turnkeep_host::{Absent, Clock, Connection, Entropy, Host, HostParts, Inline, Listener, Net, Spawn, Timestamp};
 
 /// How many connections may wait to be accepted.
 const BACKLOG: usize = 64;
@@ -83,6 +83,9 @@ pub fn host() -> Host {
         net: Arc::new(MemoryNet::default()),
         entropy: Entropy::from_seed(7),
         spawner: Arc::new(Tokio),
+        blocking: Arc::new(Inline),
+        files: Arc::new(Absent),
+        processes: Arc::new(Absent),
     })
 }
 

@@ -1,4 +1,7 @@
-//! The HTTP client and the accept loop over real TCP on loopback.
+//! The HTTP client and the accept loop over real TCP on loopback; the real machine's files and programs.
+
+#[cfg(unix)]
+mod machine;
 
 use std::convert::Infallible;
 use std::sync::Arc;
