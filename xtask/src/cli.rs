@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::address::{self, Address};
 use crate::bad_input::BadInput;
 use crate::rule_id::Area;
-use crate::{bless, sim, spec, steps, tidy};
+use crate::{bless, red, sim, spec, steps, tidy};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -51,6 +51,12 @@ JSON: one object.
              cited_by[] and implemented_in[]: kind (test | scenario | module | code), path, name (of a test or story), line
   counts{}   by prefix, of all that were asked for: ids, cited, uncited, not_applicable";
 
+const RED_EXAMPLES: &str = "\
+Examples:
+  cargo xtask red                    every defence of every story; half a minute each
+  cargo xtask red several-turns      the defences of one story
+  cargo xtask red --list             what is in the bank";
+
 /// The house's tool: it runs the stories and keeps the rules.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", after_help = EXIT_CODES)]
@@ -67,6 +73,9 @@ enum Verb {
     /// Writes goldens and the scenario schema, after showing what changes; never in CI
     #[command(after_long_help = BLESS_EXAMPLES)]
     Bless(BlessArgs),
+    /// Proves that stories can fail: takes their defences out of a copy of the tree, one by one
+    #[command(after_long_help = RED_EXAMPLES)]
+    Red(RedArgs),
     /// Checks the house rules that a machine can check
     Tidy,
     /// Lists each id of docs/spec with the tests and scenarios that cite it, and the ids nobody cites
@@ -149,6 +158,17 @@ pub(crate) struct SpecArgs {
     pub(crate) format: Format,
 }
 
+/// Which defences to take out.
+#[derive(Debug, Args)]
+pub(crate) struct RedArgs {
+    /// Scenario names; all that the bank has when none is given
+    #[arg(value_name = "NAME")]
+    pub(crate) names: Vec<String>,
+    /// Prints the bank and runs nothing
+    #[arg(long)]
+    pub(crate) list: bool,
+}
+
 #[derive(Debug, Args)]
 struct TestArgs {
     /// Goes to `cargo test` in place of `--workspace`
@@ -162,6 +182,7 @@ pub fn main() -> ExitCode {
     let result = match cli.verb {
         Verb::Sim(args) => sim::sim(&args),
         Verb::Bless(args) => bless::bless(&args),
+        Verb::Red(args) => red::red(&args),
         Verb::Tidy => tidy::tidy(),
         Verb::Spec(args) => spec::spec(&args),
         Verb::Test(args) => steps::test(&args.rest),
@@ -200,7 +221,7 @@ mod tests {
 
     #[test]
     fn every_example_of_the_help_is_a_command_that_exists() {
-        let examples = [SIM_EXAMPLES, BLESS_EXAMPLES, SPEC_EXAMPLES].join("\n");
+        let examples = [SIM_EXAMPLES, BLESS_EXAMPLES, RED_EXAMPLES, SPEC_EXAMPLES].join("\n");
         for line in examples.lines().filter(|line| line.contains("cargo xtask")) {
             let command = line.trim().split("  ").next().unwrap();
             let words = command.split_whitespace().skip(2);

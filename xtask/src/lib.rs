@@ -1,8 +1,9 @@
-//! `cargo xtask`: sim · bless · tidy · spec · test · ci.
+//! `cargo xtask`: sim · bless · red · tidy · spec · test · ci.
 //!
 //! ```text
 //!   cli ──▶ sim ───▶ plan (stories × seeds) ──▶ pool (threads) ──▶ judge (run, careless twin, golden) ──▶ print
 //!       ├─▶ bless ────────────────────────────────────────────────▶ judge ──▶ golden/, docs/scenario.schema.json
+//!       ├─▶ red (a copy of the tree, a defence taken out) ────────▶ cargo build, sim in the copy
 //!       ├─▶ tidy (house rules over the sources)
 //!       ├─▶ spec (ids of docs/spec and who cites them)
 //!       └─▶ steps (test, ci: cargo, then all of the above)
@@ -17,6 +18,7 @@ mod house;
 mod judge;
 mod pool;
 mod proposal;
+mod red;
 mod rule_id;
 mod sim;
 mod spec;

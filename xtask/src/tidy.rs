@@ -7,6 +7,7 @@ mod deps;
 mod goldens;
 mod layout;
 mod readme;
+mod red_bank;
 mod rule_ids;
 mod words;
 
@@ -52,6 +53,7 @@ pub(crate) fn tidy() -> Result<Verdict> {
     findings.extend(words::check(&tree));
     findings.extend(rule_ids::check(&tree));
     findings.extend(goldens::check(&tree));
+    findings.extend(red_bank::check(&tree)?);
     findings.extend(readme::check(&tree));
     for finding in &findings {
         println!("{finding}");
