@@ -14,8 +14,8 @@ use crate::chat::{Chat, ChunkWriter};
 use crate::checkpoint::Gate;
 use crate::error::HookError;
 use crate::event::{
-    BeforeTurnComplete, Boot, ChatStart, Preload, PrepareMessages, Recovery, RecoveryBoot, RunContext, Suspension,
-    TurnComplete, TurnStart, ValidateMessages,
+    BeforeTurnComplete, Boot, ChatStart, HydrateMessages, Preload, PrepareMessages, Recovery, RecoveryBoot, RunContext,
+    Suspension, TurnComplete, TurnStart, ValidateMessages,
 };
 use crate::signal::Signal;
 use crate::tool::Tool;
@@ -44,6 +44,7 @@ pub(crate) struct Hooks {
     pub(crate) boot: Option<Hook<Boot>>,
     pub(crate) preload: Option<Hook<Preload>>,
     pub(crate) validate_messages: Option<Hook<ValidateMessages, Vec<UiMessage>>>,
+    pub(crate) hydrate_messages: Option<Hook<HydrateMessages, Vec<UiMessage>>>,
     pub(crate) chat_start: Option<Hook<ChatStart>>,
     pub(crate) turn_start: Option<Hook<TurnStart>>,
     pub(crate) prepare_messages: Option<Hook<PrepareMessages, Vec<ModelMessage>>>,
@@ -61,6 +62,7 @@ impl Hooks {
             boot,
             preload,
             validate_messages,
+            hydrate_messages,
             chat_start,
             turn_start,
             prepare_messages,
@@ -74,6 +76,7 @@ impl Hooks {
             boot: boot.map(|hook| gate.around("on_boot", hook)),
             preload: preload.map(|hook| gate.around("on_preload", hook)),
             validate_messages: validate_messages.map(|hook| gate.around("on_validate_messages", hook)),
+            hydrate_messages: hydrate_messages.map(|hook| gate.around("hydrate_messages", hook)),
             chat_start: chat_start.map(|hook| gate.around("on_chat_start", hook)),
             turn_start: turn_start.map(|hook| gate.around("on_turn_start", hook)),
             prepare_messages: prepare_messages.map(|hook| gate.around("prepare_messages", hook)),
@@ -242,6 +245,9 @@ impl Agent {
         on_preload = preload(Preload) -> ();
         /// Runs when a message came in; what it returns takes its place. A failure fails the turn.
         on_validate_messages = validate_messages(ValidateMessages) -> Vec<UiMessage>;
+        /// Gives the history of every turn and action from the author's own store, the incoming message included. With it the
+        /// runtime restores no history and stores no snapshot. A failure fails the turn.
+        hydrate_messages = hydrate_messages(HydrateMessages) -> Vec<UiMessage>;
         /// Runs before the first message turn of a chat, until it has succeeded once (A-94, D-45). A failure fails the turn.
         on_chat_start = chat_start(ChatStart) -> ();
         /// Runs before `run` of every turn. A failure fails the turn.

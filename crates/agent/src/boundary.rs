@@ -1,4 +1,4 @@
-//! Where `out` may be trimmed: never past the last stored snapshot (A-106, S-90, S-91).
+//! Where `out` may be trimmed: never past the last stored snapshot (A-106, S-90, S-91), where there are snapshots (D-44).
 
 use turnkeep_protocol::SeqNum;
 
@@ -11,12 +11,19 @@ pub(crate) struct Boundaries {
     stored: Option<SeqNum>,
     /// The newest trim.
     trimmed: Option<SeqNum>,
+    /// Whether the author keeps the history: then no snapshot holds a trim back (D-44).
+    kept_by_author: bool,
 }
 
 impl Boundaries {
     /// Starts with what boot found: the snapshot's boundary, and the newest one on `out`.
     pub(crate) fn booted(snapshot: Option<SeqNum>, newest: Option<SeqNum>) -> Self {
-        Self { previous: newest.max(snapshot), stored: snapshot, trimmed: None }
+        Self { previous: newest.max(snapshot), stored: snapshot, ..Self::default() }
+    }
+
+    /// Starts for a chat whose author keeps the history, with the newest boundary that boot found (D-44).
+    pub(crate) fn kept_by_author(newest: Option<SeqNum>) -> Self {
+        Self { previous: newest, kept_by_author: true, ..Self::default() }
     }
 
     /// Notes a written `turn-complete` and gives the first record to keep, if anything may go.
@@ -24,7 +31,7 @@ impl Boundaries {
     /// One turn stays readable behind the newest boundary, and everything that no stored snapshot covers stays (AR-41).
     pub(crate) fn turn_completed(&mut self, seq_num: SeqNum) -> Option<SeqNum> {
         let previous = self.previous.replace(seq_num)?;
-        let keep_from = previous.min(self.stored?);
+        let keep_from = if self.kept_by_author { previous } else { previous.min(self.stored?) };
         if self.trimmed.is_some_and(|trimmed| keep_from <= trimmed) {
             return None;
         }
@@ -91,6 +98,16 @@ mod tests {
         for turn in 1..10 {
             assert_eq!(boundaries.turn_completed(seq(turn * 5)), None);
         }
+    }
+
+    #[test]
+    fn without_snapshots_trim_goes_to_the_boundary_before_d44() {
+        let mut boundaries = Boundaries::kept_by_author(None);
+
+        assert_eq!(boundaries.turn_completed(seq(5)), None);
+        assert_eq!(boundaries.turn_completed(seq(9)), Some(seq(5)));
+        let mut booted = Boundaries::kept_by_author(Some(seq(9)));
+        assert_eq!(booted.turn_completed(seq(14)), Some(seq(9)));
     }
 
     #[test]

@@ -4,8 +4,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use turnkeep_protocol::{ChatTaskWirePayload, Trigger, UiMessage, UiPart};
-use turnkeep_protocol::{RefusedAnswer, overlay_tool_states};
+use turnkeep_protocol::{
+    ChatTaskWirePayload, RefusedAnswer, ToolPart, Trigger, UiMessage, UiPart, overlay_tool_states,
+};
 
 /// The chain and its index of tool calls.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -91,13 +92,45 @@ impl Chain {
             self.note_calls(self.messages.len() - 1);
             return Absorbed::Appended;
         };
+        self.merge_into(at, &incoming, server_tools)
+    }
+
+    /// Makes an author's own `messages` the chain and lays the incoming one over them; none when they leave it out.
+    ///
+    /// An answer of unknown id whose calls another message made is laid over that one, and takes its id; a copy that the author has
+    /// just added goes away again (A-91, AR-15).
+    pub(crate) fn hydrate(
+        &mut self,
+        mut messages: Vec<UiMessage>,
+        incoming: &mut UiMessage,
+        server_tools: &BTreeSet<String>,
+    ) -> Option<Absorbed> {
+        let is_copy = |message: &UiMessage| message == &*incoming;
+        let caller = messages.iter().find(|message| !is_copy(message) && makes_calls_of(message, incoming));
+        let is_elsewhere = !messages.iter().any(|message| message.id == incoming.id && !is_copy(message));
+        if let Some(caller) = caller.filter(|_| is_elsewhere).map(|caller| caller.id.clone()) {
+            messages.retain(|message| !is_copy(message));
+            incoming.id = caller;
+        }
+        self.replace_all(messages);
+        let at = self.position(&incoming.id)?;
+        Some(self.merge_into(at, incoming, server_tools))
+    }
+
+    fn merge_into(&mut self, at: usize, incoming: &UiMessage, server_tools: &BTreeSet<String>) -> Absorbed {
         if incoming.is_assistant() {
-            let overlay = overlay_tool_states(&mut self.messages[at], &incoming, |name| server_tools.contains(name));
-            let is_news = overlay.n_advanced > 0 || (overlay.refused.is_empty() && !self.goes_on_after(at, &incoming));
+            let overlay = overlay_tool_states(&mut self.messages[at], incoming, |name| server_tools.contains(name));
+            let is_news = overlay.n_advanced > 0 || (overlay.refused.is_empty() && !self.goes_on_after(at, incoming));
             return Absorbed::Merged { id: self.messages[at].id.clone(), refused: overlay.refused, is_news };
         }
         let answered = self.messages[at + 1..].iter().any(UiMessage::is_assistant);
         if answered { Absorbed::AlreadyAnswered } else { Absorbed::AlreadyThere }
+    }
+
+    /// Gives the id of the message whose call an incoming one of unknown id answers.
+    pub(crate) fn mapped_id(&self, incoming: &UiMessage) -> Option<&str> {
+        let at = self.caller_of(incoming).filter(|_| !self.contains(&incoming.id))?;
+        Some(&self.messages[at].id)
     }
 
     /// Tells whether anything is said after the last call that `incoming` answers: the answer has been heard then (D-42).
@@ -170,6 +203,12 @@ impl Chain {
             _ => {}
         }
     }
+}
+
+/// Tells whether an assistant message made a call that `answer` has something for.
+fn makes_calls_of(message: &UiMessage, answer: &UiMessage) -> bool {
+    let is_answered = |call: &ToolPart| answer.tool_parts().any(|part| part.tool_call_id == call.tool_call_id);
+    message.is_assistant() && answer.is_assistant() && message.tool_parts().any(is_answered)
 }
 
 /// Tells whether a reader would see nothing of a part.

@@ -1,5 +1,7 @@
 //! What hooks are told: one owned struct per hook, with the fields of Appendix B.
 
+mod hydrate;
+
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -11,6 +13,8 @@ use turnkeep_protocol::{ModelMessage, RunId, SeqNum, SessionId, TaskId, Trigger,
 
 use crate::chat::{Chat, ChunkWriter};
 use crate::error::HookError;
+
+pub use self::hydrate::HydrateMessages;
 
 /// Tells a hook which run it is in.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -62,8 +62,8 @@ pub use chat::{Chat, ChunkWriter};
 pub use checkpoint::{Checkpoint, Checkpoints, Place};
 pub use error::{ChunkTooLarge, Error, HookError, OutOfMemory};
 pub use event::{
-    BeforeTurnComplete, Boot, ChatStart, PendingToolCall, Preload, PrepareMessages, Recovery, RecoveryBoot, RunContext,
-    SuspendPhase, Suspension, TurnComplete, TurnStart, ValidateMessages,
+    BeforeTurnComplete, Boot, ChatStart, HydrateMessages, PendingToolCall, Preload, PrepareMessages, Recovery,
+    RecoveryBoot, RunContext, SuspendPhase, Suspension, TurnComplete, TurnStart, ValidateMessages,
 };
 pub use history::{ChatHistory, PendingCall, ResolvedCall};
 pub use signal::Signal;

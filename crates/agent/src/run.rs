@@ -88,12 +88,13 @@ impl Run {
         let ctx = RunContext::of(&lease);
         let server_tools =
             agent.tools.iter().filter(|tool| tool.execute().is_some()).map(|tool| tool.name().to_owned()).collect();
+        let is_hydrated = agent.hooks.hydrate_messages.is_some();
         Ok(Self {
             out: OutWriter::start(&host, link.clone(), &entropy),
             queued: QueuedParts::default(),
             chat: Chat::new(payload.chat_id.clone(), host.clone()),
             chain: Chain::default(),
-            boundaries: Boundaries::default(),
+            boundaries: if is_hydrated { Boundaries::kept_by_author(None) } else { Boundaries::default() },
             recovered: VecDeque::new(),
             ends_after_recovered: false,
             server_tools,
@@ -231,6 +232,11 @@ impl Run {
     /// Tells whether there may be something to restore.
     fn could_have_prior_state(&self) -> bool {
         self.is_continuation() || self.lease.attempt > 1
+    }
+
+    /// Tells whether the author keeps the history.
+    fn is_hydrated(&self) -> bool {
+        self.agent.hooks.hydrate_messages.is_some()
     }
 
     fn is_preloaded(&self) -> bool {

@@ -2,6 +2,7 @@
 
 mod choice;
 mod cut;
+mod hydrated;
 
 use serde_json::{Value, json};
 use turnkeep_protocol::session_api::DrainedRecord;

@@ -1,5 +1,7 @@
 //! The shell around the boot plan: reads, recovery hook, closing, seeding, `on_boot` (A §3.1–§3.6).
 
+mod hydrated;
+
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -32,7 +34,7 @@ impl Run {
             self.input.close_session();
         }
         if self.could_have_prior_state() {
-            self.restore().await?;
+            if self.is_hydrated() { self.take_over().await? } else { self.restore().await? }
         } else {
             // A fresh chat reads nothing at all: the first message must not wait (A-42, AF-1).
             let settled = self.lease.settled_cursor;

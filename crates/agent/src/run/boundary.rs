@@ -34,8 +34,12 @@ impl Run {
         Ok(seq_num)
     }
 
-    /// Stores the chain with the newest boundary; awaited, since a run may be frozen or end right after (A-108, AR-18).
+    /// Stores the chain with the newest boundary; awaited, since a run may be frozen or end right after (A-108, AR-18). An author who
+    /// keeps the history has no use for one.
     pub(super) async fn store_snapshot(&mut self) -> Result<(), Error> {
+        if self.is_hydrated() {
+            return Ok(());
+        }
         let saved_at = self.host.clock().now().as_millis();
         let (settled, _) = self.input.cursors();
         let snapshot = ChatSnapshot::new(saved_at, self.chain.messages().to_vec(), self.boundaries.newest(), settled);

@@ -42,7 +42,8 @@ impl Run {
         if message.id.is_empty() {
             message.id = self.fresh_message_id();
         }
-        if self.chain.absorb(message.clone(), &self.server_tools) == Absorbed::Appended {
+        let is_told = turn.new_ui_messages.iter().any(|told| told.id == message.id);
+        if self.chain.absorb(message.clone(), &self.server_tools) == Absorbed::Appended && !is_told {
             turn.new_ui_messages.push(message);
         }
     }

@@ -2,6 +2,7 @@
 
 mod answers;
 mod hooks;
+mod hydrate;
 mod recovery;
 mod turns;
 mod waits;

@@ -2,6 +2,7 @@
 
 mod answer;
 mod events;
+mod merge;
 
 use std::sync::Arc;
 
@@ -10,10 +11,10 @@ use turnkeep_model::{ConvertError, FinishReason, Usage, to_model_messages};
 use turnkeep_protocol::run_api::Mark;
 use turnkeep_protocol::{ChatTaskWirePayload, ModelMessage, SeqNum, Trigger, UiMessage, cleanup_aborted_parts};
 
+use self::merge::Merge;
 use super::Run;
 use super::hooks::TurnFailure;
 use crate::boot::replay::Owed;
-use crate::chain::Absorbed;
 use crate::error::Error;
 use crate::event::ValidateMessages;
 use crate::signal::Signal;
@@ -40,17 +41,6 @@ pub(super) struct Turn {
     pub(super) usage: Option<Usage>,
     pub(super) finish_reason: Option<FinishReason>,
     pub(super) error: Option<Arc<str>>,
-}
-
-/// What the merge of the incoming message decided.
-#[derive(Debug, PartialEq, Eq)]
-enum Merge {
-    /// The turn goes on.
-    Answer,
-    /// The message is answered already, or its answers were refused: only its boundary is due (D-42).
-    AlreadyAnswered,
-    /// A person has answered some calls and others still wait: no model call yet (A-204, D-16).
-    StillWaiting,
 }
 
 impl Run {
@@ -86,7 +76,7 @@ impl Run {
     async fn run_turn(&mut self, turn: &mut Turn) -> Result<Merge, TurnFailure> {
         turn.client_data = self.parse_client_data(turn.payload.metadata.as_ref())?;
         self.validate(turn).await?;
-        let merge = self.merge(turn)?;
+        let merge = self.merge(turn).await?;
         if merge == Merge::AlreadyAnswered {
             return Ok(merge);
         }
@@ -124,42 +114,6 @@ impl Run {
         turn.incoming = hook(event).await?.pop();
         self.apply_override();
         Ok(())
-    }
-
-    /// Step 3: the incoming message joins the chain, or the answer to redo leaves it (A-90…A-92).
-    fn merge(&mut self, turn: &mut Turn) -> Result<Merge, TurnFailure> {
-        if turn.payload.trigger == Some(Trigger::RegenerateMessage) {
-            let redo = self.chain.regenerate(turn.payload.message_id.as_deref());
-            redo.map_err(|nothing| TurnFailure::Turn(nothing.to_string()))?;
-            return Ok(Merge::Answer);
-        }
-        let Some(incoming) = &mut turn.incoming else {
-            return Ok(Merge::Answer);
-        };
-        if incoming.id.is_empty() {
-            incoming.id = self.fresh_message_id();
-        }
-        match self.chain.absorb(incoming.clone(), &self.server_tools) {
-            Absorbed::Appended => turn.new_ui_messages.push(incoming.clone()),
-            Absorbed::AlreadyThere => {}
-            Absorbed::AlreadyAnswered => return Ok(Merge::AlreadyAnswered),
-            Absorbed::Merged { id, refused, is_news } => {
-                for answer in refused {
-                    self.warn(format!(
-                        "the answer to call {} was not taken over: {}",
-                        answer.tool_call_id, answer.reason
-                    ));
-                }
-                if !is_news {
-                    return Ok(Merge::AlreadyAnswered);
-                }
-                turn.continued = Some(id.clone());
-                if self.chain.find(&id).is_some_and(|message| self.waits_for_person(message)) {
-                    return Ok(Merge::StillWaiting);
-                }
-            }
-        }
-        Ok(Merge::Answer)
     }
 
     /// Step 6: once per chat, until it has succeeded (A-94, A-103, D-45).

@@ -1,0 +1,76 @@
+//! The little that boot must know when the author keeps the history: where `in` is settled, what is owed, and whether a dead turn
+//! has left its message open.
+
+use turnkeep_protocol::session_api::DrainedRecord;
+use turnkeep_protocol::{ChatInputChunk, InputRecord, SeqNum, Trigger};
+
+use super::plan::Closing;
+use super::replay::Owed;
+use super::segments::{SegmentEnd, turns};
+
+/// What `out` tells without its content.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct OutTail {
+    /// Where `in` is settled: the higher of the row's cursor and the last boundary's (D-32).
+    pub(crate) cursor: Option<SeqNum>,
+    /// The newest boundary.
+    pub(crate) newest_boundary: Option<SeqNum>,
+    /// What a turn without a boundary has left.
+    dead_turn: Option<SegmentEnd>,
+}
+
+/// What `in` holds above the cursor.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct InFlight {
+    /// The records that want a turn or an answer, in order: one turn each.
+    pub(crate) owed: Vec<Owed>,
+    /// What wants none: signals, closes (A-55, D-41).
+    pub(crate) dropped: Vec<SeqNum>,
+    /// Whether one of them was a close (D-32).
+    pub(crate) closing: bool,
+}
+
+/// Looks for the cursor and for a turn that died.
+pub(crate) fn out_tail(row_settled: Option<SeqNum>, out: &[DrainedRecord]) -> OutTail {
+    let turns = turns(out);
+    let boundaries = || turns.iter().filter_map(|turn| turn.boundary);
+    let published = boundaries().filter_map(|boundary| boundary.settled).max();
+    let open = turns.last().filter(|turn| turn.boundary.is_none());
+    OutTail {
+        cursor: row_settled.max(published),
+        newest_boundary: boundaries().map(|boundary| boundary.seq_num).max(),
+        dead_turn: open.and_then(|turn| turn.segments.last()).map(|last| last.end),
+    }
+}
+
+impl OutTail {
+    /// Decides how a dead turn is closed. Its record runs again, and the boundary of that turn covers it; where nothing runs, one is
+    /// due here, or no reader would ever see the session settled (D-31, D-33).
+    pub(crate) fn closing(&self, in_flight: &InFlight) -> Option<Closing> {
+        let dead_turn = self.dead_turn?;
+        let closing = Closing { aborts: dead_turn == SegmentEnd::Open, tells: false, ends: in_flight.owed.is_empty() };
+        (closing.aborts || closing.ends).then_some(closing)
+    }
+}
+
+/// Sorts what lies above the cursor.
+pub(crate) fn in_flight(input: &[InputRecord]) -> InFlight {
+    let mut in_flight = InFlight::default();
+    for record in input {
+        let payload = match &record.input {
+            Some(ChatInputChunk::Message { payload }) => Some(payload),
+            _ => None,
+        };
+        match payload {
+            // Unreadable ones too: their senders are told when their turn comes (D-33).
+            Some(payload) if payload.trigger.is_some_and(Trigger::wants_turn) => {
+                in_flight.owed.push(Owed { seq_num: Some(record.seq_num), payload: (**payload).clone() });
+            }
+            _ => {
+                in_flight.closing |= payload.is_some_and(|payload| payload.trigger == Some(Trigger::Close));
+                in_flight.dropped.push(record.seq_num);
+            }
+        }
+    }
+    in_flight
+}
