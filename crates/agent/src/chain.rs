@@ -1,6 +1,6 @@
 //! [`Chain`]: the chat's messages as the runtime believes them to be, and how a turn changes them (A-90… …A-141).
 //!
-//! The model history is rebuilt from the chain at every turn, so the two never drift apart.
+//! What a model reads of it, and what only a model reads, is [`crate::model_history`]'s.
 
 use std::collections::{BTreeMap, BTreeSet};
 

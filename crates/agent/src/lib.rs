@@ -47,6 +47,7 @@ mod http_link;
 mod inbox;
 mod input;
 mod link;
+mod model_history;
 mod out;
 mod record;
 mod run;

@@ -27,6 +27,7 @@ use crate::error::Error;
 use crate::event::RunContext;
 use crate::input::InputChannel;
 use crate::link::Link;
+use crate::model_history::ModelHistory;
 use crate::out::OutWriter;
 use crate::record::{UNUSABLE, is_unreadable};
 use crate::worker::Warn;
@@ -60,6 +61,7 @@ pub(crate) struct Run {
     ctx: RunContext,
     chat: Chat,
     chain: Chain,
+    model_history: ModelHistory,
     boundaries: Boundaries,
     /// Turns that recovery wants first.
     recovered: VecDeque<Owed>,
@@ -94,6 +96,7 @@ impl Run {
             queued: QueuedParts::default(),
             chat: Chat::new(payload.chat_id.clone(), host.clone()),
             chain: Chain::default(),
+            model_history: ModelHistory::default(),
             boundaries: if is_hydrated { Boundaries::kept_by_author(None) } else { Boundaries::default() },
             recovered: VecDeque::new(),
             ends_after_recovered: false,

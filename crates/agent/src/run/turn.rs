@@ -7,7 +7,7 @@ mod merge;
 use std::sync::Arc;
 
 use serde_json::Value;
-use turnkeep_model::{ConvertError, FinishReason, Usage, to_model_messages};
+use turnkeep_model::{ConvertError, FinishReason, Usage};
 use turnkeep_protocol::run_api::Mark;
 use turnkeep_protocol::{ChatTaskWirePayload, ModelMessage, SeqNum, Trigger, UiMessage, cleanup_aborted_parts};
 
@@ -225,8 +225,16 @@ impl Run {
     }
 
     /// Gives the chain in the form a model reads.
-    pub(super) fn model_history(&self) -> Result<Vec<ModelMessage>, ConvertError> {
-        to_model_messages(self.chain.messages(), &self.agent.model_outputs)
+    pub(super) fn model_history(&mut self) -> Result<Vec<ModelMessage>, ConvertError> {
+        self.model_history.messages(self.chain.messages(), &self.agent.model_outputs)
+    }
+
+    /// Gives hooks the history in model form: empty, with a warning, while it cannot be converted.
+    pub(super) fn model_history_or_warn(&mut self) -> Vec<ModelMessage> {
+        self.model_history().unwrap_or_else(|error| {
+            self.warn(format!("the history has no model form: {error}"));
+            Vec::new()
+        })
     }
 }
 

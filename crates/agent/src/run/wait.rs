@@ -175,7 +175,7 @@ impl Run {
             },
             client_data: self.payload.metadata.clone().unwrap_or_default(),
             turn: in_turns.then_some(self.n_turns),
-            messages: if in_turns { self.model_history().unwrap_or_default() } else { Vec::new() },
+            messages: if in_turns { self.model_history_or_warn() } else { Vec::new() },
             ui_messages: if in_turns { self.chain.messages().to_vec() } else { Vec::new() },
         };
         let result = hook(event).await;

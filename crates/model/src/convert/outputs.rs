@@ -45,6 +45,12 @@ impl ModelOutputs {
         self
     }
 
+    /// Tells whether two sets hold the very same mappings: what one has mapped then need not be mapped again.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let same = |(one, other): ((&String, &Map), (&String, &Map))| one.0 == other.0 && Arc::ptr_eq(one.1, other.1);
+        self.by_tool.len() == other.by_tool.len() && self.by_tool.iter().zip(&other.by_tool).all(same)
+    }
+
     /// Puts a tool's output for the model.
     ///
     /// # Errors

@@ -9,11 +9,11 @@ use crate::chat::ChunkWriter;
 use crate::event::{BeforeTurnComplete, ChatStart, TurnComplete, TurnStart};
 
 impl Run {
-    pub(super) fn chat_start_event(&self, turn: &Turn, writer: ChunkWriter) -> ChatStart {
+    pub(super) fn chat_start_event(&mut self, turn: &Turn, writer: ChunkWriter) -> ChatStart {
         ChatStart {
             chat: self.chat.clone(),
             ctx: self.ctx.clone(),
-            messages: self.model_history().unwrap_or_default(),
+            messages: self.model_history_or_warn(),
             client_data: turn.client_data.clone(),
             chat_access_token: turn.token.clone().unwrap_or_default(),
             continuation: self.is_continuation(),
@@ -23,11 +23,11 @@ impl Run {
         }
     }
 
-    pub(super) fn turn_start_event(&self, turn: &Turn, writer: ChunkWriter) -> TurnStart {
+    pub(super) fn turn_start_event(&mut self, turn: &Turn, writer: ChunkWriter) -> TurnStart {
         TurnStart {
             chat: self.chat.clone(),
             ctx: self.ctx.clone(),
-            messages: self.model_history().unwrap_or_default(),
+            messages: self.model_history_or_warn(),
             ui_messages: self.chain.messages().to_vec(),
             turn: turn.number,
             chat_access_token: turn.token.clone().unwrap_or_default(),
@@ -41,18 +41,18 @@ impl Run {
         }
     }
 
-    pub(super) fn before_turn_complete_event(&self, turn: &Turn, writer: ChunkWriter) -> BeforeTurnComplete {
+    pub(super) fn before_turn_complete_event(&mut self, turn: &Turn, writer: ChunkWriter) -> BeforeTurnComplete {
         let mut complete = self.turn_complete_event(turn, None);
         complete.total_usage += turn.usage.unwrap_or_default();
         BeforeTurnComplete { complete, writer }
     }
 
-    pub(in crate::run) fn turn_complete_event(&self, turn: &Turn, last_event_id: Option<SeqNum>) -> TurnComplete {
+    pub(in crate::run) fn turn_complete_event(&mut self, turn: &Turn, last_event_id: Option<SeqNum>) -> TurnComplete {
         let failed_early = turn.error.is_some() && !turn.is_committed && turn.token.is_none();
         TurnComplete {
             chat: self.chat.clone(),
             ctx: self.ctx.clone(),
-            messages: self.model_history().unwrap_or_default(),
+            messages: self.model_history_or_warn(),
             ui_messages: self.chain.messages().to_vec(),
             new_messages: to_model_messages(&turn.new_ui_messages, &self.agent.model_outputs).unwrap_or_default(),
             new_ui_messages: turn.new_ui_messages.clone(),

@@ -1,0 +1,160 @@
+//! [`ModelHistory`]: the conversation as a model reads it, kept beside the chain.
+//!
+//! Its base is the chain, converted message by message; a conversion is kept until its message changes, so a long chat is not
+//! converted anew at every look. Over the base lies what the chain does not hold, or holds elsewhere: injected and steered messages
+//! at their places, and a summary in place of everything before one. The overlay follows the chain through every change, so that no
+//! rebuild loses it (AF-10).
+
+mod entry;
+mod place;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use turnkeep_model::{ConvertError, ModelOutputs};
+use turnkeep_protocol::{ModelMessage, UiMessage};
+
+use self::entry::Entry;
+pub(crate) use self::place::Place;
+use self::place::{Move, is_same};
+
+/// The model's view of the chain. Every method takes the chain as it is now.
+#[derive(Debug, Default)]
+pub(crate) struct ModelHistory {
+    outputs: ModelOutputs,
+    entries: Vec<Entry>,
+    notes: Vec<Note>,
+    summary: Option<Summary>,
+}
+
+/// Messages that only the model sees here.
+#[derive(Debug)]
+struct Note {
+    place: Place,
+    messages: Vec<ModelMessage>,
+    /// The chain's messages that are told here and not at their own places; without one of them the note is void.
+    speaks_for: Vec<String>,
+}
+
+/// What stands for everything in front of `until`.
+#[derive(Debug)]
+struct Summary {
+    until: Place,
+    messages: Vec<ModelMessage>,
+}
+
+impl ModelHistory {
+    /// Gives the history in model form.
+    ///
+    /// # Errors
+    ///
+    /// Fails when a tool's mapping refuses an output; the next call tries again.
+    pub(crate) fn messages(
+        &mut self,
+        chain: &[UiMessage],
+        outputs: &ModelOutputs,
+    ) -> Result<Vec<ModelMessage>, ConvertError> {
+        self.follow(chain);
+        if !self.outputs.is_same(outputs) {
+            self.outputs = outputs.clone();
+            self.entries.iter_mut().for_each(Entry::forget_outputs);
+        }
+        let until = self.until();
+        let mut notes: BTreeMap<Place, Vec<&Note>> = BTreeMap::new();
+        for note in self.notes.iter().filter(|note| note.place >= until) {
+            notes.entry(note.place).or_default().push(note);
+        }
+        let told_elsewhere: BTreeSet<&str> =
+            self.notes.iter().flat_map(|note| &note.speaks_for).map(String::as_str).collect();
+        let last_user = chain.iter().rposition(UiMessage::is_user);
+
+        let mut messages: Vec<_> = self.summary.iter().flat_map(|summary| summary.messages.clone()).collect();
+        for (index, entry) in self.entries.iter_mut().enumerate().skip(until.index) {
+            tell(&mut messages, notes.get(&Place::before(index)));
+            if told_elsewhere.contains(entry.source().id.as_str()) {
+                continue;
+            }
+            let inside = notes.range(Place::within(index, 0)..Place::before(index + 1));
+            let hidden = until.n_steps.filter(|_| until.index == index);
+            let cuts = hidden.into_iter().chain(inside.filter_map(|(place, _)| place.n_steps)).collect();
+            let is_followed = last_user.is_some_and(|last| index < last);
+            for (behind, piece) in entry.convert(cuts, is_followed, &self.outputs)? {
+                tell(&mut messages, behind.and_then(|n_steps| notes.get(&Place::within(index, n_steps))));
+                if hidden.is_none_or(|hidden| *behind >= Some(hidden)) {
+                    messages.extend(piece.iter().cloned());
+                }
+            }
+        }
+        tell(&mut messages, notes.get(&Place::before(self.entries.len())));
+        Ok(messages)
+    }
+
+    /// Adds messages at the end that no person sees.
+    pub(crate) fn inject(&mut self, chain: &[UiMessage], messages: Vec<ModelMessage>) {
+        self.note(chain, Place::end(chain), messages, Vec::new());
+    }
+
+    /// Adds messages behind the first `n_steps` steps of the response; at the chain's end when there is no such response.
+    ///
+    /// `speaks_for` names messages of the chain that are told here and not at their own places.
+    pub(crate) fn steer(
+        &mut self,
+        chain: &[UiMessage],
+        (response_id, n_steps): (&str, usize),
+        messages: Vec<ModelMessage>,
+        speaks_for: Vec<String>,
+    ) {
+        let response = chain.iter().position(|message| message.id == response_id && message.is_assistant());
+        let place = response.map_or_else(|| Place::end(chain), |index| Place::within(index, n_steps));
+        self.note(chain, place, messages, speaks_for);
+    }
+
+    fn note(&mut self, chain: &[UiMessage], place: Place, messages: Vec<ModelMessage>, speaks_for: Vec<String>) {
+        self.follow(chain);
+        if !messages.is_empty() {
+            self.notes.push(Note { place, messages, speaks_for });
+        }
+    }
+
+    /// Puts a summary in place of everything in front of `until`, an older summary and the overlay there included.
+    pub(crate) fn compact(&mut self, chain: &[UiMessage], until: Place, summary: Vec<ModelMessage>) {
+        self.follow(chain);
+        self.notes.retain(|note| note.place > until);
+        self.summary = Some(Summary { until, messages: summary });
+    }
+
+    fn until(&self) -> Place {
+        self.summary.as_ref().map_or(Place::START, |summary| summary.until)
+    }
+
+    /// Takes up what happened to the chain since the last look: places move with their messages, changed messages are converted
+    /// anew, and what stood behind a history that was cut off is gone with it.
+    fn follow(&mut self, chain: &[UiMessage]) {
+        let old = self.entries.iter().map(Entry::source);
+        let n_same = old.zip(chain).take_while(|(old, new)| is_same(old, new)).count();
+        if n_same < self.entries.len() {
+            let old: Vec<&UiMessage> = self.entries.iter().map(Entry::source).collect();
+            let movement = Move::new(&old, chain, n_same);
+            self.notes.retain_mut(|note| movement.apply(&mut note.place));
+            self.summary.take_if(|summary| !movement.apply(&mut summary.until));
+            self.entries.truncate(n_same);
+            let ids: BTreeSet<&str> = chain.iter().map(|message| message.id.as_str()).collect();
+            self.notes.retain(|note| note.speaks_for.iter().all(|id| ids.contains(id.as_str())));
+        }
+        for (index, message) in chain[..n_same].iter().enumerate() {
+            let news = self.entries[index].update(message);
+            // A call that was answered after it was summed up: the model must see the answer, so the summary ends before it.
+            if let Some(summary) = self.summary.as_mut().filter(|_| news.answers_calls) {
+                summary.until = summary.until.min(Place::before(index));
+            }
+        }
+        self.entries.extend(chain[n_same..].iter().cloned().map(Entry::new));
+        self.summary.take_if(|summary| summary.until == Place::START);
+    }
+}
+
+fn tell(messages: &mut Vec<ModelMessage>, notes: Option<&Vec<&Note>>) {
+    messages.extend(notes.into_iter().flatten().flat_map(|note| note.messages.clone()));
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,120 @@
+//! [`Entry`]: one message of the chain and its conversion, kept until either would change.
+
+use turnkeep_model::{ConvertError, ModelOutputs, to_model_messages};
+use turnkeep_protocol::{ModelMessage, ToolPart, ToolState, UiMessage, UiPart};
+
+use super::place::is_step;
+
+/// A message of the chain.
+#[derive(Debug)]
+pub(super) struct Entry {
+    source: UiMessage,
+    converted: Option<Converted>,
+}
+
+/// A piece of a message: how many steps are in front of it, and what it says. The first piece begins with the message.
+type Piece = (Option<usize>, Vec<ModelMessage>);
+
+#[derive(Debug)]
+struct Converted {
+    cuts: Vec<usize>,
+    drops_unrun: bool,
+    pieces: Vec<Piece>,
+}
+
+/// What an update has changed.
+pub(super) struct News {
+    /// Whether a call has an outcome that it did not have.
+    pub(super) answers_calls: bool,
+}
+
+impl Entry {
+    pub(super) fn new(source: UiMessage) -> Self {
+        Self { source, converted: None }
+    }
+
+    pub(super) fn source(&self) -> &UiMessage {
+        &self.source
+    }
+
+    /// Takes over the message as it is now.
+    pub(super) fn update(&mut self, message: &UiMessage) -> News {
+        if self.source == *message {
+            return News { answers_calls: false };
+        }
+        let answers_calls = n_answered(message) > n_answered(&self.source);
+        *self = Self::new(message.clone());
+        News { answers_calls }
+    }
+
+    /// Forgets what a tool's mapping may have decided.
+    pub(super) fn forget_outputs(&mut self) {
+        if self.source.tool_parts().next().is_some() {
+            self.converted = None;
+        }
+    }
+
+    /// Gives the message in model form, cut behind so many steps each.
+    ///
+    /// Before a later message of a person, an approved call that has not run is left out: every call is answered by then.
+    pub(super) fn convert(
+        &mut self,
+        mut cuts: Vec<usize>,
+        is_followed: bool,
+        outputs: &ModelOutputs,
+    ) -> Result<&[Piece], ConvertError> {
+        cuts.sort_unstable();
+        cuts.dedup();
+        let drops_unrun = is_followed && self.source.tool_parts().any(is_unrun);
+        let is_fresh = |known: &Converted| known.cuts == cuts && known.drops_unrun == drops_unrun;
+        if !self.converted.as_ref().is_some_and(is_fresh) {
+            let pieces = convert(&self.source, &cuts, drops_unrun, outputs)?;
+            self.converted = Some(Converted { cuts, drops_unrun, pieces });
+        }
+        Ok(self.converted.as_ref().map_or(&[], |converted| &converted.pieces))
+    }
+}
+
+fn convert(
+    message: &UiMessage,
+    cuts: &[usize],
+    drops_unrun: bool,
+    outputs: &ModelOutputs,
+) -> Result<Vec<Piece>, ConvertError> {
+    let mut parts = message.parts.clone();
+    if drops_unrun {
+        parts.retain(|part| !part.as_tool().is_some_and(is_unrun));
+    }
+    let mut pieces = Vec::with_capacity(cuts.len() + 1);
+    // From the back, so that each cut leaves the places in front of it as they are.
+    for n_steps in cuts.iter().rev() {
+        let piece = parts.split_off(behind(&parts, *n_steps));
+        pieces.push((Some(*n_steps), convert_parts(message, piece, outputs)?));
+    }
+    pieces.push((None, convert_parts(message, parts, outputs)?));
+    pieces.reverse();
+    Ok(pieces)
+}
+
+fn convert_parts(
+    message: &UiMessage,
+    parts: Vec<UiPart>,
+    outputs: &ModelOutputs,
+) -> Result<Vec<ModelMessage>, ConvertError> {
+    let piece = UiMessage { parts, ..UiMessage::new(message.id.clone(), message.role, Vec::new()) };
+    to_model_messages(&[piece], outputs)
+}
+
+/// Gives the place of the part behind the first `n_steps` steps: where the next step begins, else the end.
+fn behind(parts: &[UiPart], n_steps: usize) -> usize {
+    let mut steps = parts.iter().enumerate().filter(|(_, part)| is_step(part));
+    steps.nth(n_steps).map_or(parts.len(), |(at, _)| at)
+}
+
+fn is_unrun(part: &ToolPart) -> bool {
+    part.state == ToolState::ApprovalResponded
+}
+
+fn n_answered(message: &UiMessage) -> usize {
+    message.tool_parts().filter(|part| part.state.is_final()).count()
+}
