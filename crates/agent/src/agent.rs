@@ -164,7 +164,7 @@ impl fmt::Debug for TurnInput {
 }
 
 /// Boxes a hook's future.
-fn boxed<E, T, F, Fut>(hook: F) -> Hook<E, T>
+pub(crate) fn boxed<E, T, F, Fut>(hook: F) -> Hook<E, T>
 where
     F: Fn(E) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result<T, HookError>> + Send + 'static,

@@ -1,5 +1,8 @@
 //! [`StreamText`]: how an author's `run` asks for an answer, and [`Answer`]: what `run` may return.
 
+mod prepare;
+mod steps;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -7,7 +10,14 @@ use serde_json::Value;
 use turnkeep_model::{LanguageModel, UiStreamOptions};
 use turnkeep_protocol::{JsonObject, ModelMessage};
 
+pub use self::prepare::{PrepareStep, StepChange, ToolChoice};
+pub use self::steps::{StepCall, StepResult, Steps, StopCondition, has_tool_call, step_count_is};
+use crate::agent::{Hook, boxed};
+use crate::error::HookError;
 use crate::tool::Tool;
+
+/// The setting under which a tool choice is told to the model.
+const TOOL_CHOICE: &str = "toolChoice";
 
 /// An answer to be generated: the model is called when `run` has returned it.
 #[derive(Clone)]
@@ -21,6 +31,7 @@ pub struct StreamText {
     pub(crate) settings: JsonObject,
     pub(crate) provider_options: JsonObject,
     pub(crate) ui_options: UiStreamOptions,
+    pub(crate) prepare_step: Option<Hook<PrepareStep, StepChange>>,
 }
 
 impl StreamText {
@@ -34,6 +45,7 @@ impl StreamText {
             settings: JsonObject::new(),
             provider_options: JsonObject::new(),
             ui_options: UiStreamOptions::new(),
+            prepare_step: None,
         }
     }
 
@@ -73,6 +85,22 @@ impl StreamText {
         self
     }
 
+    /// Says which tools the model may or must call; without it the model chooses.
+    pub fn tool_choice(self, choice: ToolChoice) -> Self {
+        self.setting(TOOL_CHOICE, choice.into())
+    }
+
+    /// Runs `hook` before every step; what it changes holds for that step alone. It sees what the runtime has prepared: the summary
+    /// after a compaction, steering messages, injected ones. Its failure fails the answer.
+    pub fn prepare_step<F, Fut>(mut self, hook: F) -> Self
+    where
+        F: Fn(PrepareStep) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<StepChange, HookError>> + Send + 'static,
+    {
+        self.prepare_step = Some(boxed(hook));
+        self
+    }
+
     /// Sets options for one provider.
     pub fn provider_options(mut self, provider: impl Into<String>, options: Value) -> Self {
         self.provider_options.insert(provider.into(), options);
@@ -89,7 +117,7 @@ impl StreamText {
     pub(crate) fn stops(&self, steps: &Steps) -> bool {
         match self.stop_when.as_slice() {
             [] => steps.n_steps >= 1,
-            conditions => conditions.iter().any(|condition| (condition.0)(steps)),
+            conditions => conditions.iter().any(|condition| condition.holds(steps)),
         }
     }
 }
@@ -101,43 +129,6 @@ impl fmt::Debug for StreamText {
             .field("tools", &self.tools)
             .finish_non_exhaustive()
     }
-}
-
-/// The steps of one answer so far.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Steps {
-    /// How many there were.
-    pub n_steps: usize,
-    /// The tools called in the newest one.
-    pub called_tools: Vec<String>,
-}
-
-/// Says when to stop after a step.
-#[derive(Clone)]
-pub struct StopCondition(Arc<dyn Fn(&Steps) -> bool + Send + Sync>);
-
-impl StopCondition {
-    /// Makes a condition of the author's own.
-    pub fn new(holds: impl Fn(&Steps) -> bool + Send + Sync + 'static) -> Self {
-        Self(Arc::new(holds))
-    }
-}
-
-impl fmt::Debug for StopCondition {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("StopCondition")
-    }
-}
-
-/// Stops when `n_steps` steps have been made.
-pub fn step_count_is(n_steps: usize) -> StopCondition {
-    StopCondition::new(move |steps| steps.n_steps >= n_steps)
-}
-
-/// Stops after a step that called the tool.
-pub fn has_tool_call(tool_name: impl Into<String>) -> StopCondition {
-    let tool_name = tool_name.into();
-    StopCondition::new(move |steps| steps.called_tools.contains(&tool_name))
 }
 
 /// What `run` returns: an answer to generate, or nothing.

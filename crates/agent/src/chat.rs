@@ -9,10 +9,11 @@ use tokio::sync::Semaphore;
 use turnkeep_host::{Host, Tasks};
 use turnkeep_protocol::chunk::DataChunk;
 use turnkeep_protocol::message::DataPart;
-use turnkeep_protocol::{UiMessageChunk, UiPart};
+use turnkeep_protocol::{ModelMessage, UiMessageChunk, UiPart};
 
 use crate::error::{Error, HookError};
 use crate::history::ChatHistory;
+use crate::inject::{InjectQueue, InjectQueueFull};
 use crate::out::OutWriter;
 
 /// How long a turn, a suspend and an exit wait for deferred work.
@@ -31,6 +32,7 @@ struct Shared {
     id: String,
     host: Host,
     history: ChatHistory,
+    injected: InjectQueue,
     settings: Mutex<Settings>,
     deferred: Tasks,
     /// Each piece of deferred work holds a permit until it ends.
@@ -48,8 +50,10 @@ impl Chat {
     pub(crate) fn new(id: String, host: Host) -> Self {
         let deferred_done = Arc::new(Semaphore::new(MAX_DEFERRED as usize));
         let settings = Mutex::default();
-        let history = ChatHistory::default();
-        Self { shared: Arc::new(Shared { id, host, history, settings, deferred: Tasks::new(), deferred_done }) }
+        let (history, injected) = (ChatHistory::default(), InjectQueue::default());
+        Self {
+            shared: Arc::new(Shared { id, host, history, injected, settings, deferred: Tasks::new(), deferred_done }),
+        }
     }
 
     /// Gives the author's own id of the chat.
@@ -79,6 +83,22 @@ impl Chat {
             drop(permit);
         });
         self.shared.deferred.add(task);
+    }
+
+    /// Tells the model something that no person sees, from its next step or turn on.
+    ///
+    /// The messages keep their place in what the model reads for as long as the run lives; the chat's history never has them.
+    ///
+    /// # Errors
+    ///
+    /// Fails, and takes none, when more than [`MAX_INJECTED`](crate::MAX_INJECTED) would wait.
+    pub fn inject(&self, messages: impl IntoIterator<Item = ModelMessage>) -> Result<(), InjectQueueFull> {
+        self.shared.injected.add(messages.into_iter().collect())
+    }
+
+    /// Takes what waits to be told to the model.
+    pub(crate) fn take_injected(&self) -> Vec<ModelMessage> {
+        self.shared.injected.take()
     }
 
     /// Ends the run after the current turn and whatever is queued.

@@ -2,21 +2,26 @@
 //!
 //! Every event becomes chunks; every chunk goes to `out` and into the reducer, so what is captured is what readers can see.
 
+mod history;
+mod prepare;
 mod tools;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures::StreamExt;
+use serde_json::Value;
 use turnkeep_model::{
-    ChunkMapper, FinishReason, GenerationEvent, ModelError, ModelOutputs, Origin, Prompt, StreamPart, StreamParts,
-    Usage, to_model_messages,
+    ChunkMapper, FinishReason, GenerationEvent, ModelError, ModelOutputs, Origin, StreamPart, StreamParts, Usage,
 };
 use turnkeep_protocol::{MessageReducer, ModelMessage, UiMessage};
 
+use self::history::StepHistory;
+use self::prepare::StepPlan;
 use self::tools::StepCalls;
-use crate::answer::{Steps, StreamText};
+use crate::answer::{StepResult, Steps, StreamText};
 use crate::chat::{Chat, ChunkWriter};
-use crate::error::Error;
+use crate::error::{Error, HookError, OutOfMemory};
 use crate::signal::Signal;
 
 /// How many steps one answer may have, whatever its stop conditions say.
@@ -32,6 +37,8 @@ pub(crate) struct Setting {
     pub(crate) response: UiMessage,
     /// Who asks the model.
     pub(crate) origin: Origin,
+    pub(crate) turn: usize,
+    pub(crate) client_data: Value,
 }
 
 /// What came of it.
@@ -45,6 +52,17 @@ pub(crate) struct Generated {
     pub(crate) finish_reason: Option<FinishReason>,
     /// What all steps cost; none when no step told.
     pub(crate) usage: Option<Usage>,
+    /// What came in between the steps, in order.
+    pub(crate) arrivals: Vec<Arrived>,
+    /// The tools that ran here, or might have.
+    pub(crate) executors: BTreeSet<String>,
+}
+
+/// Messages for the model that came in behind the first `n_steps` steps of the response.
+#[derive(Debug)]
+pub(crate) struct Arrived {
+    pub(crate) n_steps: usize,
+    pub(crate) messages: Vec<ModelMessage>,
 }
 
 /// How a generation ended.
@@ -65,10 +83,11 @@ struct Generation {
     setting: Setting,
     mapper: ChunkMapper,
     reducer: MessageReducer,
-    /// Parts before this one belong to the message that is continued; the prompt has them already.
-    n_old_parts: usize,
+    history: StepHistory,
     steps: Steps,
     usage: Option<Usage>,
+    arrivals: Vec<Arrived>,
+    executors: BTreeSet<String>,
 }
 
 /// Why a step, or the whole answer, goes no further.
@@ -81,6 +100,20 @@ enum Cut {
 impl From<Error> for Cut {
     fn from(error: Error) -> Self {
         Self::Run(error)
+    }
+}
+
+impl From<HookError> for Cut {
+    /// Makes the failure of a hook between steps an error of the stream (Appendix B).
+    fn from(error: HookError) -> Self {
+        if error.is::<OutOfMemory>() {
+            return Self::Run(Error::OutOfMemory);
+        }
+        match error.downcast::<Error>() {
+            // An author's `?` on a writer brings our own errors back.
+            Ok(own) => Self::Run(*own),
+            Err(error) => Self::Failed(ModelError::refused(error.to_string())),
+        }
     }
 }
 
@@ -97,10 +130,17 @@ struct StepEnd {
 /// Fails when `out` cannot be written; the captured message then comes with the error.
 pub(crate) async fn generate(stream: StreamText, setting: Setting) -> (Generated, Result<(), Error>) {
     let mapper = ChunkMapper::new(setting.response.id.clone(), stream.ui_options.clone());
-    let n_old_parts = setting.response.parts.len();
-    let reducer = MessageReducer::resume(setting.response.clone());
-    let steps = Steps::default();
-    let mut generation = Generation { stream, setting, mapper, reducer, n_old_parts, steps, usage: None };
+    let mut generation = Generation {
+        mapper,
+        reducer: MessageReducer::resume(setting.response.clone()),
+        history: StepHistory::new(stream.messages.clone(), setting.response.parts.len()),
+        steps: Steps::default(),
+        usage: None,
+        arrivals: Vec::new(),
+        executors: BTreeSet::new(),
+        stream,
+        setting,
+    };
 
     let outcome = generation.run().await;
     let mut generated = Generated { usage: generation.usage, ..Generated::default() };
@@ -118,6 +158,8 @@ pub(crate) async fn generate(stream: StreamText, setting: Setting) -> (Generated
         }
         Err(Cut::Run(error)) => result = Err(error),
     }
+    generated.arrivals = generation.arrivals;
+    generated.executors = generation.executors;
     generated.message = Some(generation.reducer.into_message());
     (generated, result)
 }
@@ -126,12 +168,17 @@ impl Generation {
     async fn run(&mut self) -> Result<FinishReason, Cut> {
         self.emit(GenerationEvent::Start).await?;
         loop {
+            let plan = self.prepare().await?;
             self.emit(GenerationEvent::StartStep).await?;
-            let (end, calls) = self.step().await?;
+            let (end, calls) = self.step(plan).await?;
             let goes_on = calls.wants_another_step();
             self.usage = Some(self.usage.unwrap_or_default() + end.usage).filter(|usage| !usage.is_empty());
             self.emit(GenerationEvent::FinishStep { finish_reason: end.finish_reason, usage: end.usage }).await?;
-            self.steps = Steps { n_steps: self.steps.n_steps + 1, called_tools: calls.names() };
+            self.steps.push(StepResult {
+                finish_reason: end.finish_reason,
+                usage: end.usage,
+                calls: calls.into_results(),
+            });
             if !goes_on || self.steps.n_steps >= MAX_STEPS || self.stream.stops(&self.steps) {
                 let total_usage = self.usage.unwrap_or_default();
                 self.emit(GenerationEvent::Finish { finish_reason: end.finish_reason, total_usage }).await?;
@@ -141,10 +188,14 @@ impl Generation {
     }
 
     /// Makes one model call and runs the tools it asks for.
-    async fn step(&mut self) -> Result<(StepEnd, StepCalls), Cut> {
-        let messages = self.messages()?;
-        let mut calls = StepCalls::new(&self.stream.tools);
-        let mut parts = self.call_model(messages.clone()).await?;
+    async fn step(&mut self, plan: StepPlan) -> Result<(StepEnd, StepCalls), Cut> {
+        let mut calls = StepCalls::new(plan.tools);
+        let messages = plan.prompt.messages.clone();
+        let mut parts: StreamParts = tokio::select! {
+            biased;
+            reason = self.setting.stop.wait() => return Err(Cut::Stopped(reason)),
+            begun = plan.model.stream(plan.prompt) => begun.map_err(Cut::Failed)?,
+        };
         let end = loop {
             let part = tokio::select! {
                 biased;
@@ -169,23 +220,6 @@ impl Generation {
         Ok((end, calls))
     }
 
-    async fn call_model(&self, messages: Vec<ModelMessage>) -> Result<StreamParts, Cut> {
-        let prompt = Prompt {
-            system: self.stream.system.clone(),
-            messages,
-            tools: self.stream.tools.iter().map(|tool| tool.spec().clone()).collect(),
-            step: self.steps.n_steps,
-            settings: self.stream.settings.clone(),
-            provider_options: self.stream.provider_options.clone(),
-            origin: Some(self.setting.origin.clone()),
-        };
-        tokio::select! {
-            biased;
-            reason = self.setting.stop.wait() => Err(Cut::Stopped(reason)),
-            begun = self.stream.model.stream(prompt) => begun.map_err(Cut::Failed),
-        }
-    }
-
     /// Runs the step's calls side by side; each result is told as it comes.
     async fn run_tools(&mut self, calls: &mut StepCalls, messages: Vec<ModelMessage>) -> Result<(), Cut> {
         let mut running = calls.start(&self.setting, &messages);
@@ -202,16 +236,6 @@ impl Generation {
             calls.answered(&result);
             self.emit(GenerationEvent::Part(StreamPart::ToolResult(result))).await?;
         }
-    }
-
-    /// Gives the prompt's messages: the history, then what this answer has said and done so far.
-    fn messages(&self) -> Result<Vec<ModelMessage>, Cut> {
-        let mut messages = self.stream.messages.clone();
-        let new_parts = self.reducer.message().parts.iter().skip(self.n_old_parts).cloned().collect();
-        let so_far = UiMessage::assistant(self.setting.response.id.clone(), new_parts);
-        let converted = to_model_messages(&[so_far], &self.setting.model_outputs);
-        messages.extend(converted.map_err(|error| Cut::Failed(ModelError::refused(error.to_string())))?);
-        Ok(messages)
     }
 
     async fn emit(&mut self, event: GenerationEvent) -> Result<(), Error> {

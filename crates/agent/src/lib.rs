@@ -45,6 +45,7 @@ mod generation;
 mod history;
 mod http_link;
 mod inbox;
+mod inject;
 mod input;
 mod link;
 mod model_history;
@@ -58,7 +59,10 @@ mod tool;
 mod worker;
 
 pub use agent::{Agent, TurnInput};
-pub use answer::{Answer, Steps, StopCondition, StreamText, has_tool_call, step_count_is};
+pub use answer::{
+    Answer, PrepareStep, StepCall, StepChange, StepResult, Steps, StopCondition, StreamText, ToolChoice, has_tool_call,
+    step_count_is,
+};
 pub use chat::{Chat, ChunkWriter};
 pub use checkpoint::{Checkpoint, Checkpoints, Place};
 pub use error::{ChunkTooLarge, Error, HookError, OutOfMemory};
@@ -67,6 +71,7 @@ pub use event::{
     RecoveryBoot, RunContext, SuspendPhase, Suspension, TurnComplete, TurnStart, ValidateMessages,
 };
 pub use history::{ChatHistory, PendingCall, ResolvedCall};
+pub use inject::{InjectQueueFull, MAX_INJECTED};
 pub use signal::Signal;
 pub use tool::{Tool, ToolContext};
 pub use worker::{DEFAULT_CONCURRENCY, Worker, WorkerOptions};

@@ -2,11 +2,11 @@
 //!
 //! Its base is the chain, converted message by message; a conversion is kept until its message changes, so a long chat is not
 //! converted anew at every look. Over the base lies what the chain does not hold, or holds elsewhere: injected and steered messages
-//! at their places, and a summary in place of everything before one. The overlay follows the chain through every change, so that no
+//! at their spots, and a summary in place of everything before one. The overlay follows the chain through every change, so that no
 //! rebuild loses it (AF-10).
 
 mod entry;
-mod place;
+mod spot;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,8 +14,9 @@ use turnkeep_model::{ConvertError, ModelOutputs};
 use turnkeep_protocol::{ModelMessage, UiMessage};
 
 use self::entry::Entry;
-pub(crate) use self::place::Place;
-use self::place::{Move, is_same};
+pub(crate) use self::entry::convert_pieces;
+use self::spot::{Move, is_same};
+pub(crate) use self::spot::{Spot, n_steps};
 
 /// The model's view of the chain. Every method takes the chain as it is now.
 #[derive(Debug, Default)]
@@ -29,7 +30,7 @@ pub(crate) struct ModelHistory {
 /// Messages that only the model sees here.
 #[derive(Debug)]
 struct Note {
-    place: Place,
+    spot: Spot,
     messages: Vec<ModelMessage>,
     /// The chain's messages that are told here and not at their own places; without one of them the note is void.
     speaks_for: Vec<String>,
@@ -38,7 +39,7 @@ struct Note {
 /// What stands for everything in front of `until`.
 #[derive(Debug)]
 struct Summary {
-    until: Place,
+    until: Spot,
     messages: Vec<ModelMessage>,
 }
 
@@ -59,9 +60,9 @@ impl ModelHistory {
             self.entries.iter_mut().for_each(Entry::forget_outputs);
         }
         let until = self.until();
-        let mut notes: BTreeMap<Place, Vec<&Note>> = BTreeMap::new();
-        for note in self.notes.iter().filter(|note| note.place >= until) {
-            notes.entry(note.place).or_default().push(note);
+        let mut notes: BTreeMap<Spot, Vec<&Note>> = BTreeMap::new();
+        for note in self.notes.iter().filter(|note| note.spot >= until) {
+            notes.entry(note.spot).or_default().push(note);
         }
         let told_elsewhere: BTreeSet<&str> =
             self.notes.iter().flat_map(|note| &note.speaks_for).map(String::as_str).collect();
@@ -69,28 +70,28 @@ impl ModelHistory {
 
         let mut messages: Vec<_> = self.summary.iter().flat_map(|summary| summary.messages.clone()).collect();
         for (index, entry) in self.entries.iter_mut().enumerate().skip(until.index) {
-            tell(&mut messages, notes.get(&Place::before(index)));
+            tell(&mut messages, notes.get(&Spot::before(index)));
             if told_elsewhere.contains(entry.source().id.as_str()) {
                 continue;
             }
-            let inside = notes.range(Place::within(index, 0)..Place::before(index + 1));
+            let inside = notes.range(Spot::within(index, 0)..Spot::before(index + 1));
             let hidden = until.n_steps.filter(|_| until.index == index);
-            let cuts = hidden.into_iter().chain(inside.filter_map(|(place, _)| place.n_steps)).collect();
+            let cuts = hidden.into_iter().chain(inside.filter_map(|(spot, _)| spot.n_steps)).collect();
             let is_followed = last_user.is_some_and(|last| index < last);
             for (behind, piece) in entry.convert(cuts, is_followed, &self.outputs)? {
-                tell(&mut messages, behind.and_then(|n_steps| notes.get(&Place::within(index, n_steps))));
+                tell(&mut messages, behind.and_then(|n_steps| notes.get(&Spot::within(index, n_steps))));
                 if hidden.is_none_or(|hidden| *behind >= Some(hidden)) {
                     messages.extend(piece.iter().cloned());
                 }
             }
         }
-        tell(&mut messages, notes.get(&Place::before(self.entries.len())));
+        tell(&mut messages, notes.get(&Spot::before(self.entries.len())));
         Ok(messages)
     }
 
     /// Adds messages at the end that no person sees.
     pub(crate) fn inject(&mut self, chain: &[UiMessage], messages: Vec<ModelMessage>) {
-        self.note(chain, Place::end(chain), messages, Vec::new());
+        self.note(chain, Spot::end(chain), messages, Vec::new());
     }
 
     /// Adds messages behind the first `n_steps` steps of the response; at the chain's end when there is no such response.
@@ -104,29 +105,30 @@ impl ModelHistory {
         speaks_for: Vec<String>,
     ) {
         let response = chain.iter().position(|message| message.id == response_id && message.is_assistant());
-        let place = response.map_or_else(|| Place::end(chain), |index| Place::within(index, n_steps));
-        self.note(chain, place, messages, speaks_for);
+        let spot = response.map_or_else(|| Spot::end(chain), |index| Spot::within(index, n_steps));
+        self.note(chain, spot, messages, speaks_for);
     }
 
-    fn note(&mut self, chain: &[UiMessage], place: Place, messages: Vec<ModelMessage>, speaks_for: Vec<String>) {
+    fn note(&mut self, chain: &[UiMessage], spot: Spot, messages: Vec<ModelMessage>, speaks_for: Vec<String>) {
         self.follow(chain);
         if !messages.is_empty() {
-            self.notes.push(Note { place, messages, speaks_for });
+            self.notes.push(Note { spot, messages, speaks_for });
         }
     }
 
     /// Puts a summary in place of everything in front of `until`, an older summary and the overlay there included.
-    pub(crate) fn compact(&mut self, chain: &[UiMessage], until: Place, summary: Vec<ModelMessage>) {
+    #[cfg_attr(not(test), expect(dead_code, reason = "the next commit compacts"))]
+    pub(crate) fn compact(&mut self, chain: &[UiMessage], until: Spot, summary: Vec<ModelMessage>) {
         self.follow(chain);
-        self.notes.retain(|note| note.place > until);
+        self.notes.retain(|note| note.spot > until);
         self.summary = Some(Summary { until, messages: summary });
     }
 
-    fn until(&self) -> Place {
-        self.summary.as_ref().map_or(Place::START, |summary| summary.until)
+    fn until(&self) -> Spot {
+        self.summary.as_ref().map_or(Spot::START, |summary| summary.until)
     }
 
-    /// Takes up what happened to the chain since the last look: places move with their messages, changed messages are converted
+    /// Takes up what happened to the chain since the last look: spots move with their messages, changed messages are converted
     /// anew, and what stood behind a history that was cut off is gone with it.
     fn follow(&mut self, chain: &[UiMessage]) {
         let old = self.entries.iter().map(Entry::source);
@@ -134,7 +136,7 @@ impl ModelHistory {
         if n_same < self.entries.len() {
             let old: Vec<&UiMessage> = self.entries.iter().map(Entry::source).collect();
             let movement = Move::new(&old, chain, n_same);
-            self.notes.retain_mut(|note| movement.apply(&mut note.place));
+            self.notes.retain_mut(|note| movement.apply(&mut note.spot));
             self.summary.take_if(|summary| !movement.apply(&mut summary.until));
             self.entries.truncate(n_same);
             let ids: BTreeSet<&str> = chain.iter().map(|message| message.id.as_str()).collect();
@@ -144,11 +146,11 @@ impl ModelHistory {
             let news = self.entries[index].update(message);
             // A call that was answered after it was summed up: the model must see the answer, so the summary ends before it.
             if let Some(summary) = self.summary.as_mut().filter(|_| news.answers_calls) {
-                summary.until = summary.until.min(Place::before(index));
+                summary.until = summary.until.min(Spot::before(index));
             }
         }
         self.entries.extend(chain[n_same..].iter().cloned().map(Entry::new));
-        self.summary.take_if(|summary| summary.until == Place::START);
+        self.summary.take_if(|summary| summary.until == Spot::START);
     }
 }
 

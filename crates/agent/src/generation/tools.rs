@@ -7,6 +7,7 @@ use turnkeep_model::{StreamPart, ToolCall, ToolResult};
 use turnkeep_protocol::ModelMessage;
 
 use super::Setting;
+use crate::answer::StepCall;
 use crate::error::{HookError, OutOfMemory};
 use crate::tool::{Tool, ToolContext};
 
@@ -26,8 +27,8 @@ struct Called {
 pub(super) type Running = FuturesUnordered<BoxFuture<'static, Result<ToolResult, OutOfMemory>>>;
 
 impl StepCalls {
-    pub(super) fn new(tools: &[Tool]) -> Self {
-        Self { tools: tools.to_vec(), calls: Vec::new() }
+    pub(super) fn new(tools: Vec<Tool>) -> Self {
+        Self { tools, calls: Vec::new() }
     }
 
     fn tool(&self, name: &str) -> Option<&Tool> {
@@ -108,9 +109,14 @@ impl StepCalls {
         ours.peek().is_some() && ours.all(|called| called.is_answered)
     }
 
-    /// Names the tools that were called.
-    pub(super) fn names(&self) -> Vec<String> {
-        self.calls.iter().map(|called| called.call.tool_name.clone()).collect()
+    /// Tells what became of each call.
+    pub(super) fn into_results(self) -> Vec<StepCall> {
+        let result = |called: Called| StepCall {
+            tool_call_id: called.call.tool_call_id,
+            tool_name: called.call.tool_name,
+            is_answered: called.is_answered,
+        };
+        self.calls.into_iter().map(result).collect()
     }
 }
 

@@ -3,7 +3,7 @@
 use turnkeep_model::{ConvertError, ModelOutputs, to_model_messages};
 use turnkeep_protocol::{ModelMessage, ToolPart, ToolState, UiMessage, UiPart};
 
-use super::place::is_step;
+use super::spot::is_step;
 
 /// A message of the chain.
 #[derive(Debug)]
@@ -13,7 +13,7 @@ pub(super) struct Entry {
 }
 
 /// A piece of a message: how many steps are in front of it, and what it says. The first piece begins with the message.
-type Piece = (Option<usize>, Vec<ModelMessage>);
+pub(crate) type Piece = (Option<usize>, Vec<ModelMessage>);
 
 #[derive(Debug)]
 struct Converted {
@@ -85,6 +85,16 @@ fn convert(
     if drops_unrun {
         parts.retain(|part| !part.as_tool().is_some_and(is_unrun));
     }
+    convert_pieces(message, parts, cuts, outputs)
+}
+
+/// Converts `parts` of a message, cut behind so many steps each; `cuts` ascend.
+pub(crate) fn convert_pieces(
+    message: &UiMessage,
+    mut parts: Vec<UiPart>,
+    cuts: &[usize],
+    outputs: &ModelOutputs,
+) -> Result<Vec<Piece>, ConvertError> {
     let mut pieces = Vec::with_capacity(cuts.len() + 1);
     // From the back, so that each cut leaves the places in front of it as they are.
     for n_steps in cuts.iter().rev() {

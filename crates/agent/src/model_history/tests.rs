@@ -40,7 +40,7 @@ fn told(history: &mut ModelHistory, chain: &[UiMessage]) -> String {
     messages.iter().map(word).collect::<Vec<_>>().join(" ")
 }
 
-fn summary(history: &mut ModelHistory, chain: &[UiMessage], until: Place) {
+fn summary(history: &mut ModelHistory, chain: &[UiMessage], until: Spot) {
     history.compact(chain, until, vec![ModelMessage::user("sum")]);
 }
 
@@ -159,7 +159,7 @@ fn a_note_moves_with_its_message_and_goes_with_a_history_that_is_cut_off_a138_a1
     let whole = [chain.clone(), vec![answer("a2", &["y"])]].concat();
 
     assert_eq!(told(&mut history, &whole), "u:u1 a:x u:u2 u:n a:y");
-    // Taken out of the middle: the place stays with what was in front.
+    // Taken out of the middle: the spot stays with what was in front.
     let without = [vec![user("new")], whole[..2].to_vec(), whole[3..].to_vec()].concat();
     assert_eq!(told(&mut history, &without), "u:new u:u1 a:x u:n a:y");
     // Rolled back: what came later never was.
@@ -207,7 +207,7 @@ fn a_summary_survives_the_turn_of_a_tool_answer_a138_af10() {
     let mut history = ModelHistory::default();
     let mut chain = vec![user("u1"), answer("a1", &["x"]), user("u2")];
     // Compacted between the steps of the answer, which then asks the person.
-    summary(&mut history, &chain, Place::end(&chain));
+    summary(&mut history, &chain, Spot::end(&chain));
     chain.push(calling("a2", "input-available"));
     assert_eq!(told(&mut history, &chain), "u:sum");
 
@@ -224,7 +224,7 @@ fn a_summary_at_the_end_of_a_turn_takes_the_answer_in_and_not_what_it_goes_on_wi
     let mut history = ModelHistory::default();
     let mut chain = vec![user("u1"), answer("a1", &["x"])];
     history.inject(&chain, note("old"));
-    summary(&mut history, &chain, Place::end(&chain));
+    summary(&mut history, &chain, Spot::end(&chain));
     history.inject(&chain, note("new"));
 
     chain[1] = answer("a1", &["x", "more"]);
@@ -237,7 +237,7 @@ fn a_summary_at_the_end_of_a_turn_takes_the_answer_in_and_not_what_it_goes_on_wi
 fn a_call_that_is_answered_after_the_summary_is_told_behind_it_a138() {
     let mut history = ModelHistory::default();
     let mut chain = vec![user("u1"), calling("a1", "input-available"), user("u2"), answer("a2", &["x"])];
-    summary(&mut history, &chain, Place::end(&chain));
+    summary(&mut history, &chain, Spot::end(&chain));
 
     chain[1] = calling("a1", "output-available");
 
@@ -249,7 +249,7 @@ fn a_call_that_is_answered_after_the_summary_is_told_behind_it_a138() {
 fn a_summary_goes_with_a_history_that_is_rolled_back_behind_it_a180() {
     let mut history = ModelHistory::default();
     let chain = vec![user("u1"), answer("a1", &["x"]), user("u2"), answer("a2", &["y"])];
-    summary(&mut history, &chain, Place::end(&chain));
+    summary(&mut history, &chain, Spot::end(&chain));
 
     assert_eq!(told(&mut history, &chain), "u:sum");
     assert_eq!(told(&mut history, &chain[..2]), "u:u1 a:x");
@@ -261,7 +261,7 @@ fn a_chain_that_was_shortened_with_the_summary_is_told_after_it_a172() {
     let chain = vec![user("u1"), answer("a1", &["x"]), user("u2")];
     told(&mut history, &chain);
     let shortened = vec![answer("s", &["shown summary"]), user("u2")];
-    summary(&mut history, &shortened, Place::end(&shortened));
+    summary(&mut history, &shortened, Spot::end(&shortened));
 
     let next = [shortened, vec![answer("a2", &["y"]), user("u3")]].concat();
 

@@ -21,6 +21,7 @@ impl Run {
         let last_event_id = self.close_turn(turn.seq_num, None).await?;
         self.fold_incoming(&mut turn);
         self.recover_partial(&mut turn);
+        self.tell_arrivals(&mut turn);
         // An override of the failed turn is not its successor's (A-157, AR-27).
         self.chat.history().publish(self.chain.messages());
 

@@ -3,6 +3,8 @@
 mod answers;
 mod hooks;
 mod hydrate;
+mod inject;
+mod prepare_step;
 mod recovery;
 mod turns;
 mod waits;

@@ -1,6 +1,7 @@
 //! One message turn, in the order of A §4.2.
 
 mod answer;
+mod arrivals;
 mod events;
 mod merge;
 
@@ -17,6 +18,7 @@ use super::hooks::TurnFailure;
 use crate::boot::replay::Owed;
 use crate::error::Error;
 use crate::event::ValidateMessages;
+use crate::generation::Arrived;
 use crate::signal::Signal;
 
 /// What a turn knows about itself while it runs.
@@ -35,6 +37,8 @@ pub(super) struct Turn {
     pub(super) continued: Option<String>,
     pub(super) response: Option<UiMessage>,
     pub(super) raw_response: Option<UiMessage>,
+    /// What came in between the steps of the answer.
+    pub(super) arrivals: Vec<Arrived>,
     /// Whether the response is in the chain; an error after that leaves it there.
     pub(super) is_committed: bool,
     pub(super) stopped: bool,
@@ -90,6 +94,7 @@ impl Run {
         self.input.leave_turn();
         self.apply_override();
         self.commit(turn);
+        self.tell_arrivals(turn);
         self.chat.settle_deferred().await;
         self.on_before_turn_complete(turn).await?;
         Ok(merge)
@@ -252,6 +257,7 @@ impl Turn {
             continued: None,
             response: None,
             raw_response: None,
+            arrivals: Vec::new(),
             is_committed: false,
             stopped: false,
             usage: None,

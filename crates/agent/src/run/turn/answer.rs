@@ -41,7 +41,7 @@ impl Run {
     }
 
     async fn turn_input(&mut self, turn: &Turn) -> Result<TurnInput, TurnFailure> {
-        let mut messages = self.model_history().map_err(|error| TurnFailure::Turn(error.to_string()))?;
+        let mut messages = self.drained_history().map_err(|error| TurnFailure::Turn(error.to_string()))?;
         if let Some(hook) = self.agent.hooks.prepare_messages.clone() {
             let event = PrepareMessages {
                 chat: self.chat.clone(),
@@ -76,8 +76,6 @@ impl Run {
 
     /// Pipes the model's answer and captures it.
     async fn generate(&mut self, turn: &mut Turn, stream: StreamText) -> Result<(), TurnFailure> {
-        let runs_here = stream.tools.iter().filter(|tool| tool.execute().is_some());
-        self.server_tools.extend(runs_here.map(|tool| tool.name().to_owned()));
         let setting = Setting {
             chat: self.chat.clone(),
             writer: self.writer(),
@@ -85,8 +83,12 @@ impl Run {
             model_outputs: self.agent.model_outputs.clone(),
             response: self.response_to_fill(&stream),
             origin: self.origin(turn.number),
+            turn: turn.number,
+            client_data: turn.client_data.clone(),
         };
         let (generated, result) = generate(stream, setting).await;
+        self.server_tools.extend(generated.executors);
+        turn.arrivals = generated.arrivals;
         turn.raw_response = generated.message;
         turn.usage = generated.usage;
         turn.finish_reason = generated.finish_reason;

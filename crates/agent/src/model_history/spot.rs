@@ -1,17 +1,17 @@
-//! [`Place`]: where in the chain something stands that is not of it, and what becomes of that when the chain changes.
+//! [`Spot`]: where in the chain something stands that is not of it, and what becomes of that when the chain changes.
 
 use turnkeep_protocol::{UiMessage, UiPart};
 
-/// A place between the chain's messages, or between the steps of one.
+/// A spot between the chain's messages, or between the steps of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Place {
+pub(crate) struct Spot {
     /// The message that follows, or that it is inside of.
     pub(super) index: usize,
     /// How many of that message's steps are in front; none in front of the message itself.
     pub(super) n_steps: Option<usize>,
 }
 
-impl Place {
+impl Spot {
     pub(super) const START: Self = Self::before(0);
 
     pub(super) const fn before(index: usize) -> Self {
@@ -46,7 +46,7 @@ pub(super) fn is_same(old: &UiMessage, new: &UiMessage) -> bool {
     if old.id.is_empty() || new.id.is_empty() { old == new } else { old.id == new.id }
 }
 
-/// What a change of the chain did to the places behind its first `n_same` messages.
+/// What a change of the chain did to the spots behind its first `n_same` messages.
 pub(super) struct Move {
     n_same: usize,
     /// Where each old message from `n_same` on is now.
@@ -59,26 +59,26 @@ impl Move {
         Self { n_same, now: old[n_same..].iter().map(find).collect() }
     }
 
-    /// Moves a place with the message that it stands behind; false when the history was cut off in front of it.
+    /// Moves a spot with the message that it stands behind; false when the history was cut off in front of it.
     ///
-    /// A message that was taken out of the middle leaves its places to the one before it.
-    pub(super) fn apply(&self, place: &mut Place) -> bool {
-        let anchor = match place.n_steps {
-            Some(_) => place.index,
-            None if place.index <= self.n_same => return true,
-            None => place.index - 1,
+    /// A message that was taken out of the middle leaves its spots to the one before it.
+    pub(super) fn apply(&self, spot: &mut Spot) -> bool {
+        let anchor = match spot.n_steps {
+            Some(_) => spot.index,
+            None if spot.index <= self.n_same => return true,
+            None => spot.index - 1,
         };
         if anchor < self.n_same {
             return true;
         }
         let at = anchor - self.n_same;
         match self.now[at] {
-            Some(index) if place.n_steps.is_some() => place.index = index,
-            Some(index) => place.index = index + 1,
+            Some(index) if spot.n_steps.is_some() => spot.index = index,
+            Some(index) => spot.index = index + 1,
             None if self.now[at + 1..].iter().all(Option::is_none) => return false,
             None => {
                 let before = self.now[..at].iter().rev().flatten().next();
-                *place = Place::before(before.map_or(self.n_same, |index| index + 1));
+                *spot = Spot::before(before.map_or(self.n_same, |index| index + 1));
             }
         }
         true

@@ -1,0 +1,52 @@
+//! [`StepHistory`]: what the model gets at each step of an answer.
+
+use turnkeep_model::{ConvertError, ModelOutputs};
+use turnkeep_protocol::{ModelMessage, UiMessage};
+
+use crate::model_history::convert_pieces;
+
+/// The chat's history, then what this answer has said and done so far, with what came in between its steps.
+#[derive(Debug)]
+pub(super) struct StepHistory {
+    base: Vec<ModelMessage>,
+    /// Parts before this one belong to the message that is continued; the base tells them.
+    n_old_parts: usize,
+    arrivals: Vec<Arrival>,
+}
+
+/// Messages that came in behind the first `n_steps` steps of this answer.
+#[derive(Debug)]
+struct Arrival {
+    n_steps: usize,
+    messages: Vec<ModelMessage>,
+}
+
+impl StepHistory {
+    /// Starts an answer to `base` that goes on with a message of so many parts.
+    pub(super) fn new(base: Vec<ModelMessage>, n_old_parts: usize) -> Self {
+        Self { base, n_old_parts, arrivals: Vec::new() }
+    }
+
+    /// Adds messages behind the steps so far; they stay there for the rest of the answer.
+    pub(super) fn arrive(&mut self, n_steps: usize, messages: Vec<ModelMessage>) {
+        self.arrivals.push(Arrival { n_steps, messages });
+    }
+
+    /// Gives what the model gets, `response` being what the answer has become.
+    pub(super) fn messages(
+        &self,
+        response: &UiMessage,
+        outputs: &ModelOutputs,
+    ) -> Result<Vec<ModelMessage>, ConvertError> {
+        let mut cuts: Vec<usize> = self.arrivals.iter().map(|arrival| arrival.n_steps).collect();
+        cuts.dedup();
+        let new_parts = response.parts.get(self.n_old_parts..).unwrap_or_default().to_vec();
+        let mut messages = self.base.clone();
+        for (behind, piece) in convert_pieces(response, new_parts, &cuts, outputs)? {
+            let here = self.arrivals.iter().filter(|arrival| Some(arrival.n_steps) == behind);
+            messages.extend(here.flat_map(|arrival| arrival.messages.clone()));
+            messages.extend(piece);
+        }
+        Ok(messages)
+    }
+}

@@ -1,0 +1,98 @@
+//! What happens before each step: what came in joins the history, and the author may change what the model is asked.
+
+use std::sync::Arc;
+
+use turnkeep_model::{LanguageModel, ModelError, Prompt};
+use turnkeep_protocol::ModelMessage;
+
+use super::{Arrived, Cut, Generation};
+use crate::answer::{PrepareStep, StepChange};
+use crate::inject::ends_with_approval;
+use crate::model_history::n_steps;
+use crate::tool::Tool;
+
+/// One step, ready to be asked for.
+pub(super) struct StepPlan {
+    pub(super) model: Arc<dyn LanguageModel>,
+    pub(super) prompt: Prompt,
+    pub(super) tools: Vec<Tool>,
+}
+
+impl Generation {
+    /// Prepares the next step; each change feeds the next.
+    pub(super) async fn prepare(&mut self) -> Result<StepPlan, Cut> {
+        let mut messages = self.messages()?;
+        self.take_injected(&mut messages);
+        let change = self.ask_author(&messages).await?;
+        let plan = self.plan(messages, change);
+        let executors = plan.tools.iter().filter(|tool| tool.execute().is_some());
+        self.executors.extend(executors.map(|tool| tool.name().to_owned()));
+        Ok(plan)
+    }
+
+    fn messages(&self) -> Result<Vec<ModelMessage>, Cut> {
+        let messages = self.history.messages(self.reducer.message(), &self.setting.model_outputs);
+        messages.map_err(|error| Cut::Failed(ModelError::refused(error.to_string())))
+    }
+
+    /// Tells the model what was injected since the last look.
+    fn take_injected(&mut self, messages: &mut Vec<ModelMessage>) {
+        // Whatever looks for approvals looks in the last message only (AR-26).
+        if !ends_with_approval(messages) {
+            let injected = self.setting.chat.take_injected();
+            self.arrive(messages, injected);
+        }
+    }
+
+    /// Puts messages behind the steps so far, for this step, for the rest of the answer and for the history after it.
+    fn arrive(&mut self, messages: &mut Vec<ModelMessage>, arriving: Vec<ModelMessage>) {
+        if arriving.is_empty() {
+            return;
+        }
+        messages.extend(arriving.iter().cloned());
+        self.history.arrive(self.steps.n_steps, arriving.clone());
+        self.arrivals.push(Arrived { n_steps: n_steps(self.reducer.message()), messages: arriving });
+    }
+
+    async fn ask_author(&self, messages: &[ModelMessage]) -> Result<StepChange, Cut> {
+        let Some(hook) = &self.stream.prepare_step else {
+            return Ok(StepChange::none());
+        };
+        let event = PrepareStep {
+            chat: self.setting.chat.clone(),
+            turn: self.setting.turn,
+            client_data: self.setting.client_data.clone(),
+            step_number: self.steps.n_steps,
+            steps: self.steps.results.clone(),
+            messages: messages.to_vec(),
+        };
+        self.unless_stopped(hook(event)).await?.map_err(Cut::from)
+    }
+
+    /// Waits for an author's code, but not past a stop.
+    pub(super) async fn unless_stopped<T>(&self, work: impl Future<Output = T>) -> Result<T, Cut> {
+        tokio::select! {
+            biased;
+            reason = self.setting.stop.wait() => Err(Cut::Stopped(reason)),
+            done = work => Ok(done),
+        }
+    }
+
+    fn plan(&self, messages: Vec<ModelMessage>, change: StepChange) -> StepPlan {
+        let stream = &self.stream;
+        let tools = change.tools.unwrap_or_else(|| stream.tools.clone());
+        let (mut settings, mut provider_options) = (stream.settings.clone(), stream.provider_options.clone());
+        settings.extend(change.settings);
+        provider_options.extend(change.provider_options);
+        let prompt = Prompt {
+            system: change.system.or_else(|| stream.system.clone()),
+            messages: change.messages.unwrap_or(messages),
+            tools: tools.iter().map(|tool| tool.spec().clone()).collect(),
+            step: self.steps.n_steps,
+            settings,
+            provider_options,
+            origin: Some(self.setting.origin.clone()),
+        };
+        StepPlan { model: change.model.unwrap_or_else(|| stream.model.clone()), prompt, tools }
+    }
+}
