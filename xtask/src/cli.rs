@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::address::{self, Address};
 use crate::bad_input::BadInput;
 use crate::rule_id::Area;
-use crate::{bless, red, sim, spec, steps, tidy};
+use crate::{bench, bless, red, sim, spec, steps, tidy};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -57,6 +57,18 @@ Examples:
   cargo xtask red several-turns      the defences of one story
   cargo xtask red --list             what is in the bank";
 
+const BENCH_EXAMPLES: &str = "\
+Examples:
+  cargo xtask bench mock                 every measurement, from a release build
+  cargo xtask bench mock long-chat       one of: chats, long-chat, tools
+  cargo xtask bench mock --smoke         a hundredth of each from this build, to see that it still runs
+
+chats      200 chats at once, 5 turns each, 20 text deltas an answer
+long-chat  one chat, 500 turns of 20 text deltas
+tools      200 chats at once, 2 turns each, every turn a tool call and then 20 text deltas
+
+JSON, a line each: name, turns_per_s, chunks_per_s, p50_ms and p99_ms of a turn, peak_rss_mb (null where the system does not tell).";
+
 /// The house's tool: it runs the stories and keeps the rules.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", after_help = EXIT_CODES)]
@@ -81,11 +93,37 @@ enum Verb {
     /// Lists each id of docs/spec with the tests and scenarios that cite it, and the ids nobody cites
     #[command(after_long_help = SPEC_EXAMPLES)]
     Spec(SpecArgs),
+    /// Measures how fast turns are on this machine
+    Bench {
+        #[command(subcommand)]
+        what: Bench,
+    },
     /// Runs every test of the workspace
     #[command(after_long_help = "Examples:\n  cargo xtask test\n  cargo xtask test -- -p turnkeep-client")]
     Test(TestArgs),
     /// Runs all that must hold before a commit: format, lints, tests, tidy, stories, twins, crates without the flag
     Ci,
+}
+
+#[derive(Debug, Subcommand)]
+enum Bench {
+    /// The runtime behind the harness's mock chat and mock model, in virtual time
+    #[command(after_long_help = BENCH_EXAMPLES)]
+    Mock(BenchArgs),
+}
+
+/// What to measure, and how much of it.
+#[derive(Debug, Args)]
+pub(crate) struct BenchArgs {
+    /// Measurements; all when none is given
+    #[arg(value_name = "NAME")]
+    pub(crate) names: Vec<String>,
+    /// A hundredth of each, from this build: only to see that it runs
+    #[arg(long)]
+    pub(crate) smoke: bool,
+    /// Measures in this process; for the process of its own that each measurement gets
+    #[arg(long, hide = true)]
+    pub(crate) here: bool,
 }
 
 /// What to replay, and how to tell; the default replays everything once.
@@ -185,6 +223,7 @@ pub fn main() -> ExitCode {
         Verb::Red(args) => red::red(&args),
         Verb::Tidy => tidy::tidy(),
         Verb::Spec(args) => spec::spec(&args),
+        Verb::Bench { what: Bench::Mock(args) } => bench::bench(&args),
         Verb::Test(args) => steps::test(&args.rest),
         Verb::Ci => steps::ci(),
     };
@@ -221,7 +260,7 @@ mod tests {
 
     #[test]
     fn every_example_of_the_help_is_a_command_that_exists() {
-        let examples = [SIM_EXAMPLES, BLESS_EXAMPLES, RED_EXAMPLES, SPEC_EXAMPLES].join("\n");
+        let examples = [SIM_EXAMPLES, BLESS_EXAMPLES, RED_EXAMPLES, SPEC_EXAMPLES, BENCH_EXAMPLES].join("\n");
         for line in examples.lines().filter(|line| line.contains("cargo xtask")) {
             let command = line.trim().split("  ").next().unwrap();
             let words = command.split_whitespace().skip(2);

@@ -1,4 +1,4 @@
-//! `cargo xtask`: sim · bless · red · tidy · spec · test · ci.
+//! `cargo xtask`: sim · bless · red · tidy · spec · bench · test · ci.
 //!
 //! ```text
 //!   cli ──▶ sim ───▶ plan (stories × seeds) ──▶ pool (threads) ──▶ judge (run, careless twin, golden) ──▶ print
@@ -6,11 +6,13 @@
 //!       ├─▶ red (a copy of the tree, a defence taken out) ────────▶ cargo build, sim in the copy
 //!       ├─▶ tidy (house rules over the sources)
 //!       ├─▶ spec (ids of docs/spec and who cites them)
+//!       ├─▶ bench (mock chats on this machine's clock)
 //!       └─▶ steps (test, ci: cargo, then all of the above)
 //! ```
 
 mod address;
 mod bad_input;
+mod bench;
 mod bless;
 mod cast;
 mod cli;

@@ -72,8 +72,7 @@ fn without_the_flag() -> Result<()> {
 }
 
 fn cargo(verb: &[&str], args: &[impl AsRef<OsStr>], env: &[(&str, &OsStr)]) -> Result<()> {
-    let binary = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(binary);
+    let mut command = Command::new(house::cargo());
     command.args(verb).args(args).envs(env.iter().copied()).current_dir(house::root());
     let status = command.status().context("cargo could not be started")?;
     if !status.success() {

@@ -149,6 +149,23 @@ fn ids_nobody_cites_are_listed_and_fail_only_a_check() {
 }
 
 #[test]
+fn a_smoke_bench_prints_a_line_for_each_measurement() {
+    let house = house(STORY);
+
+    let output = xtask(house.path(), true, &["bench", "mock", "--smoke"]);
+
+    let text = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned()).concat();
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    let lines = String::from_utf8(output.stdout).unwrap();
+    let lines: Vec<serde_json::Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let names: Vec<&str> = lines.iter().map(|line| line["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["chats", "long-chat", "tools"]);
+    assert!(lines.iter().all(|line| line["chunks_per_s"].as_f64() > line["turns_per_s"].as_f64()), "{text}");
+    let wrong = exits(&house, &["bench", "mock", "long-chats"], 2);
+    assert!(wrong.contains("did you mean `long-chat`?"), "{wrong}");
+}
+
+#[test]
 fn ci_neither_proposes_nor_blesses() {
     let house = house(STORY);
 

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::thread;
 
@@ -14,6 +13,7 @@ use turnkeep_harness::world::Cast;
 
 use crate::address::Address;
 use crate::cli::SimArgs;
+use crate::house;
 use crate::verdict::Verdict;
 use crate::watchdog::run_watched;
 
@@ -78,7 +78,7 @@ pub(super) type Run = (String, u64);
 
 /// Has another process of this binary run the same seeds; gives the traces' hashes.
 pub(super) fn hashes_elsewhere(args: &SimArgs, n_threads: usize) -> Result<BTreeMap<Run, String>> {
-    let mut command = this_binary()?;
+    let mut command = Command::new(house::this_binary()?);
     command.args(["sim", "--hashes", "--jobs", &n_threads.to_string()]);
     if let Some(seed) = args.seed {
         command.args(["--seed", &seed.to_string()]);
@@ -110,7 +110,7 @@ pub(super) fn compare_elsewhere(ours: &[Entry], run: &Run) -> Result<String> {
     let (name, seed) = run;
     let dir = tempfile::tempdir().context("no temporary folder")?;
     let address = format!("{name}@{seed}");
-    let mut command = this_binary()?;
+    let mut command = Command::new(house::this_binary()?);
     command.args(["sim", "--jobs", "1", "--format", "json", &address, "--trace"]).arg(dir.path());
     // Its verdict may be anything; only its trace is of interest.
     command.output().context("the other process could not be started")?;
@@ -122,30 +122,9 @@ pub(super) fn compare_elsewhere(ours: &[Entry], run: &Run) -> Result<String> {
     })
 }
 
-fn this_binary() -> Result<Command> {
-    let running = std::env::current_exe().context("this binary's path is unknown")?;
-    Ok(Command::new(in_place_of(running)))
-}
-
-/// Gives the file that stands where `running` was started from.
-///
-/// `ci` has cargo build this very package, which puts a new file in the running one's place; Linux then marks the old path.
-fn in_place_of(running: PathBuf) -> PathBuf {
-    let replaced = running.to_str().and_then(|path| path.strip_suffix(" (deleted)")).map(PathBuf::from);
-    replaced.unwrap_or(running)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_binary_that_was_built_again_is_found_in_its_place() {
-        let running = |path: &str| in_place_of(PathBuf::from(path));
-
-        assert_eq!(running("/target/debug/xtask (deleted)"), PathBuf::from("/target/debug/xtask"));
-        assert_eq!(running("/target/debug/xtask"), PathBuf::from("/target/debug/xtask"));
-    }
 
     #[track_caller]
     fn check(ours: &str, theirs: &str, want: Option<(usize, Option<&str>, Option<&str>)>) {
