@@ -104,7 +104,7 @@ impl Bench {
     }
 
     fn build(&self) -> Result<()> {
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let cargo = crate::house::cargo();
         let mut command = Command::new(cargo);
         command.args(["build", "--quiet", "--package", "xtask"]).current_dir(self.copy.root());
         let built = command.env("CARGO_TARGET_DIR", &self.target).output().context("cargo could not be started")?;
