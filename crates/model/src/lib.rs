@@ -27,7 +27,7 @@ mod prompt;
 mod provider;
 mod usage;
 
-pub use convert::{ConvertError, ModelOutputs, ToolOutputInput, to_model_messages};
+pub use convert::{ConvertError, ModelOutputs, ToModelOutput, ToolOutputInput, to_model_messages};
 pub use error::ModelError;
 pub use language_model::{LanguageModel, StreamParts};
 pub use mapper::{ChunkMapper, GenerationEvent};
