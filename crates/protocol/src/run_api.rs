@@ -3,7 +3,8 @@
 //! Every write of a run names run id and attempt in the headers [`RUN_ID_HEADER`] and [`RUN_ATTEMPT_HEADER`]; a run that no
 //! longer holds its lease is answered 409 with code `lease_lost`.
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{NewRecord, RunId, SeqNum, SessionId, TaskId, WaitpointId, WorkerId};
@@ -175,15 +176,30 @@ pub struct CreateWait {
     /// Duration text such as `90s`, `5m`, `1h`, `7d`; none waits for ever.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<String>,
-    /// Finds the same waitpoint again (S-144).
+    /// Finds the same waitpoint again, at most 2048 characters (S-144).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<String>,
+    /// How long the key finds it, duration text; as long as the waitpoint is kept when absent.
+    #[serde(default, rename = "idempotencyKeyTTL", skip_serializing_if = "Option::is_none")]
+    pub idempotency_key_ttl: Option<String>,
+    /// At most 10 of 128 characters; a single string counts as one.
+    #[serde(default, deserialize_with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
     /// The **consumed** cursor (S-135); waits for a record beyond it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_seq_num: Option<SeqNum>,
     /// The settled cursor, when there is one (D-32).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settled_cursor: Option<SeqNum>,
+}
+
+/// Reads tags as clients write them: one string, or a list of strings; null is none.
+fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    match Value::deserialize(deserializer)? {
+        Value::Null => Ok(Vec::new()),
+        Value::String(tag) => Ok(vec![tag]),
+        many => serde_json::from_value(many).map_err(D::Error::custom),
+    }
 }
 
 /// The answer to a wait request.
@@ -214,4 +230,38 @@ pub enum WaitOutcome {
     TimedOut,
     /// The session was closed (D-2).
     Closed,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_waits_tags_are_a_string_or_a_list_s133() {
+        let tags = |tags: Value| {
+            let wait: Result<CreateWait, _> =
+                serde_json::from_value(json!({ "session": "s", "io": "in", "tags": tags }));
+            wait.map(|wait| wait.tags).ok()
+        };
+
+        assert_eq!(tags(json!("a")), Some(vec!["a".to_owned()]));
+        assert_eq!(tags(json!(["a", "b"])), Some(vec!["a".to_owned(), "b".to_owned()]));
+        assert_eq!(tags(json!(null)), Some(Vec::new()));
+        assert_eq!((tags(json!(7)), tags(json!([7]))), (None, None));
+    }
+
+    #[test]
+    fn a_wait_has_its_wire_names_s133() {
+        let wire = json!({
+            "session": "chat", "io": "in", "timeout": "1h", "idempotencyKey": "k", "idempotencyKeyTTL": "5m",
+            "tags": ["t"], "lastSeqNum": 3, "settledCursor": 2,
+        });
+
+        let wait: CreateWait = serde_json::from_value(wire.clone()).unwrap();
+
+        assert_eq!(wait.idempotency_key_ttl.as_deref(), Some("5m"));
+        assert_eq!(serde_json::to_value(wait).unwrap(), wire);
+    }
 }

@@ -258,12 +258,16 @@ pub struct WaitpointRow {
     pub id: WaitpointId,
     /// Who waits.
     pub run: RunId,
-    /// Whose channel.
-    pub session: SessionId,
+    /// The addressing key of the session whose channel it is; the session itself may come later (S-57, S-133).
+    pub session_key: String,
     /// Which one.
     pub channel: ChannelName,
     /// Finds the waitpoint again (S-144).
     pub idempotency_key: Option<String>,
+    /// Until when the key finds it; as long as the waitpoint is kept when absent (S-133).
+    pub idempotency_key_expires_at: Option<Millis>,
+    /// Free texts that came with the request.
+    pub tags: Vec<String>,
     /// Counts waitpoints; lower is older.
     pub number: u64,
     /// When it completes by itself.

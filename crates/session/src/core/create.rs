@@ -68,6 +68,8 @@ impl Core {
                 part: None,
                 writer: None,
             });
+            // Somebody may have waited for the session to come (S-57, S-133).
+            self.wake(&id, ChannelName::In);
         }
         let run = self.ensure_run(now, &id);
         Ok(Created { row: self.session(&id).row.clone(), run, is_cached: false })

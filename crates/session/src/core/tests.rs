@@ -23,7 +23,7 @@ use turnkeep_protocol::{
 };
 
 use super::create::Created;
-use super::{Core, NewSession, Refused, State, Writer};
+use super::{Core, NewSession, NewWait, Refused, State, Writer};
 use crate::Change;
 
 const LEASE: Duration = Duration::from_secs(10);
@@ -190,6 +190,20 @@ fn new_session(external_id: Option<&str>, base_payload: Value) -> NewSession {
         tags: Vec::new(),
         metadata: None,
         expires_at: None,
+    }
+}
+
+/// A wait on `in` from the start, without end.
+fn new_wait(url_id: &str) -> NewWait {
+    NewWait {
+        url_id: url_id.to_owned(),
+        channel: IN,
+        expires_at: None,
+        idempotency_key: None,
+        idempotency_key_expires_at: None,
+        tags: Vec::new(),
+        after: None,
+        settled: None,
     }
 }
 

@@ -85,13 +85,10 @@ fn run_op(fixture: &mut Fixture, outside: &mut Outside, op: &Op) {
         (Op::Boundary(seq), Some(run)) => _ = fixture.write(&run, vec![turn_complete(*seq)]),
         (Op::Trim(seq), Some(run)) => _ = fixture.write(&run, vec![NewRecord::trim(SeqNum::new(*seq))]),
         (Op::Wait(after), Some(run)) => {
-            let new = super::super::NewWait {
-                url_id: "chat".to_owned(),
-                channel: IN,
+            let new = NewWait {
                 expires_at: Some(fixture.now.plus(Duration::from_secs(4))),
-                idempotency_key: None,
                 after: after.map(SeqNum::new),
-                settled: None,
+                ..new_wait("chat")
             };
             let created = fixture.core.create_wait(fixture.now, &writer(&run), new);
             _ = fixture.keep(created);
