@@ -7,6 +7,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
+use crate::session_api::TriggerConfig;
 use crate::{NewRecord, RunId, SeqNum, SessionId, TaskId, WaitpointId, WorkerId};
 
 /// Names the writing run.
@@ -66,6 +67,59 @@ pub struct LeasedRun {
     pub preloaded: bool,
     /// Whether the session is closed already.
     pub session_closed: bool,
+    /// What the session's trigger config says about its runs (S-11).
+    #[serde(default, skip_serializing_if = "RunOptions::is_empty")]
+    pub options: RunOptions,
+}
+
+/// The parts of a session's trigger config that are handed to its runs as they are; absent where it says nothing (S-11).
+///
+/// The server itself heeds `lock_to_version` and the number of attempts; the rest is for whoever runs the workers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RunOptions {
+    /// Machine preset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine: Option<String>,
+    /// Queue name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<String>,
+    /// Run tags.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tags: Option<Vec<String>>,
+    /// Tries of the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_attempts: Option<u32>,
+    /// Seconds of compute.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_duration: Option<u64>,
+    /// The one worker version that may lease the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lock_to_version: Option<String>,
+    /// Where to run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+}
+
+impl RunOptions {
+    /// Tells whether nothing was said.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl From<&TriggerConfig> for RunOptions {
+    fn from(config: &TriggerConfig) -> Self {
+        Self {
+            machine: config.machine.clone(),
+            queue: config.queue.clone(),
+            tags: config.tags.clone(),
+            max_attempts: config.max_attempts,
+            max_duration: config.max_duration,
+            lock_to_version: config.lock_to_version.clone(),
+            region: config.region.clone(),
+        }
+    }
 }
 
 /// `POST /api/v1/runs/{id}/heartbeat`.

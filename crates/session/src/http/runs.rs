@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Path, RawQuery, Request, State};
+use axum::extract::{RawQuery, Request, State};
 use http::StatusCode;
 use http::request::Parts;
 use serde::de::DeserializeOwned;
@@ -14,6 +14,7 @@ use turnkeep_protocol::run_api::{
 };
 use turnkeep_protocol::{ChannelName, RunId, WaitpointId};
 
+use super::params::Params;
 use super::reply::{Answer, Fail, Route, ok};
 use super::{App, body};
 use crate::core::{Core, NewWait, Writer};
@@ -64,7 +65,7 @@ pub(super) async fn lease(State(app): State<Arc<App>>, request: Request) -> Answ
 }
 
 /// `POST /api/v1/runs/{run}/heartbeat`.
-pub(super) async fn heartbeat(State(app): State<Arc<App>>, Path(run): Path<String>, request: Request) -> Answer {
+pub(super) async fn heartbeat(State(app): State<Arc<App>>, Params(run): Params<String>, request: Request) -> Answer {
     let (beat, head) = read::<Heartbeat>(&app, request).await?;
     let writer = writer(run, &head)?;
     let (settled, consumed) = (beat.settled_cursor, beat.consumed_cursor);
@@ -73,7 +74,7 @@ pub(super) async fn heartbeat(State(app): State<Arc<App>>, Path(run): Path<Strin
 }
 
 /// `POST /api/v1/runs/{run}/end` (D-3).
-pub(super) async fn end(State(app): State<Arc<App>>, Path(run): Path<String>, request: Request) -> Answer {
+pub(super) async fn end(State(app): State<Arc<App>>, Params(run): Params<String>, request: Request) -> Answer {
     let (end, head) = read::<EndRun>(&app, request).await?;
     let writer = writer(run, &head)?;
     let ended = app.actor.call(move |core, now| core.end(now, &writer, end)).await?;
@@ -81,7 +82,7 @@ pub(super) async fn end(State(app): State<Arc<App>>, Path(run): Path<String>, re
 }
 
 /// `POST /api/v1/runs/{run}/session-streams/wait` (S-133).
-pub(super) async fn wait(State(app): State<Arc<App>>, Path(run): Path<String>, request: Request) -> Answer {
+pub(super) async fn wait(State(app): State<Arc<App>>, Params(run): Params<String>, request: Request) -> Answer {
     let (asked, head) = read::<CreateWait>(&app, request).await?;
     let writer = writer(run, &head)?;
     let new = checked(asked, app.now())?;
@@ -122,7 +123,7 @@ fn checked(asked: CreateWait, now: Timestamp) -> Result<NewWait, Fail> {
 /// `GET /api/v1/waitpoints/{waitpoint}?timeoutInSeconds=N`: holds the request until it completes or the time is up.
 pub(super) async fn waitpoint(
     State(app): State<Arc<App>>,
-    Path(waitpoint): Path<String>,
+    Params(waitpoint): Params<String>,
     RawQuery(query): RawQuery,
     request: Request,
 ) -> Answer {
