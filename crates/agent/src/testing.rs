@@ -46,11 +46,16 @@ pub(crate) struct State {
     /// So many reads of the snapshot fail.
     pub(crate) n_failing_reads: usize,
     pub(crate) marks: Vec<Mark>,
+    pub(crate) warnings: Vec<String>,
     /// The row's settled cursor.
     pub(crate) settled: Option<SeqNum>,
     pub(crate) is_closed: bool,
     pub(crate) waits: Vec<DurableWait>,
     pub(crate) n_reads: usize,
+    /// A record of `in` that the first tail to pass it does not deliver.
+    pub(crate) hole: Option<SeqNum>,
+    /// Where each tail began.
+    pub(crate) tails: Vec<Option<SeqNum>>,
     /// Records that may still be written; the next write then never returns, as in a dead process.
     pub(crate) writes_left: Option<usize>,
     pub(crate) is_dead: bool,
@@ -136,6 +141,18 @@ impl State {
         let boundary = |record: &DrainedRecord| header(record, TRIGGER_CONTROL) == Some("turn-complete");
         let cursor = |record: &DrainedRecord| header(record, SESSION_IN_EVENT_ID).and_then(SeqNum::parse_cursor);
         self.told.iter().filter(|record| boundary(record)).map(cursor).collect()
+    }
+
+    /// Gives the record that a tail delivers next.
+    fn next_in(&mut self, after: Option<SeqNum>) -> Option<InputRecord> {
+        let mut next = self.input.iter().filter(|record| Some(record.seq_num) > after);
+        let first = next.next()?;
+        if self.hole != Some(first.seq_num) {
+            return Some(first.clone());
+        }
+        let beyond = next.next()?.clone();
+        self.hole = None;
+        Some(beyond)
     }
 
     fn append_unless_dead(&mut self, record: &NewRecord) -> Option<SeqNum> {
@@ -230,12 +247,13 @@ impl Link for FakeLink {
 
     fn follow_in(&self, after: Option<SeqNum>) -> BoxFuture<'_, Result<BoxStream<'static, InputRecord>, Error>> {
         let session = self.0.clone();
+        session.state().tails.push(after);
         let records = stream::unfold((session, after), |(session, after)| async move {
             loop {
                 let changed = session.changed.notified();
                 tokio::pin!(changed);
                 changed.as_mut().enable();
-                let next = session.state().input.iter().find(|record| Some(record.seq_num) > after).cloned();
+                let next = session.state().next_in(after);
                 if let Some(record) = next {
                     let after = Some(record.seq_num);
                     return Some((record, (session.clone(), after)));
@@ -391,6 +409,11 @@ pub(crate) fn trigger(trigger: Trigger) -> ChatInputChunk {
     ChatInputChunk::message(ChatTaskWirePayload::new("chat", trigger))
 }
 
+pub(crate) fn action(action: Value) -> ChatInputChunk {
+    let payload = ChatTaskWirePayload::new("chat", Trigger::Action);
+    ChatInputChunk::message(ChatTaskWirePayload { action: Some(action), ..payload })
+}
+
 pub(crate) fn stop() -> ChatInputChunk {
     ChatInputChunk::Stop { message: None }
 }
@@ -414,7 +437,6 @@ pub(crate) fn lease(session: &FakeSession, attempt: u32, payload: Value) -> Leas
         chat_started: state.marks.contains(&Mark::ChatStarted),
         preloaded: state.marks.contains(&Mark::Preloaded),
         session_closed: state.is_closed,
-        options: Default::default(),
     }
 }
 
@@ -440,7 +462,8 @@ pub(crate) async fn serve_at(
     let gate = Gate::new(checkpoints, RunContext::of(&lease));
     let link: Arc<dyn Link> = Arc::new(GatedLink::new(Arc::new(FakeLink(session.clone())), gate.clone()));
     let input = InputChannel::new(host.clone(), link.clone(), host.entropy().child("input"));
-    let warn = Arc::new(|_: &RunContext, _: String| {});
+    let heard = session.clone();
+    let warn = Arc::new(move |_: &RunContext, text: String| heard.state().warnings.push(text));
     let parts = RunParts { host, agent, model, link, input: input.clone(), lease, warn, gate };
     let result = Run::new(parts)?.serve().await;
     let mut state = session.state();

@@ -42,3 +42,22 @@ fn only_a_snapshot_that_was_never_stored_is_missing_a44() {
     assert_eq!(SnapshotRead::from(refused(404)), SnapshotRead::Missing);
     assert_eq!(SnapshotRead::from(refused(403)), SnapshotRead::Failed(refused(403)));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_is_late_is_done_without_after_three_seconds_a93() {
+    let host = Host::os();
+    // Nobody accepts: the connection stands, and no answer ever comes.
+    let silent = host.net().listen("127.0.0.1:0").await.unwrap();
+    let target = LinkTarget {
+        base: format!("http://{}", silent.local_addr()).parse().unwrap(),
+        secret_key: "key".to_owned(),
+        run_id: RunId::new("run_1"),
+        attempt: 1,
+        session_key: "chat".to_owned(),
+    };
+    let link = HttpLink::new(host.clone(), target, host.entropy());
+    let began = tokio::time::Instant::now();
+
+    assert_eq!(link.mint_token().await, None);
+    assert_eq!(began.elapsed().as_secs(), 3);
+}

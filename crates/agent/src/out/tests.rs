@@ -124,6 +124,32 @@ async fn a_lost_lease_reaches_every_waiting_and_later_writer_d36() {
     assert_eq!(out.control(NewRecord::control("turn-complete", [])).await, Err(Error::LeaseLost));
 }
 
+/// Asks for the reason in the very moment that it is woken.
+struct Woken {
+    out: OutWriter,
+    why: StdMutex<Option<Error>>,
+}
+
+impl std::task::Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.why.lock().unwrap().get_or_insert_with(|| self.out.why_stopped());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_reason_of_a_failure_is_there_before_anyone_who_waits_is_woken_d36() {
+    let (out, _link) = writer(SlowLink { fails_at: Some(0), ..SlowLink::default() });
+    out.chunk(&delta()).await.unwrap();
+    let woken = Arc::new(Woken { out: out.clone(), why: StdMutex::default() });
+    let mut flushing = Box::pin(out.flush());
+    let waker = woken.clone().into();
+    assert!(flushing.as_mut().poll(&mut std::task::Context::from_waker(&waker)).is_pending());
+
+    tokio::time::sleep(Duration::from_secs(2)).await;
+
+    assert_eq!(*woken.why.lock().unwrap(), Some(Error::LeaseLost));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_chunk_of_exactly_the_cap_passes_and_one_byte_more_does_not_a17_s175_aa164() {
     let (out, _link) = writer(SlowLink::default());

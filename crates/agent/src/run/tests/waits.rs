@@ -192,3 +192,17 @@ async fn a_failing_suspend_hook_fails_the_run_at_boot_and_only_warns_later_a293(
     assert_eq!(run(&session, failing(SuspendPhase::Turn)).await, Ok(()));
     assert_eq!(session.state().boundaries().len(), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_tail_that_skips_a_record_is_read_again_from_where_it_was_whole_s54_a30() {
+    let session = Arc::new(FakeSession::default());
+    session.state().hole = Some(SeqNum::new(1));
+    for text in ["a", "b", "c"] {
+        session.say(text);
+    }
+
+    assert_eq!(run(&session, talker()).await, Ok(()));
+
+    assert_eq!(session.saved_texts(), ["a", "re a", "b", "re b", "c", "re c"]);
+    assert_eq!(session.state().tails[..2], [None, Some(SeqNum::ZERO)]);
+}
