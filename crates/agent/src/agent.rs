@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -14,8 +15,8 @@ use crate::chat::{Chat, ChunkWriter};
 use crate::checkpoint::Gate;
 use crate::error::HookError;
 use crate::event::{
-    BeforeTurnComplete, Boot, ChatStart, HydrateMessages, Preload, PrepareMessages, Recovery, RecoveryBoot,
-    ResolveTools, RunContext, Suspension, TurnComplete, TurnStart, ValidateMessages,
+    Action, ActionAnswer, BeforeTurnComplete, Boot, ChatStart, HydrateMessages, Preload, PrepareMessages, Recovery,
+    RecoveryBoot, RunContext, Suspension, TurnComplete, TurnStart, ValidateMessages,
 };
 use crate::signal::Signal;
 use crate::tool::Tool;
@@ -23,7 +24,8 @@ use crate::tool::Tool;
 /// A hook: takes an event it owns, may do anything that is async, may fail.
 pub(crate) type Hook<E, T = ()> = Arc<dyn Fn(E) -> BoxFuture<'static, Result<T, HookError>> + Send + Sync>;
 
-type ClientData = Arc<dyn Fn(Value) -> Result<Value, HookError> + Send + Sync>;
+/// Checks and shapes what a client sent.
+type Parse = Arc<dyn Fn(Value) -> Result<Value, HookError> + Send + Sync>;
 
 /// A chat agent: build it once, give it to a worker.
 #[derive(Clone)]
@@ -33,7 +35,10 @@ pub struct Agent {
     pub(crate) run: Hook<TurnInput, Answer>,
     pub(crate) hooks: Hooks,
     pub(crate) tools: Vec<Tool>,
-    pub(crate) client_data: Option<ClientData>,
+    pub(crate) client_data: Option<Parse>,
+    pub(crate) action_schema: Option<Parse>,
+    /// Whether an action without `on_action` has been warned of: once is enough.
+    pub(crate) has_warned: Arc<AtomicBool>,
     pub(crate) model_outputs: ModelOutputs,
     pub(crate) limits: Limits,
 }
@@ -43,7 +48,7 @@ pub(crate) struct Hooks {
     pub(crate) recovery_boot: Option<Hook<RecoveryBoot, Recovery>>,
     pub(crate) boot: Option<Hook<Boot>>,
     pub(crate) preload: Option<Hook<Preload>>,
-    pub(crate) tools: Option<Hook<ResolveTools, Vec<Tool>>>,
+    pub(crate) action: Option<Hook<Action, ActionAnswer>>,
     pub(crate) validate_messages: Option<Hook<ValidateMessages, Vec<UiMessage>>>,
     pub(crate) hydrate_messages: Option<Hook<HydrateMessages, Vec<UiMessage>>>,
     pub(crate) chat_start: Option<Hook<ChatStart>>,
@@ -62,7 +67,7 @@ impl Hooks {
             recovery_boot,
             boot,
             preload,
-            tools,
+            action,
             validate_messages,
             hydrate_messages,
             chat_start,
@@ -77,7 +82,7 @@ impl Hooks {
             recovery_boot: recovery_boot.map(|hook| gate.around("on_recovery_boot", hook)),
             boot: boot.map(|hook| gate.around("on_boot", hook)),
             preload: preload.map(|hook| gate.around("on_preload", hook)),
-            tools: tools.map(|hook| gate.around("tools", hook)),
+            action: action.map(|hook| gate.around("on_action", hook)),
             validate_messages: validate_messages.map(|hook| gate.around("on_validate_messages", hook)),
             hydrate_messages: hydrate_messages.map(|hook| gate.around("hydrate_messages", hook)),
             chat_start: chat_start.map(|hook| gate.around("on_chat_start", hook)),
@@ -204,7 +209,17 @@ impl Agent {
         });
         let (hooks, limits) = (Hooks::default(), Limits::default());
         let model_outputs = ModelOutputs::new();
-        Self { id: TaskId::new(id), run, hooks, tools: Vec::new(), client_data: None, model_outputs, limits }
+        Self {
+            id: TaskId::new(id),
+            run,
+            hooks,
+            tools: Vec::new(),
+            client_data: None,
+            action_schema: None,
+            has_warned: Arc::default(),
+            model_outputs,
+            limits,
+        }
     }
 
     /// Gives the agent's id, the task id that sessions name.
@@ -239,6 +254,29 @@ impl Agent {
         self
     }
 
+    /// Checks and shapes actions before [`Agent::on_action`] sees them; null when the client sent none.
+    pub fn action_schema(mut self, parse: impl Fn(Value) -> Result<Value, HookError> + Send + Sync + 'static) -> Self {
+        self.action_schema = Some(Arc::new(parse));
+        self
+    }
+
+    /// Runs when the person's app asks for something that is no message; it may change the history, answer, or both (A §8).
+    ///
+    /// A failure tells readers an error; no turn hook runs for actions.
+    pub fn on_action<F, Fut, A>(mut self, hook: F) -> Self
+    where
+        F: Fn(Action) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<A, HookError>> + Send + 'static,
+        A: Into<ActionAnswer>,
+    {
+        let hook: Hook<Action, ActionAnswer> = Arc::new(move |action| {
+            let answer = hook(action);
+            Box::pin(async move { answer.await.map(Into::into) })
+        });
+        self.hooks.action = Some(hook);
+        self
+    }
+
     hooks! {
         /// Runs when a run before this one died inside an answer. A failure is ignored and the default applies.
         on_recovery_boot = recovery_boot(RecoveryBoot) -> Recovery;
@@ -246,9 +284,6 @@ impl Agent {
         on_boot = boot(Boot) -> ();
         /// Runs once per chat while it waits for its first message. A failure fails the run.
         on_preload = preload(Preload) -> ();
-        /// Gives each turn and action its tools, in place of a fixed list. A failure fails the turn; at boot the restored
-        /// history is then read without tools.
-        resolve_tools = tools(ResolveTools) -> Vec<Tool>;
         /// Runs when a message came in; what it returns takes its place. A failure fails the turn.
         on_validate_messages = validate_messages(ValidateMessages) -> Vec<UiMessage>;
         /// Gives the history of every turn and action from the author's own store, the incoming message included. With it the

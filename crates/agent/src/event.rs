@@ -1,5 +1,6 @@
 //! What hooks are told: one owned struct per hook, with the fields of Appendix B.
 
+mod action;
 mod hydrate;
 
 use std::ops::Deref;
@@ -14,6 +15,7 @@ use turnkeep_protocol::{ModelMessage, RunId, SeqNum, SessionId, TaskId, Trigger,
 use crate::chat::{Chat, ChunkWriter};
 use crate::error::HookError;
 
+pub use self::action::{Action, ActionAnswer};
 pub use self::hydrate::HydrateMessages;
 
 /// Tells a hook which run it is in.
@@ -186,19 +188,6 @@ pub struct TurnStart {
     pub total_usage: Usage,
     /// Writes to `out`.
     pub writer: ChunkWriter,
-}
-
-/// `resolve_tools`: a turn or an action is about to begin, or a restored history to be read.
-#[derive(Clone, Debug)]
-pub struct ResolveTools {
-    /// The chat.
-    pub chat: Chat,
-    /// The turn, from 0.
-    pub turn: usize,
-    /// Whether a run before this one served the session.
-    pub continuation: bool,
-    /// The turn's client data.
-    pub client_data: Value,
 }
 
 /// `prepare_messages`: the history in model form, just before it is used.

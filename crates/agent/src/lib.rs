@@ -34,6 +34,7 @@
 
 mod agent;
 mod answer;
+mod approval_tail;
 mod boot;
 mod boundary;
 mod chain;
@@ -53,6 +54,7 @@ mod out;
 mod record;
 mod run;
 mod signal;
+mod spoken;
 #[cfg(test)]
 mod testing;
 mod tool;
@@ -67,13 +69,14 @@ pub use chat::{Chat, ChunkWriter};
 pub use checkpoint::{Checkpoint, Checkpoints, Place};
 pub use error::{ChunkTooLarge, Error, HookError, OutOfMemory};
 pub use event::{
-    BeforeTurnComplete, Boot, ChatStart, HydrateMessages, PendingToolCall, Preload, PrepareMessages, Recovery,
-    RecoveryBoot, ResolveTools, RunContext, SuspendPhase, Suspension, TurnComplete, TurnStart, ValidateMessages,
+    Action, ActionAnswer, BeforeTurnComplete, Boot, ChatStart, HydrateMessages, PendingToolCall, Preload,
+    PrepareMessages, Recovery, RecoveryBoot, RunContext, SuspendPhase, Suspension, TurnComplete, TurnStart,
+    ValidateMessages,
 };
 pub use history::{ChatHistory, PendingCall, ResolvedCall};
 pub use inject::{InjectQueueFull, MAX_INJECTED};
 pub use signal::Signal;
-pub use tool::{Tool, ToolContext, TypedToolPart, schema_of};
+pub use tool::{Tool, ToolContext};
 pub use worker::{DEFAULT_CONCURRENCY, Worker, WorkerOptions};
 
 // An author needs one dependency: the crates whose types appear in signatures above come along.

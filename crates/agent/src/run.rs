@@ -1,10 +1,10 @@
 //! [`Run`]: one attempt at a run, from boot to its end (A §3, §4, §11).
 
+mod action;
 mod boot;
 mod boundary;
 mod errored;
 mod hooks;
-mod tools;
 mod turn;
 mod wait;
 
@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use turnkeep_host::{Draws, Host};
-use turnkeep_model::{LanguageModel, ModelOutputs, Usage};
+use turnkeep_model::{LanguageModel, Usage};
 use turnkeep_protocol::run_api::LeasedRun;
 use turnkeep_protocol::{ChatInputChunk, ChatTaskWirePayload, Trigger, UiMessageChunk};
 
@@ -70,8 +70,6 @@ pub(crate) struct Run {
     ends_after_recovered: bool,
     /// The names of tools that run here.
     server_tools: BTreeSet<String>,
-    /// The agent's own mappings, without those of the turn's tools.
-    own_outputs: ModelOutputs,
     /// Message turns so far, failed ones included.
     n_turns: usize,
     previous_turn_usage: Option<Usage>,
@@ -91,9 +89,10 @@ impl Run {
             serde_json::from_value(payload).map_err(|error| Error::BadPayload(error.to_string()))?;
         let entropy = attempt_entropy(&host, &lease);
         let ctx = RunContext::of(&lease);
+        let server_tools =
+            agent.tools.iter().filter(|tool| tool.execute().is_some()).map(|tool| tool.name().to_owned()).collect();
         let is_hydrated = agent.hooks.hydrate_messages.is_some();
-        let tools = agent.tools.clone();
-        let mut run = Self {
+        Ok(Self {
             out: OutWriter::start(&host, link.clone(), &entropy),
             queued: QueuedParts::default(),
             chat: Chat::new(payload.chat_id.clone(), host.clone()),
@@ -102,8 +101,7 @@ impl Run {
             boundaries: if is_hydrated { Boundaries::kept_by_author(None) } else { Boundaries::default() },
             recovered: VecDeque::new(),
             ends_after_recovered: false,
-            server_tools: BTreeSet::new(),
-            own_outputs: agent.model_outputs.clone(),
+            server_tools,
             n_turns: 0,
             previous_turn_usage: None,
             total_usage: Usage::default(),
@@ -118,9 +116,7 @@ impl Run {
             ctx,
             warn,
             gate,
-        };
-        run.take_tools(tools);
-        Ok(run)
+        })
     }
 
     /// Serves the session until the run ends by its own will.
@@ -219,8 +215,9 @@ impl Run {
                 self.out.chunk(&UiMessageChunk::error(UNUSABLE)).await?;
                 self.close_turn(owed.seq_num, None).await.map(drop)
             }
-            // Nothing to say, but the sender waits for a boundary.
-            Some(Trigger::SubmitMessage | Trigger::Action) => self.close_turn(owed.seq_num, None).await.map(drop),
+            Some(Trigger::Action) => self.action(owed).await,
+            // Nothing to say, but the sender waits for a boundary.
+            Some(Trigger::SubmitMessage) => self.close_turn(owed.seq_num, None).await.map(drop),
             Some(Trigger::HandoverPrepare) => {
                 self.out.chunk(&UiMessageChunk::error("a head start needs a run of its own")).await?;
                 self.close_turn(owed.seq_num, None).await.map(drop)

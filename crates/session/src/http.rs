@@ -4,8 +4,6 @@ mod auth;
 mod body;
 mod channels;
 mod edge;
-mod list;
-mod params;
 mod polls;
 mod reply;
 mod runs;
@@ -14,15 +12,14 @@ mod snapshots;
 mod sse;
 mod tokens;
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::{get, post};
-use turnkeep_host::{Draws, Host, Timestamp};
+use turnkeep_host::{Host, Timestamp};
 
 use crate::Environment;
 use crate::actor::Actor;
-use crate::rate_limit::TokenBucket;
 
 /// What every handler needs.
 pub(crate) struct App {
@@ -30,16 +27,12 @@ pub(crate) struct App {
     actor: Actor,
     environment: Environment,
     polls: polls::Polls,
-    bucket: Option<Mutex<TokenBucket>>,
-    request_ids: Draws,
 }
 
 impl App {
     /// Bundles what handlers need.
     pub(crate) fn new(host: Host, actor: Actor, environment: Environment) -> Arc<Self> {
-        let bucket = environment.limit().map(|limit| Mutex::new(TokenBucket::new(limit, host.clock().now())));
-        let request_ids = host.entropy().child("request-ids").draws();
-        Arc::new(Self { host, actor, environment, polls: polls::Polls::default(), bucket, request_ids })
+        Arc::new(Self { host, actor, environment, polls: polls::Polls::default() })
     }
 
     fn now(&self) -> Timestamp {
@@ -50,10 +43,9 @@ impl App {
 /// Makes the service of all routes.
 pub(crate) fn router(app: Arc<App>) -> Router {
     Router::new()
-        .route("/api/v1/sessions", get(list::list).post(sessions::create))
-        .route("/api/v1/sessions/{session}", get(sessions::retrieve).patch(sessions::update))
+        .route("/api/v1/sessions", post(sessions::create))
+        .route("/api/v1/sessions/{session}", get(sessions::retrieve))
         .route("/api/v1/sessions/{session}/close", post(sessions::close))
-        .route("/api/v1/sessions/{session}/end-and-continue", post(sessions::end_and_continue))
         .route("/api/v1/sessions/{session}/mark", post(sessions::mark))
         .route("/api/v1/sessions/{session}/snapshot-url", get(snapshots::read_url).put(snapshots::write_url))
         .route("/snapshots/{*key}", get(snapshots::read).put(snapshots::write))
@@ -69,6 +61,6 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/api/v1/runs/{run}/session-streams/wait", post(runs::wait))
         .route("/api/v1/waitpoints/{waitpoint}", get(runs::waitpoint))
         .fallback(reply::no_route)
-        .layer(axum::middleware::from_fn_with_state(app.clone(), edge::finish))
+        .layer(axum::middleware::from_fn(edge::finish))
         .with_state(app)
 }

@@ -13,11 +13,7 @@ use crate::error::Error;
 impl Run {
     /// Closes a failed turn.
     pub(super) async fn errored_turn(&mut self, mut turn: Turn, text: String) -> Result<(), Error> {
-        // Chunks are best effort; a text too large for a record must not fail the failure.
-        let told = self.out.chunk(&UiMessageChunk::error(text.clone())).await;
-        if !matches!(told, Ok(()) | Err(Error::ChunkTooLarge(_))) {
-            told?;
-        }
+        self.tell_error(text.clone()).await?;
         let last_event_id = self.close_turn(turn.seq_num, None).await?;
         self.fold_incoming(&mut turn);
         self.recover_partial(&mut turn);
@@ -35,6 +31,14 @@ impl Run {
         self.store_snapshot().await
     }
 
+    /// Tells readers of a failure. Chunks are best effort; a text too large for a record must not fail the failure.
+    pub(super) async fn tell_error(&self, text: String) -> Result<(), Error> {
+        match self.out.chunk(&UiMessageChunk::error(text)).await {
+            Ok(()) | Err(Error::ChunkTooLarge(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Keeps the message of a turn that failed before the merge (A-152, AF-3); human answers by overlay.
     fn fold_incoming(&mut self, turn: &mut Turn) {
         let Some(mut message) = turn.incoming.clone().or_else(|| turn.payload.message.clone()) else {
@@ -50,7 +54,7 @@ impl Run {
     }
 
     /// Keeps what was streamed before the failure, cleaned, with the parts that were written beside it (A-153, AA-33, AA-34).
-    fn recover_partial(&mut self, turn: &mut Turn) {
+    pub(super) fn recover_partial(&mut self, turn: &mut Turn) {
         let queued = self.queued.take();
         if turn.is_committed {
             // The response stays as committed; parts of the hook that failed are on the wire only.

@@ -126,10 +126,13 @@ impl Run {
         Ok(())
     }
 
-    /// Makes a history override of the hook that just ended the chain.
-    pub(super) fn apply_override(&mut self) {
-        if let Some(messages) = self.chat.history().take_override() {
+    /// Makes a history override of the hook that just ended the chain; tells whether there was one.
+    pub(super) fn apply_override(&mut self) -> bool {
+        let changed = self.chat.history().take_override();
+        let is_changed = changed.is_some();
+        if let Some(messages) = changed {
             self.chain.replace_all(messages);
         }
+        is_changed
     }
 }

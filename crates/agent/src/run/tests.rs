@@ -1,5 +1,6 @@
 //! The turn loop over a session in memory: order on `out`, hooks, stops, failures, waits.
 
+mod actions;
 mod answers;
 mod hooks;
 mod hydrate;

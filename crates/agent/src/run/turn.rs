@@ -79,7 +79,6 @@ impl Run {
     /// Steps 1 to 17: everything before the boundary.
     async fn run_turn(&mut self, turn: &mut Turn) -> Result<Merge, TurnFailure> {
         turn.client_data = self.parse_client_data(turn.payload.metadata.as_ref())?;
-        self.resolve_tools(turn.number, &turn.client_data).await?;
         self.validate(turn).await?;
         let merge = self.merge(turn).await?;
         if merge == Merge::AlreadyAnswered {
@@ -152,7 +151,7 @@ impl Run {
     }
 
     /// Step 13: the response, cleaned if it was cut, takes its place in the chain.
-    fn commit(&mut self, turn: &mut Turn) {
+    pub(super) fn commit(&mut self, turn: &mut Turn) {
         let cut = turn.stopped || turn.error.is_some();
         let mut response = turn.raw_response.clone().map(|raw| if cut { cleanup_aborted_parts(raw) } else { raw });
         let queued = self.queued.take();
@@ -245,7 +244,7 @@ impl Run {
 }
 
 impl Turn {
-    fn new(number: usize, owed: Owed, stop: Signal) -> Self {
+    pub(super) fn new(number: usize, owed: Owed, stop: Signal) -> Self {
         Self {
             number,
             seq_num: owed.seq_num,

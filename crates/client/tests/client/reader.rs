@@ -6,6 +6,7 @@ use futures::FutureExt;
 use serde_json::json;
 use turnkeep_client::{HistoryGap, ReadOptions, Reader, RetryPolicy};
 use turnkeep_host::Host;
+use turnkeep_host::http::{Deadlines, HttpClient};
 use turnkeep_protocol::{ChannelName, SeqNum};
 
 use crate::fake::{After, Fake, ReadPlan};
@@ -37,7 +38,8 @@ impl Scene {
 }
 
 fn reader(host: &Host, options: ReadOptions) -> Reader {
-    Reader::new(host.clone(), "http://session".parse().unwrap(), options, host.entropy().child("jitter").draws())
+    let http = HttpClient::new(host.clone(), "http://session".parse().unwrap(), Deadlines::default());
+    Reader::new(host.clone(), Arc::new(http), options, host.entropy().child("jitter").draws())
 }
 
 pub fn out() -> ReadOptions {

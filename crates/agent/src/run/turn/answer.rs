@@ -5,6 +5,7 @@ use turnkeep_protocol::{ToolState, UiMessage};
 use super::{Run, Turn, TurnFailure};
 use crate::agent::TurnInput;
 use crate::answer::{Answer, StreamText};
+use crate::approval_tail::keep_approval_tail;
 use crate::event::PrepareMessages;
 use crate::generation::{Ended, Setting, generate};
 use turnkeep_model::Origin;
@@ -27,13 +28,16 @@ impl Run {
         self.apply_override();
         match answer {
             Answer::Stream(_) | Answer::Nothing if turn.stop.is_set() => self.stop_without_answer(turn).await,
-            Answer::Stream(stream) => self.generate(turn, *stream).await,
+            Answer::Stream(stream) => {
+                let response = self.response_to_fill(&stream);
+                self.generate(turn, *stream, response).await
+            }
             Answer::Nothing => Ok(()),
         }
     }
 
     /// Tells readers that nothing will come; the model is not asked.
-    async fn stop_without_answer(&mut self, turn: &mut Turn) -> Result<(), TurnFailure> {
+    pub(in crate::run) async fn stop_without_answer(&mut self, turn: &mut Turn) -> Result<(), TurnFailure> {
         turn.stopped = true;
         let reason = turn.stop.reason().unwrap_or_default();
         self.out.chunk(&UiMessageChunk::abort(reason)).await?;
@@ -43,6 +47,7 @@ impl Run {
     async fn turn_input(&mut self, turn: &Turn) -> Result<TurnInput, TurnFailure> {
         let mut messages = self.drained_history().map_err(|error| TurnFailure::Turn(error.to_string()))?;
         if let Some(hook) = self.agent.hooks.prepare_messages.clone() {
+            let tail = messages.last().cloned();
             let event = PrepareMessages {
                 chat: self.chat.clone(),
                 messages,
@@ -50,7 +55,7 @@ impl Run {
                 turn: turn.number,
                 client_data: turn.client_data.clone(),
             };
-            messages = hook(event).await?;
+            messages = keep_approval_tail(tail, hook(event).await?);
             self.apply_override();
         }
         Ok(TurnInput {
@@ -74,14 +79,19 @@ impl Run {
         })
     }
 
-    /// Pipes the model's answer and captures it.
-    async fn generate(&mut self, turn: &mut Turn, stream: StreamText) -> Result<(), TurnFailure> {
+    /// Pipes the model's answer, which goes on with `response`, and captures it.
+    pub(in crate::run) async fn generate(
+        &mut self,
+        turn: &mut Turn,
+        stream: StreamText,
+        response: UiMessage,
+    ) -> Result<(), TurnFailure> {
         let setting = Setting {
             chat: self.chat.clone(),
             writer: self.writer(),
             stop: turn.stop.clone(),
             model_outputs: self.agent.model_outputs.clone(),
-            response: self.response_to_fill(&stream),
+            response,
             origin: self.origin(turn.number),
             turn: turn.number,
             client_data: turn.client_data.clone(),

@@ -76,7 +76,7 @@ impl Run {
         Ok(absorbed.map_or(Merge::Answer, |absorbed| self.judge(turn, absorbed)))
     }
 
-    fn hydrate_event(&self, turn: &Turn) -> HydrateMessages {
+    pub(in crate::run) fn hydrate_event(&self, turn: &Turn) -> HydrateMessages {
         HydrateMessages {
             chat: self.chat.clone(),
             turn: turn.number,
