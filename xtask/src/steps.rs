@@ -17,9 +17,9 @@ const MORE_SEEDS: std::ops::Range<u64> = 101..111;
 
 type Step = fn() -> Result<Verdict>;
 
-/// Runs every test of the workspace, or what `rest` asks cargo for.
+/// Runs every test of the workspace with every feature, or what `rest` asks cargo for.
 pub(crate) fn test(rest: &[String]) -> Result<Verdict> {
-    let all = ["--workspace".to_owned()];
+    let all = ["--workspace".to_owned(), "--all-features".to_owned()];
     let rest = if rest.is_empty() { &all } else { rest };
     cargo(&["test"], rest, &[])?;
     Ok(Verdict::Held)

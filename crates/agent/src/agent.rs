@@ -16,7 +16,7 @@ use crate::checkpoint::Gate;
 use crate::error::HookError;
 use crate::event::{
     Action, ActionAnswer, BeforeTurnComplete, Boot, ChatStart, HydrateMessages, Preload, PrepareMessages, Recovery,
-    RecoveryBoot, RunContext, Suspension, TurnComplete, TurnStart, ValidateMessages,
+    RecoveryBoot, ResolveTools, RunContext, Suspension, TurnComplete, TurnStart, ValidateMessages,
 };
 use crate::signal::Signal;
 use crate::tool::Tool;
@@ -48,6 +48,7 @@ pub(crate) struct Hooks {
     pub(crate) recovery_boot: Option<Hook<RecoveryBoot, Recovery>>,
     pub(crate) boot: Option<Hook<Boot>>,
     pub(crate) preload: Option<Hook<Preload>>,
+    pub(crate) tools: Option<Hook<ResolveTools, Vec<Tool>>>,
     pub(crate) action: Option<Hook<Action, ActionAnswer>>,
     pub(crate) validate_messages: Option<Hook<ValidateMessages, Vec<UiMessage>>>,
     pub(crate) hydrate_messages: Option<Hook<HydrateMessages, Vec<UiMessage>>>,
@@ -67,6 +68,7 @@ impl Hooks {
             recovery_boot,
             boot,
             preload,
+            tools,
             action,
             validate_messages,
             hydrate_messages,
@@ -82,6 +84,7 @@ impl Hooks {
             recovery_boot: recovery_boot.map(|hook| gate.around("on_recovery_boot", hook)),
             boot: boot.map(|hook| gate.around("on_boot", hook)),
             preload: preload.map(|hook| gate.around("on_preload", hook)),
+            tools: tools.map(|hook| gate.around("tools", hook)),
             action: action.map(|hook| gate.around("on_action", hook)),
             validate_messages: validate_messages.map(|hook| gate.around("on_validate_messages", hook)),
             hydrate_messages: hydrate_messages.map(|hook| gate.around("hydrate_messages", hook)),
@@ -284,6 +287,9 @@ impl Agent {
         on_boot = boot(Boot) -> ();
         /// Runs once per chat while it waits for its first message. A failure fails the run.
         on_preload = preload(Preload) -> ();
+        /// Gives each turn and action its tools, in place of a fixed list. A failure fails the turn; at boot the restored
+        /// history is then read without tools.
+        resolve_tools = tools(ResolveTools) -> Vec<Tool>;
         /// Runs when a message came in; what it returns takes its place. A failure fails the turn.
         on_validate_messages = validate_messages(ValidateMessages) -> Vec<UiMessage>;
         /// Gives the history of every turn and action from the author's own store, the incoming message included. With it the

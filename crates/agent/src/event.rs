@@ -190,6 +190,19 @@ pub struct TurnStart {
     pub writer: ChunkWriter,
 }
 
+/// `resolve_tools`: a turn or an action is about to begin, or a restored history to be read.
+#[derive(Clone, Debug)]
+pub struct ResolveTools {
+    /// The chat.
+    pub chat: Chat,
+    /// The turn, from 0.
+    pub turn: usize,
+    /// Whether a run before this one served the session.
+    pub continuation: bool,
+    /// The turn's client data.
+    pub client_data: Value,
+}
+
 /// `prepare_messages`: the history in model form, just before it is used.
 #[derive(Clone, Debug)]
 pub struct PrepareMessages {

@@ -220,8 +220,12 @@ impl Generation {
         Ok((end, calls))
     }
 
-    /// Runs the step's calls side by side; each result is told as it comes.
+    /// Asks for consent where it is due, then runs the other calls side by side; each result is told as it comes.
     async fn run_tools(&mut self, calls: &mut StepCalls, messages: Vec<ModelMessage>) -> Result<(), Cut> {
+        let asked = self.unless_stopped(calls.ask(&self.setting, &messages)).await?;
+        for part in asked.map_err(|_| Error::OutOfMemory)? {
+            self.emit(GenerationEvent::Part(part)).await?;
+        }
         let mut running = calls.start(&self.setting, &messages);
         loop {
             let result = tokio::select! {

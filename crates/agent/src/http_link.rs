@@ -198,6 +198,8 @@ impl HttpLink {
             timeout: Some(format!("{}s", wait.limit.as_secs().max(1))),
             // One key per wait, so that a repeated request finds the same waitpoint (S-144).
             idempotency_key: Some(self.part_ids.alphanumeric(21)),
+            idempotency_key_ttl: None,
+            tags: Vec::new(),
             last_seq_num: wait.consumed,
             settled_cursor: wait.settled,
         };

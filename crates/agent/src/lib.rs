@@ -70,13 +70,13 @@ pub use checkpoint::{Checkpoint, Checkpoints, Place};
 pub use error::{ChunkTooLarge, Error, HookError, OutOfMemory};
 pub use event::{
     Action, ActionAnswer, BeforeTurnComplete, Boot, ChatStart, HydrateMessages, PendingToolCall, Preload,
-    PrepareMessages, Recovery, RecoveryBoot, RunContext, SuspendPhase, Suspension, TurnComplete, TurnStart,
-    ValidateMessages,
+    PrepareMessages, Recovery, RecoveryBoot, ResolveTools, RunContext, SuspendPhase, Suspension, TurnComplete,
+    TurnStart, ValidateMessages,
 };
 pub use history::{ChatHistory, PendingCall, ResolvedCall};
 pub use inject::{InjectQueueFull, MAX_INJECTED};
 pub use signal::Signal;
-pub use tool::{Tool, ToolContext};
+pub use tool::{Tool, ToolContext, TypedToolPart, schema_of};
 pub use worker::{DEFAULT_CONCURRENCY, Worker, WorkerOptions};
 
 // An author needs one dependency: the crates whose types appear in signatures above come along.

@@ -5,6 +5,7 @@ mod boot;
 mod boundary;
 mod errored;
 mod hooks;
+mod tools;
 mod turn;
 mod wait;
 
@@ -13,7 +14,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use turnkeep_host::{Draws, Host};
-use turnkeep_model::{LanguageModel, Usage};
+use turnkeep_model::{LanguageModel, ModelOutputs, Usage};
 use turnkeep_protocol::run_api::LeasedRun;
 use turnkeep_protocol::{ChatInputChunk, ChatTaskWirePayload, Trigger, UiMessageChunk};
 
@@ -70,6 +71,8 @@ pub(crate) struct Run {
     ends_after_recovered: bool,
     /// The names of tools that run here.
     server_tools: BTreeSet<String>,
+    /// The agent's own mappings, without those of the turn's tools.
+    own_outputs: ModelOutputs,
     /// Message turns so far, failed ones included.
     n_turns: usize,
     previous_turn_usage: Option<Usage>,
@@ -89,10 +92,9 @@ impl Run {
             serde_json::from_value(payload).map_err(|error| Error::BadPayload(error.to_string()))?;
         let entropy = attempt_entropy(&host, &lease);
         let ctx = RunContext::of(&lease);
-        let server_tools =
-            agent.tools.iter().filter(|tool| tool.execute().is_some()).map(|tool| tool.name().to_owned()).collect();
         let is_hydrated = agent.hooks.hydrate_messages.is_some();
-        Ok(Self {
+        let tools = agent.tools.clone();
+        let mut run = Self {
             out: OutWriter::start(&host, link.clone(), &entropy),
             queued: QueuedParts::default(),
             chat: Chat::new(payload.chat_id.clone(), host.clone()),
@@ -101,7 +103,8 @@ impl Run {
             boundaries: if is_hydrated { Boundaries::kept_by_author(None) } else { Boundaries::default() },
             recovered: VecDeque::new(),
             ends_after_recovered: false,
-            server_tools,
+            server_tools: BTreeSet::new(),
+            own_outputs: agent.model_outputs.clone(),
             n_turns: 0,
             previous_turn_usage: None,
             total_usage: Usage::default(),
@@ -116,7 +119,9 @@ impl Run {
             ctx,
             warn,
             gate,
-        })
+        };
+        run.take_tools(tools);
+        Ok(run)
     }
 
     /// Serves the session until the run ends by its own will.

@@ -437,6 +437,7 @@ pub(crate) fn lease(session: &FakeSession, attempt: u32, payload: Value) -> Leas
         chat_started: state.marks.contains(&Mark::ChatStarted),
         preloaded: state.marks.contains(&Mark::Preloaded),
         session_closed: state.is_closed,
+        options: Default::default(),
     }
 }
 

@@ -1,7 +1,6 @@
 //! Requests as the session server wants them, and calls that survive a short absence of it.
 
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,11 +8,12 @@ use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, H
 use http::{Method, Request, Response};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::DeserializeOwned;
-use turnkeep_host::http::HttpClient;
+use turnkeep_host::http::BaseUrl;
 use turnkeep_host::{Draws, Host};
 use turnkeep_protocol::ChannelName;
 
 use crate::reader::backoff;
+use crate::route::{FetchContext, Route};
 use crate::{Error, Refused};
 
 /// How many times one call is posted when the network or the server fails, always under one part id (C-18).
@@ -68,6 +68,8 @@ impl fmt::Debug for Secret {
 /// One request, rebuilt for each attempt. Later headers of a name replace earlier ones (C-59).
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
+    /// What the request is about, for those who choose its server or change it.
+    pub(crate) context: FetchContext,
     method: Method,
     path: String,
     headers: HeaderMap,
@@ -75,12 +77,12 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    pub(crate) fn get(path: String) -> Self {
-        Self { method: Method::GET, path, headers: HeaderMap::new(), body: Bytes::new() }
+    pub(crate) fn get(context: FetchContext, path: String) -> Self {
+        Self { context, method: Method::GET, path, headers: HeaderMap::new(), body: Bytes::new() }
     }
 
-    pub(crate) fn post(path: String, json: Vec<u8>) -> Self {
-        let call = Self { method: Method::POST, path, headers: HeaderMap::new(), body: json.into() };
+    pub(crate) fn post(context: FetchContext, path: String, json: Vec<u8>) -> Self {
+        let call = Self { context, method: Method::POST, path, headers: HeaderMap::new(), body: json.into() };
         call.header(CONTENT_TYPE, "application/json")
     }
 
@@ -113,10 +115,20 @@ impl Call {
         self.header(ACCEPT, kind)
     }
 
-    pub(crate) fn request(&self) -> Result<Request<Bytes>, Error> {
+    /// Lays headers over all that are there.
+    pub(crate) fn over(mut self, headers: &HeaderMap) -> Self {
+        for (name, value) in headers {
+            self.headers.insert(name, value.clone());
+        }
+        self
+    }
+
+    /// Builds the request with its absolute address below `base`.
+    pub(crate) fn request(&self, base: &BaseUrl) -> Result<Request<Bytes>, Error> {
         let mut request = Request::new(self.body.clone());
         *request.method_mut() = self.method.clone();
-        *request.uri_mut() = self.path.parse().map_err(|error| Error::Network(http::Error::from(error).into()))?;
+        let uri = format!("http://{}{}", base.authority(), base.path(&self.path));
+        *request.uri_mut() = uri.parse().map_err(|error| Error::Network(http::Error::from(error).into()))?;
         *request.headers_mut() = self.headers.clone();
         Ok(request)
     }
@@ -125,14 +137,18 @@ impl Call {
 /// Makes bounded calls to one server.
 #[derive(Debug)]
 pub(crate) struct Api {
-    pub(crate) http: Arc<HttpClient>,
+    route: Route,
     host: Host,
     draws: Draws,
 }
 
 impl Api {
-    pub(crate) fn new(host: Host, http: Arc<HttpClient>, draws: Draws) -> Self {
-        Self { http, host, draws }
+    pub(crate) fn new(host: Host, route: Route, draws: Draws) -> Self {
+        Self { route, host, draws }
+    }
+
+    pub(crate) fn route_mut(&mut self) -> &mut Route {
+        &mut self.route
     }
 
     /// Sends `call` until it is answered for good: at most [`MAX_CALL_ATTEMPTS`] requests.
@@ -142,10 +158,10 @@ impl Api {
         let mut attempts = 0;
         loop {
             attempts += 1;
-            let (error, at_least) = match self.http.fetch(call.request()?).await {
+            let (error, at_least) = match self.route.fetch(call).await {
                 Ok(response) if response.status().is_success() => return Ok(response),
                 Ok(response) => self.refusal(&response),
-                Err(error) => (Error::Network(error), Duration::ZERO),
+                Err(error) => (error, Duration::ZERO),
             };
             if !error.is_retryable() {
                 return Err(error);
@@ -183,6 +199,7 @@ impl Api {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::route::Endpoint;
 
     #[test]
     fn chat_ids_are_percent_encoded_in_paths_c1() {
@@ -197,12 +214,14 @@ mod tests {
         extra.insert("authorization", HeaderValue::from_static("theirs"));
         extra.insert("x-tenant", HeaderValue::from_static("kept"));
 
-        let call = Call::post("/x".to_owned(), b"{}".to_vec())
+        let context = FetchContext { endpoint: Endpoint::In, chat_id: "c".to_owned() };
+        let call = Call::post(context, "/x".to_owned(), b"{}".to_vec())
             .bearer(&"ours".into())
             .header(HeaderName::from_static("x-part-id"), "ours")
             .under(&extra);
 
-        let request = call.request().unwrap();
+        let request = call.request(&"http://a/p/".parse().unwrap()).unwrap();
+        assert_eq!(request.uri(), "http://a:80/p/x");
         assert_eq!(request.headers()["authorization"], "Bearer ours");
         assert_eq!(request.headers()["x-part-id"], "ours");
         assert_eq!(request.headers()["x-tenant"], "kept");

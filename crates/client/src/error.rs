@@ -5,6 +5,9 @@ use std::fmt;
 use turnkeep_host::http;
 use turnkeep_protocol::session_api::{CODE_SESSION_CLOSED, Refusal};
 
+/// Why a callback of the application failed.
+pub type CallbackError = Box<dyn std::error::Error + Send + Sync>;
+
 /// A failed call, a failed stream, or a send that was refused before any request.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -47,6 +50,12 @@ pub enum Error {
         awaited: &'static str,
         /// How long.
         limit_ms: u64,
+    },
+    /// A response that must have a body has none (C-43).
+    #[error("status {status} without a body")]
+    NoBody {
+        /// The status.
+        status: u16,
     },
     /// The connection was dropped on request and no attempt is left (C-48).
     #[error("connection dropped on request")]
@@ -147,6 +156,7 @@ impl Error {
     pub fn status(&self) -> Option<u16> {
         match self {
             Self::Refused { refused } => Some(refused.status),
+            Self::NoBody { status } => Some(*status),
             Self::SessionClosed { .. } => Some(409),
             Self::RetriesExhausted { last, .. } => last.status(),
             _ => None,
@@ -160,6 +170,7 @@ impl Error {
             Self::Network(error) => error.is_retryable(),
             Self::RetriesExhausted { last, .. } => last.is_retryable(),
             Self::TimedOut { .. }
+            | Self::NoBody { .. }
             | Self::Dropped
             | Self::StreamBroken { .. }
             | Self::ReconnectBudget { .. }

@@ -22,17 +22,21 @@ mod api;
 mod append;
 mod error;
 mod reader;
+mod route;
 mod sessions;
 mod state;
 mod transport;
 
 pub use api::MAX_CALL_ATTEMPTS;
-pub use error::{Error, Refused};
-pub use reader::{HistoryGap, Part, ReadOptions, Reader, ReaderHandle, RetryPolicy};
+pub use error::{CallbackError, Error, Refused};
+pub use reader::{
+    HistoryGap, OnComplete, OnError, Part, ReadOptions, Reader, ReaderHandle, ResolveHeaders, RetryPolicy, StallBudget,
+};
+pub use route::{BaseUrlFor, Endpoint, Fetch, FetchContext, HeadersFor};
 pub use sessions::SessionsApi;
 pub use state::ChatSessionState;
 pub use transport::{
-    AbortHandle, AccessToken, CallbackError, ChatEvent, ChatEventKind, ChatStream, ClosedSource, Delivered, OnAbort,
-    OnEvent, OnSessionChange, Outcome, SendMessages, Sent, Source, StartRequest, StartSession, TokenRequest, Transport,
+    AbortHandle, AccessToken, ChatEvent, ChatEventKind, ChatStream, ClosedSource, Delivered, OnAbort, OnEvent,
+    OnSessionChange, Outcome, SendMessages, Sent, Source, StartRequest, StartSession, TokenRequest, Transport,
     TransportBuilder,
 };

@@ -8,30 +8,40 @@
 //! [`Reader::next`] does all the work and only when it is asked, so nothing is read ahead beyond one network read (C-57). A
 //! clean end of the body is an outcome of its own: whether it means "turn over" is the caller's decision (C-38).
 
+mod attempt;
 mod connect;
 mod control;
 mod decode;
+mod hooks;
+mod options;
 mod part;
 mod policy;
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until};
-use turnkeep_host::http::{BodyStream, HttpClient};
+use futures::future::BoxFuture;
+use http::HeaderMap;
+use tokio::time::Instant;
+use turnkeep_host::http::{BaseUrl, BodyStream};
 use turnkeep_host::{Draws, Host};
 use turnkeep_protocol::SeqNum;
 
-pub use self::connect::ReadOptions;
 pub use self::control::ReaderHandle;
+pub(crate) use self::hooks::quietly;
+pub use self::options::{OnComplete, OnError, ReadOptions, ResolveHeaders};
 pub use self::part::Part;
-pub use self::policy::RetryPolicy;
 pub(crate) use self::policy::backoff;
+pub use self::policy::{RetryPolicy, StallBudget};
 
-use self::connect::{Connecting, Opened, ReadHead};
+use self::connect::{Connecting, ReadHead};
 use self::decode::Decoder;
-use self::policy::{Next, Retries};
-use crate::Error;
+use self::hooks::Hooks;
+use self::policy::Retries;
+use crate::route::Route;
+use crate::{CallbackError, Error};
 
 /// Records between a cursor and what the server still has are gone (D-57).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,11 +52,21 @@ pub struct HistoryGap {
     pub first_available: SeqNum,
 }
 
-/// Reads one channel from a cursor, in order, each record once.
+/// What a subscription gave.
 #[derive(Debug)]
+pub(crate) enum Read {
+    /// A record.
+    Part(Part),
+    /// Everything that the server had when it was first asked has been given; once a reader.
+    CaughtUp,
+    /// The clean end.
+    End,
+}
+
+/// Reads one channel from a cursor, in order, each record once.
 pub struct Reader {
     host: Host,
-    http: Arc<HttpClient>,
+    route: Route,
     options: ReadOptions,
     draws: Draws,
     decoder: Decoder,
@@ -56,18 +76,25 @@ pub struct Reader {
     /// Told after the queue is empty.
     failure: Option<Error>,
     head: ReadHead,
+    hooks: Hooks,
+    /// What the last resolution gave.
+    fresh: HeaderMap,
+    /// Headers were resolved and no record has come since: a second refusal is final.
+    is_resolved: bool,
+    has_told_caught_up: bool,
     control: Arc<control::Control>,
 }
 
 /// Where the current attempt is.
-#[derive(Debug)]
 enum Phase {
     /// Nothing is under way; the next call opens a connection.
     Idle,
+    /// Waiting for the caller's fresh headers (C-42).
+    Resolving(BoxFuture<'static, Result<HeaderMap, CallbackError>>),
     /// Waiting for response headers.
     Connecting { attempt: Connecting, until: Instant },
     /// Reading a body. The stall deadline is set while a caller waits and cleared with each record (C-52, C-57).
-    Reading { body: BodyStream, stall_at: Option<Instant> },
+    Reading { body: BodyStream, stall_at: Option<Instant>, has_sign: bool },
     /// Waiting before the next attempt.
     Backoff { until: Instant },
     /// The subscription has ended.
@@ -75,19 +102,31 @@ enum Phase {
 }
 
 impl Reader {
-    /// Makes a reader; nothing is requested before the first [`Reader::next`]. `draws` feeds the backoff's jitter.
-    pub fn new(host: Host, http: Arc<HttpClient>, options: ReadOptions, draws: Draws) -> Self {
+    /// Makes a reader of the server at `base`; nothing is requested before the first [`Reader::next`]. `draws` feeds the
+    /// backoff's jitter.
+    pub fn new(host: Host, base: BaseUrl, options: ReadOptions, draws: Draws) -> Self {
+        let route = Route::to(host.clone(), base);
+        route.set_fetch(options.fetch.clone());
+        Self::over(host, route, options, draws)
+    }
+
+    /// Makes a reader on a route that others use too.
+    pub(crate) fn over(host: Host, route: Route, options: ReadOptions, draws: Draws) -> Self {
         Self {
             decoder: Decoder::new(options.cursor),
             retries: Retries::new(options.policy.clone()),
+            hooks: Hooks::new(options.on_complete.clone(), options.on_error.clone()),
             host,
-            http,
+            route,
             options,
             draws,
             queue: VecDeque::new(),
             phase: Phase::Idle,
             failure: None,
             head: ReadHead::default(),
+            fresh: HeaderMap::new(),
+            is_resolved: false,
+            has_told_caught_up: false,
             control: Arc::default(),
         }
     }
@@ -101,20 +140,36 @@ impl Reader {
     /// Ends the subscription: a final status (C-41, C-42) or exhausted retries (C-46).
     pub async fn next(&mut self) -> Result<Option<Part>, Error> {
         loop {
+            match self.read_next().await? {
+                Read::Part(part) => return Ok(Some(part)),
+                Read::CaughtUp => {}
+                Read::End => return Ok(None),
+            }
+        }
+    }
+
+    /// Does what [`Reader::next`] does, and tells where the backlog ends.
+    pub(crate) async fn read_next(&mut self) -> Result<Read, Error> {
+        loop {
             if self.control.is_cancelled() {
                 self.queue.clear();
-                self.phase = Phase::Ended;
-                return Ok(None);
+                self.end();
+                return Ok(Read::End);
             }
             if let Some(part) = self.queue.pop_front() {
-                return Ok(Some(part));
+                return Ok(Read::Part(part));
+            }
+            if !self.has_told_caught_up && self.decoder.is_caught_up() {
+                self.has_told_caught_up = true;
+                return Ok(Read::CaughtUp);
             }
             if let Some(error) = self.failure.take() {
                 return Err(error);
             }
             match &self.phase {
-                Phase::Ended => return Ok(None),
+                Phase::Ended => return Ok(Read::End),
                 Phase::Idle => self.connect(),
+                Phase::Resolving(_) => self.resolve().await,
                 Phase::Connecting { .. } => self.wait_for_headers().await,
                 Phase::Reading { .. } => self.read().await,
                 Phase::Backoff { until } => self.wait_out(*until).await,
@@ -124,14 +179,19 @@ impl Reader {
 
     /// Opens the subscription again after it has ended, from the last decoded record (C-93). Known ids stay known (C-35).
     pub fn resubscribe(&mut self) {
-        self.retries = Retries::new(self.options.policy.clone());
-        self.phase = Phase::Idle;
-        self.failure = None;
+        self.resubscribe_after(Duration::ZERO);
     }
 
-    /// Replaces the bearer token for every later attempt (C-139).
-    pub fn set_token(&mut self, token: impl Into<String>) {
-        self.options.token = token.into().into();
+    /// Opens the subscription again after a wait, which [`ReaderHandle::retry_now`] ends like any backoff (C-94, C-135).
+    pub fn resubscribe_after(&mut self, wait: Duration) {
+        self.retries = Retries::new(self.options.policy.clone());
+        self.failure = None;
+        self.hooks.begin();
+        if wait.is_zero() {
+            self.phase = Phase::Idle;
+        } else {
+            self.wait(wait);
+        }
     }
 
     /// Tells whether the newest response said that the session is settled: its end of body is final (C-36).
@@ -158,120 +218,17 @@ impl Reader {
     pub fn handle(&self) -> ReaderHandle {
         ReaderHandle::new(self.control.clone())
     }
+}
 
-    fn connect(&mut self) {
-        // There is no attempt yet that a forced drop could mean.
-        self.control.take_force();
-        let call = self.options.call(self.decoder.last_event_id());
-        match call.request() {
-            Ok(request) => {
-                let attempt = Connecting::start(self.http.clone(), request);
-                let until = Instant::now() + self.retries.policy().fetch_timeout;
-                self.phase = Phase::Connecting { attempt, until };
-            }
-            Err(error) => self.fail(error, false),
-        }
-    }
-
-    async fn wait_for_headers(&mut self) {
-        let Phase::Connecting { attempt, until } = &mut self.phase else { return };
-        let opened = tokio::select! {
-            biased;
-            () = self.control.interrupted() => Err(Error::Dropped),
-            opened = attempt.opened() => opened,
-            () = sleep_until(*until) => Err(timed_out("response headers", self.retries.policy().fetch_timeout)),
-        };
-        if self.control.is_cancelled() {
-            return;
-        }
-        match opened {
-            Ok(Opened { head, version, body }) => {
-                self.head = head.for_cursor(self.decoder.cursor());
-                self.decoder.begin(version);
-                self.phase = Phase::Reading { body, stall_at: None };
-            }
-            Err(error) => self.fail(error, false),
-        }
-    }
-
-    async fn read(&mut self) {
-        let Phase::Reading { body, stall_at } = &mut self.phase else { return };
-        let stall = self.retries.policy().stall_timeout;
-        if stall_at.is_none() {
-            *stall_at = stall.map(|limit| Instant::now() + limit);
-        }
-        let bytes = tokio::select! {
-            biased;
-            () = self.control.interrupted() => {
-                if !self.control.is_cancelled() {
-                    self.fail(Error::Dropped, false);
-                }
-                return;
-            }
-            bytes = body.next_chunk() => bytes,
-            () = until(*stall_at) => {
-                self.fail(timed_out("record", stall.unwrap_or_default()), true);
-                return;
-            }
-        };
-        match bytes {
-            None => self.phase = Phase::Ended,
-            Some(Err(error)) => self.fail(error.into(), false),
-            Some(Ok(bytes)) => self.decode(&bytes),
-        }
-    }
-
-    fn decode(&mut self, bytes: &[u8]) {
-        let decoded = match self.decoder.push(bytes, self.host.clock().now().as_millis()) {
-            Ok(decoded) => decoded,
-            Err(error) => return self.fail(error, false),
-        };
-        if decoded.n_records > 0 {
-            self.retries.on_record();
-            if let Phase::Reading { stall_at, .. } = &mut self.phase {
-                *stall_at = None;
-            }
-        }
-        self.queue.extend(decoded.parts);
-        if let Some(message) = decoded.broken {
-            self.fail(Error::StreamBroken { message }, false);
-        }
-    }
-
-    async fn wait_out(&mut self, until: Instant) {
-        self.control.set_waiting(true);
-        tokio::select! {
-            biased;
-            () = self.control.hurried() => {}
-            () = sleep_until(until) => {}
-        }
-        self.control.set_waiting(false);
-        self.phase = Phase::Idle;
-    }
-
-    /// Drops the attempt, and lets the policy decide what follows.
-    fn fail(&mut self, error: Error, is_stall: bool) {
-        self.control.take_force();
-        self.phase = match self.retries.on_failure(error, is_stall, self.draws.unit()) {
-            Next::Retry { after } => {
-                self.control.set_waiting(true);
-                Phase::Backoff { until: Instant::now() + after }
-            }
-            Next::GiveUp(error) => {
-                self.failure = Some(error);
-                Phase::Ended
-            }
-        };
+impl Drop for Reader {
+    /// The consumer's cancel: the connection closes with the fields (C-40, C-55).
+    fn drop(&mut self) {
+        self.hooks.complete();
     }
 }
 
-fn timed_out(awaited: &'static str, limit: std::time::Duration) -> Error {
-    Error::TimedOut { awaited, limit_ms: u64::try_from(limit.as_millis()).unwrap_or(u64::MAX) }
-}
-
-async fn until(at: Option<Instant>) {
-    match at {
-        Some(at) => sleep_until(at).await,
-        None => std::future::pending().await,
+impl fmt::Debug for Reader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reader").field("options", &self.options).field("cursor", &self.cursor()).finish_non_exhaustive()
     }
 }

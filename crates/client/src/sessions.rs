@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::HeaderMap;
 use turnkeep_host::Host;
-use turnkeep_host::http::{BaseUrl, Deadlines, HttpClient};
+use turnkeep_host::http::BaseUrl;
 use turnkeep_protocol::session_api::{
     CloseSession, CreateSession, CreatedSession, DrainedRecord, DrainedRecords, SessionItem,
 };
@@ -13,6 +13,7 @@ use turnkeep_protocol::{ChannelName, ChatInputChunk, PartId, SeqNum};
 use crate::Error;
 use crate::api::{Api, Call, Secret, channel_path, segment};
 use crate::append::Append;
+use crate::route::{BaseUrlFor, Endpoint, Fetch, FetchContext, Route};
 
 /// The answer to a request for a token.
 #[derive(serde::Deserialize)]
@@ -33,8 +34,22 @@ impl SessionsApi {
     /// Makes a client; nothing is requested yet.
     pub fn new(host: Host, base: BaseUrl, secret_key: impl Into<String>) -> Self {
         let draws = host.entropy().child("sessions-api").child("backoff").draws();
-        let http = Arc::new(HttpClient::new(host.clone(), base, Deadlines::default()));
-        Self { api: Api::new(host, http, draws), secret_key: secret_key.into().into() }
+        let route = Route::to(host.clone(), base);
+        Self { api: Api::new(host, route, draws), secret_key: secret_key.into().into() }
+    }
+
+    /// Asks for the server of each request; scopes this client to another environment (C-221).
+    #[must_use]
+    pub fn base_url_for(mut self, base: BaseUrlFor) -> Self {
+        self.api.route_mut().set_base(base);
+        self
+    }
+
+    /// Shows every request to `fetch`, which may change it (C-221).
+    #[must_use]
+    pub fn fetch(mut self, fetch: Fetch) -> Self {
+        self.api.route_mut().set_fetch(Some(fetch));
+        self
     }
 
     /// Creates a session or finds the one with the same external id, and makes sure that a run is alive (C-4).
@@ -43,7 +58,8 @@ impl SessionsApi {
     ///
     /// [`Error::SessionClosed`] when the id belongs to a closed session; other refusals and failures as [`Error`].
     pub async fn create(&self, session: &CreateSession) -> Result<CreatedSession, Error> {
-        self.post("/api/v1/sessions".to_owned(), session, "create response").await
+        let key = session.external_id.as_deref().unwrap_or_default();
+        self.post(Endpoint::Sessions, key, "/api/v1/sessions".to_owned(), session, "create response").await
     }
 
     /// Gives a session's public form; `key` is its external id or its `session_…` id.
@@ -52,7 +68,8 @@ impl SessionsApi {
     ///
     /// [`Error::Refused`] with 404 when there is none.
     pub async fn retrieve(&self, key: &str) -> Result<SessionItem, Error> {
-        let call = Call::get(format!("/api/v1/sessions/{}", segment(key))).bearer(&self.secret_key);
+        let call = Call::get(about(Endpoint::Sessions, key), format!("/api/v1/sessions/{}", segment(key)))
+            .bearer(&self.secret_key);
         self.api.json(&call, "session").await
     }
 
@@ -62,7 +79,7 @@ impl SessionsApi {
     ///
     /// [`Error`] when the server refuses or cannot be reached.
     pub async fn close(&self, key: &str, close: &CloseSession) -> Result<SessionItem, Error> {
-        self.post(format!("/api/v1/sessions/{}/close", segment(key)), close, "session").await
+        self.post(Endpoint::Sessions, key, format!("/api/v1/sessions/{}/close", segment(key)), close, "session").await
     }
 
     /// Reads everything after a cursor without waiting, commands left out (S-97, S-98).
@@ -77,7 +94,8 @@ impl SessionsApi {
         after: Option<SeqNum>,
     ) -> Result<Vec<DrainedRecord>, Error> {
         let query = after.map(|cursor| format!("?afterEventId={cursor}")).unwrap_or_default();
-        let call = Call::get(format!("{}/records{query}", channel_path(key, channel))).bearer(&self.secret_key);
+        let path = format!("{}/records{query}", channel_path(key, channel));
+        let call = Call::get(about(channel.into(), key), path).bearer(&self.secret_key);
         let drained: DrainedRecords = self.api.json(&call, "records").await?;
         Ok(drained.records)
     }
@@ -92,7 +110,8 @@ impl SessionsApi {
     pub async fn public_token(&self, key: &str) -> Result<String, Error> {
         let scopes = [format!("read:sessions:{key}"), format!("write:sessions:{key}")];
         let body = serde_json::json!({ "scopes": scopes });
-        let minted: PublicToken = self.post("/api/v1/auth/public-tokens".to_owned(), &body, "token").await?;
+        let minted: PublicToken =
+            self.post(Endpoint::Auth, key, "/api/v1/auth/public-tokens".to_owned(), &body, "token").await?;
         Ok(minted.token)
     }
 
@@ -106,18 +125,24 @@ impl SessionsApi {
             session: key.to_owned(),
             part_id: part_id.clone(),
             body: serde_json::to_vec(input).expect("an input record always serialises"),
-            headers: HeaderMap::new(),
+            headers: Arc::new(|_| HeaderMap::new()),
         };
         append.post(&self.api, &self.secret_key).await
     }
 
     async fn post<T: serde::de::DeserializeOwned>(
         &self,
+        endpoint: Endpoint,
+        key: &str,
         path: String,
         body: &impl serde::Serialize,
         what: &'static str,
     ) -> Result<T, Error> {
         let json = serde_json::to_vec(body).expect("a wire type always serialises");
-        self.api.json(&Call::post(path, json).bearer(&self.secret_key), what).await
+        self.api.json(&Call::post(about(endpoint, key), path, json).bearer(&self.secret_key), what).await
     }
+}
+
+fn about(endpoint: Endpoint, key: &str) -> FetchContext {
+    FetchContext { endpoint, chat_id: key.to_owned() }
 }

@@ -8,6 +8,7 @@
 //!
 //! The state of a chat is a plain value ([`ChatSessionState`]) that the application persists when it is told to.
 
+mod backlog;
 mod drive;
 mod event;
 mod inner;
@@ -29,7 +30,7 @@ use turnkeep_protocol::{JsonObject, SeqNum, TaskId, UiMessage};
 
 pub use self::event::{ChatEvent, ChatEventKind, ClosedSource, Sent, Source};
 pub use self::options::{
-    AccessToken, CallbackError, OnEvent, OnSessionChange, StartRequest, StartSession, TokenRequest, TransportBuilder,
+    AccessToken, OnEvent, OnSessionChange, StartRequest, StartSession, TokenRequest, TransportBuilder,
 };
 pub use self::payload::SendMessages;
 pub use self::stream::{AbortHandle, ChatStream, Delivered, OnAbort, Outcome};
@@ -38,6 +39,7 @@ use self::inner::{Active, Inner};
 use self::payload::Outgoing;
 use self::send::{Opening, Repair};
 use self::stream::StreamCell;
+use crate::route::Fetch;
 use crate::{ChatSessionState, Error};
 
 /// A client of any number of chats of one agent; cheap to clone, all clones are one transport.
@@ -210,6 +212,11 @@ impl Transport {
     /// Replaces the token callback, also for open streams (C-60).
     pub fn set_access_token(&self, access_token: AccessToken) {
         self.inner.change_callbacks(|callbacks| callbacks.access_token = access_token);
+    }
+
+    /// Replaces the hook that sees every request, also for open streams (C-60).
+    pub fn set_fetch(&self, fetch: Option<Fetch>) {
+        self.inner.route.set_fetch(fetch);
     }
 
     /// Replaces the start callback (C-60).

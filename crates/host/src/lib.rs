@@ -29,6 +29,8 @@ mod net;
 mod os;
 mod process;
 mod spawn;
+#[cfg(feature = "tls")]
+mod tls;
 
 pub use absent::Absent;
 pub use blocking::{Blocking, Inline};
@@ -39,3 +41,5 @@ pub use host::{Host, HostParts};
 pub use net::{Connection, Io, Listener, Net};
 pub use process::{Command, Finished, Kept, Processes};
 pub use spawn::{Spawn, Task, Tasks};
+#[cfg(feature = "tls")]
+pub use tls::Tls;

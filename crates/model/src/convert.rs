@@ -11,7 +11,7 @@ use turnkeep_protocol::message::{FilePart, TextPart};
 use turnkeep_protocol::model_message::{FileContent, TextContent};
 use turnkeep_protocol::{ContentPart, JsonObject, ModelMessage, ModelRole, Role, UiMessage, UiPart};
 
-pub use self::outputs::{ModelOutputs, ToolOutputInput};
+pub use self::outputs::{ModelOutputs, ToModelOutput, ToolOutputInput};
 
 /// Says why a history cannot be put in the form a model reads.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -17,6 +17,12 @@ pub enum ModelError {
         /// Says what was seen.
         message: String,
     },
+    /// The provider does not let this caller in: the key is wrong, or may not use this model.
+    #[error("{message}")]
+    Unauthorized {
+        /// Says why, in the provider's words.
+        message: String,
+    },
     /// The provider refuses this prompt, now and later.
     #[error("{message}")]
     Refused {
@@ -40,6 +46,11 @@ impl ModelError {
     /// Makes an error that no other try cures.
     pub fn refused(message: impl Into<String>) -> Self {
         Self::Refused { message: message.into() }
+    }
+
+    /// Makes an error that says what is wrong with an answer.
+    pub fn malformed(message: impl Into<String>) -> Self {
+        Self::Malformed { message: message.into() }
     }
 
     /// Tells whether the same prompt may succeed later.

@@ -3,9 +3,11 @@
 //! Every write of a run names run id and attempt in the headers [`RUN_ID_HEADER`] and [`RUN_ATTEMPT_HEADER`]; a run that no
 //! longer holds its lease is answered 409 with code `lease_lost`.
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
+use crate::session_api::TriggerConfig;
 use crate::{NewRecord, RunId, SeqNum, SessionId, TaskId, WaitpointId, WorkerId};
 
 /// Names the writing run.
@@ -65,6 +67,59 @@ pub struct LeasedRun {
     pub preloaded: bool,
     /// Whether the session is closed already.
     pub session_closed: bool,
+    /// What the session's trigger config says about its runs (S-11).
+    #[serde(default, skip_serializing_if = "RunOptions::is_empty")]
+    pub options: RunOptions,
+}
+
+/// The parts of a session's trigger config that are handed to its runs as they are; absent where it says nothing (S-11).
+///
+/// The server itself heeds `lock_to_version` and the number of attempts; the rest is for whoever runs the workers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RunOptions {
+    /// Machine preset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine: Option<String>,
+    /// Queue name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<String>,
+    /// Run tags.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tags: Option<Vec<String>>,
+    /// Tries of the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_attempts: Option<u32>,
+    /// Seconds of compute.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_duration: Option<u64>,
+    /// The one worker version that may lease the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lock_to_version: Option<String>,
+    /// Where to run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+}
+
+impl RunOptions {
+    /// Tells whether nothing was said.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl From<&TriggerConfig> for RunOptions {
+    fn from(config: &TriggerConfig) -> Self {
+        Self {
+            machine: config.machine.clone(),
+            queue: config.queue.clone(),
+            tags: config.tags.clone(),
+            max_attempts: config.max_attempts,
+            max_duration: config.max_duration,
+            lock_to_version: config.lock_to_version.clone(),
+            region: config.region.clone(),
+        }
+    }
 }
 
 /// `POST /api/v1/runs/{id}/heartbeat`.
@@ -175,15 +230,30 @@ pub struct CreateWait {
     /// Duration text such as `90s`, `5m`, `1h`, `7d`; none waits for ever.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<String>,
-    /// Finds the same waitpoint again (S-144).
+    /// Finds the same waitpoint again, at most 2048 characters (S-144).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<String>,
+    /// How long the key finds it, duration text; as long as the waitpoint is kept when absent.
+    #[serde(default, rename = "idempotencyKeyTTL", skip_serializing_if = "Option::is_none")]
+    pub idempotency_key_ttl: Option<String>,
+    /// At most 10 of 128 characters; a single string counts as one.
+    #[serde(default, deserialize_with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
     /// The **consumed** cursor (S-135); waits for a record beyond it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_seq_num: Option<SeqNum>,
     /// The settled cursor, when there is one (D-32).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settled_cursor: Option<SeqNum>,
+}
+
+/// Reads tags as clients write them: one string, or a list of strings; null is none.
+fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    match Value::deserialize(deserializer)? {
+        Value::Null => Ok(Vec::new()),
+        Value::String(tag) => Ok(vec![tag]),
+        many => serde_json::from_value(many).map_err(D::Error::custom),
+    }
 }
 
 /// The answer to a wait request.
@@ -214,4 +284,38 @@ pub enum WaitOutcome {
     TimedOut,
     /// The session was closed (D-2).
     Closed,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_waits_tags_are_a_string_or_a_list_s133() {
+        let tags = |tags: Value| {
+            let wait: Result<CreateWait, _> =
+                serde_json::from_value(json!({ "session": "s", "io": "in", "tags": tags }));
+            wait.map(|wait| wait.tags).ok()
+        };
+
+        assert_eq!(tags(json!("a")), Some(vec!["a".to_owned()]));
+        assert_eq!(tags(json!(["a", "b"])), Some(vec!["a".to_owned(), "b".to_owned()]));
+        assert_eq!(tags(json!(null)), Some(Vec::new()));
+        assert_eq!((tags(json!(7)), tags(json!([7]))), (None, None));
+    }
+
+    #[test]
+    fn a_wait_has_its_wire_names_s133() {
+        let wire = json!({
+            "session": "chat", "io": "in", "timeout": "1h", "idempotencyKey": "k", "idempotencyKeyTTL": "5m",
+            "tags": ["t"], "lastSeqNum": 3, "settledCursor": 2,
+        });
+
+        let wait: CreateWait = serde_json::from_value(wire.clone()).unwrap();
+
+        assert_eq!(wait.idempotency_key_ttl.as_deref(), Some("5m"));
+        assert_eq!(serde_json::to_value(wait).unwrap(), wire);
+    }
 }

@@ -1,6 +1,6 @@
 //! Bodies of the session routes that clients call (S §1, §3.2, §3.6).
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{RunId, SeqNum, SessionId, TaskId};
@@ -95,6 +95,137 @@ pub struct SessionItem {
     pub updated_at: String,
 }
 
+/// `PATCH /api/v1/sessions/{session}` (S-22). What is absent stays as it is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UpdateSession {
+    /// New row tags, at most 10 of 128 characters; they replace the old ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tags: Option<Vec<String>>,
+    /// New row metadata; `Some(None)`, null on the wire, clears it.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<Option<Map<String, Value>>>,
+    /// The stored value, or the request is refused: an external id never changes (S-5).
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub external_id: Option<Option<String>>,
+}
+
+/// Tells null from absent: whatever is there, null included, is `Some`.
+fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
+/// `POST /api/v1/sessions/{session}/end-and-continue` (S-43): a run asks for a successor and ends.
+///
+/// With a 200 and `swapped`, the calling run has ended in that very step and `upgrade-required` is on `out`: the caller writes nothing
+/// more (D-36). A caller that names itself in the run headers may bring its cursors along.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EndAndContinue {
+    /// The run that ends.
+    pub calling_run_id: RunId,
+    /// Why, at most 64 characters; what is not `initial`, `continuation`, `upgrade` or `manual` counts as `manual` (S-44).
+    pub reason: String,
+    /// The settled cursor, when there is one (D-32).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settled_cursor: Option<SeqNum>,
+    /// The highest `in` seq_num received.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consumed_cursor: Option<SeqNum>,
+}
+
+/// The answer to an end-and-continue (S-48).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Swapped {
+    /// The successor; the run that has the session already when `swapped` is false.
+    pub run_id: RunId,
+    /// Whether this request has made the successor.
+    pub swapped: bool,
+}
+
+/// Where a session is in its life; derived, never stored (S-6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum SessionStatus {
+    /// Takes appends.
+    Active,
+    /// Was closed.
+    Closed,
+    /// Was not closed, and its time is up.
+    Expired,
+}
+
+/// A session in a list: its public form without the trigger config (S-27).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ListedSession {
+    /// The public id.
+    pub id: SessionId,
+    /// The caller's id.
+    pub external_id: Option<String>,
+    /// Free text.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The agent's id.
+    pub task_identifier: TaskId,
+    /// The run in the slot.
+    pub current_run_id: Option<RunId>,
+    /// Row tags.
+    pub tags: Vec<String>,
+    /// Row metadata.
+    pub metadata: Option<Map<String, Value>>,
+    /// When it was closed, ISO-8601.
+    pub closed_at: Option<String>,
+    /// Why.
+    pub closed_reason: Option<String>,
+    /// When it expires, ISO-8601.
+    pub expires_at: Option<String>,
+    /// When it was made, ISO-8601.
+    pub created_at: String,
+    /// When the row last changed, ISO-8601.
+    pub updated_at: String,
+}
+
+impl From<SessionItem> for ListedSession {
+    fn from(item: SessionItem) -> Self {
+        Self {
+            id: item.id,
+            external_id: item.external_id,
+            kind: item.kind,
+            task_identifier: item.task_identifier,
+            current_run_id: item.current_run_id,
+            tags: item.tags,
+            metadata: item.metadata,
+            closed_at: item.closed_at,
+            closed_reason: item.closed_reason,
+            expires_at: item.expires_at,
+            created_at: item.created_at,
+            updated_at: item.updated_at,
+        }
+    }
+}
+
+/// The answer to `GET /api/v1/sessions`: one page, newest first (S-27).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SessionPage {
+    /// The sessions.
+    pub data: Vec<ListedSession>,
+    /// How to go on.
+    pub pagination: Pagination,
+}
+
+/// Opaque cursors of the neighbouring pages; absent where there is none (S-27).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pagination {
+    /// For `page[after]`: older sessions follow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+    /// For `page[before]`: newer sessions precede.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<String>,
+}
+
 /// The answer to a create: 201 when new, 200 when found (S-17).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -180,4 +311,32 @@ pub struct DrainedRecord {
 pub struct PresignedUrl {
     /// Where to GET or PUT, valid 300 s. A path below the server's base when the server stores snapshots itself.
     pub presigned_url: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_update_tells_null_from_absent_s22() {
+        let update = |wire: Value| serde_json::from_value::<UpdateSession>(wire).unwrap();
+
+        assert_eq!(update(json!({})), UpdateSession::default());
+        assert_eq!(update(json!({ "metadata": null })).metadata, Some(None));
+        assert_eq!(update(json!({ "metadata": { "a": 1 } })).metadata, Some(json!({ "a": 1 }).as_object().cloned()));
+        assert_eq!(update(json!({ "externalId": null })).external_id, Some(None));
+        for wire in [json!({}), json!({ "metadata": null, "externalId": "e", "tags": [] })] {
+            assert_eq!(serde_json::to_value(update(wire.clone())).unwrap(), wire);
+        }
+        assert!(serde_json::from_value::<UpdateSession>(json!({ "metadata": [] })).is_err());
+    }
+
+    #[test]
+    fn statuses_have_their_wire_names_s6_s26() {
+        let statuses = [SessionStatus::Active, SessionStatus::Closed, SessionStatus::Expired];
+
+        assert_eq!(serde_json::to_value(statuses).unwrap(), json!(["ACTIVE", "CLOSED", "EXPIRED"]));
+    }
 }

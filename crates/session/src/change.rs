@@ -5,8 +5,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use turnkeep_host::Timestamp;
-use turnkeep_protocol::run_api::WaitOutcome;
-use turnkeep_protocol::session_api::TriggerConfig;
+use turnkeep_protocol::run_api::{RunOptions, WaitOutcome};
+use turnkeep_protocol::session_api::{SessionStatus, TriggerConfig};
 use turnkeep_protocol::{ChannelName, PartId, Record, RunId, SeqNum, SessionId, TaskId, WaitpointId, WorkerId};
 
 /// One durable change. Changes of one commit become durable together or not at all.
@@ -154,6 +154,15 @@ impl SessionRow {
     pub fn is_closed(&self) -> bool {
         self.closed_at.is_some()
     }
+
+    /// Says where the session is in its life at `now` (S-6).
+    pub fn status(&self, now: Millis) -> SessionStatus {
+        match self.expires_at {
+            _ if self.is_closed() => SessionStatus::Closed,
+            Some(expires_at) if expires_at <= now => SessionStatus::Expired,
+            _ => SessionStatus::Active,
+        }
+    }
 }
 
 /// A run's row; also its audit entry (S-8).
@@ -182,8 +191,9 @@ pub struct RunRow {
     pub unconfirmed_lapses: u32,
     /// Tries before the run fails (D-35).
     pub max_attempts: u32,
-    /// The one worker version that may lease it.
-    pub lock_to_version: Option<String>,
+    /// What the trigger config said when the run was made; a later config concerns later runs (S-11, S-14).
+    #[serde(default)]
+    pub options: RunOptions,
     /// Where the run is in its life.
     pub status: RunStatus,
     /// The session's settled cursor when the run was made: what "progress" is measured from (D-34).
@@ -204,6 +214,10 @@ pub enum RunReason {
     Initial,
     /// A run that takes over from a run that ended.
     Continuation,
+    /// A run that a run asked for, for the sake of newer code (S-43).
+    Upgrade,
+    /// A run that a run asked for, for reasons of its own (S-44).
+    Manual,
 }
 
 /// Where a run is in its life. Queued and leased runs are live; the rest is terminal (S-33).
@@ -258,12 +272,16 @@ pub struct WaitpointRow {
     pub id: WaitpointId,
     /// Who waits.
     pub run: RunId,
-    /// Whose channel.
-    pub session: SessionId,
+    /// The addressing key of the session whose channel it is; the session itself may come later (S-57, S-133).
+    pub session_key: String,
     /// Which one.
     pub channel: ChannelName,
     /// Finds the waitpoint again (S-144).
     pub idempotency_key: Option<String>,
+    /// Until when the key finds it; as long as the waitpoint is kept when absent (S-133).
+    pub idempotency_key_expires_at: Option<Millis>,
+    /// Free texts that came with the request.
+    pub tags: Vec<String>,
     /// Counts waitpoints; lower is older.
     pub number: u64,
     /// When it completes by itself.

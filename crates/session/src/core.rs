@@ -6,10 +6,12 @@
 mod append;
 mod create;
 mod lifecycle;
+mod list;
 mod read;
 mod runs;
 mod snapshots;
 mod state;
+mod swap;
 mod wait_index;
 mod waits;
 
@@ -22,7 +24,9 @@ use turnkeep_host::{Draws, Timestamp};
 use turnkeep_protocol::{RunId, SeqNum, SessionId, WaitpointId};
 
 pub(crate) use create::{NewSession, item};
+pub(crate) use list::{Direction, Query};
 use state::{Session, State};
+pub(crate) use swap::NewSwap;
 pub(crate) use waits::NewWait;
 
 use crate::Change;
@@ -51,6 +55,10 @@ pub(crate) enum Refused {
         /// The stored one's `lastOutEventId`.
         stored: SeqNum,
     },
+    /// The run that asked for a successor does not exist (S-45).
+    NoCallingRun,
+    /// The run asked for a successor without having done anything that its predecessor did not do (D-34).
+    SwapLoop,
     /// A record is larger than a record may be (S-71).
     TooLarge {
         /// Its metered size.
@@ -140,12 +148,11 @@ impl Core {
         }
     }
 
-    /// Raises the row's cursors to what a run reports; a cursor beyond what was ever sent counts up to the tail only.
+    /// Raises the row's cursors to what a run reports.
     fn settle(&mut self, id: &SessionId, settled: Option<SeqNum>, consumed: Option<SeqNum>) {
         let session = self.session(id);
-        let last = session.input.last();
-        let settled = settled.min(last).max(session.settled);
-        let consumed = consumed.min(last).max(session.consumed).max(settled);
+        let settled = session.settled_with(settled);
+        let consumed = consumed.min(session.input.last()).max(session.consumed).max(settled);
         if settled != session.settled || consumed != session.consumed {
             self.put(Change::Cursors { session: id.clone(), settled, consumed });
         }

@@ -4,6 +4,8 @@ mod auth;
 mod body;
 mod channels;
 mod edge;
+mod list;
+mod params;
 mod polls;
 mod reply;
 mod runs;
@@ -12,14 +14,15 @@ mod snapshots;
 mod sse;
 mod tokens;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::routing::{get, post};
-use turnkeep_host::{Host, Timestamp};
+use turnkeep_host::{Draws, Host, Timestamp};
 
 use crate::Environment;
 use crate::actor::Actor;
+use crate::rate_limit::TokenBucket;
 
 /// What every handler needs.
 pub(crate) struct App {
@@ -27,12 +30,16 @@ pub(crate) struct App {
     actor: Actor,
     environment: Environment,
     polls: polls::Polls,
+    bucket: Option<Mutex<TokenBucket>>,
+    request_ids: Draws,
 }
 
 impl App {
     /// Bundles what handlers need.
     pub(crate) fn new(host: Host, actor: Actor, environment: Environment) -> Arc<Self> {
-        Arc::new(Self { host, actor, environment, polls: polls::Polls::default() })
+        let bucket = environment.limit().map(|limit| Mutex::new(TokenBucket::new(limit, host.clock().now())));
+        let request_ids = host.entropy().child("request-ids").draws();
+        Arc::new(Self { host, actor, environment, polls: polls::Polls::default(), bucket, request_ids })
     }
 
     fn now(&self) -> Timestamp {
@@ -43,9 +50,10 @@ impl App {
 /// Makes the service of all routes.
 pub(crate) fn router(app: Arc<App>) -> Router {
     Router::new()
-        .route("/api/v1/sessions", post(sessions::create))
-        .route("/api/v1/sessions/{session}", get(sessions::retrieve))
+        .route("/api/v1/sessions", get(list::list).post(sessions::create))
+        .route("/api/v1/sessions/{session}", get(sessions::retrieve).patch(sessions::update))
         .route("/api/v1/sessions/{session}/close", post(sessions::close))
+        .route("/api/v1/sessions/{session}/end-and-continue", post(sessions::end_and_continue))
         .route("/api/v1/sessions/{session}/mark", post(sessions::mark))
         .route("/api/v1/sessions/{session}/snapshot-url", get(snapshots::read_url).put(snapshots::write_url))
         .route("/snapshots/{*key}", get(snapshots::read).put(snapshots::write))
@@ -61,6 +69,6 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/api/v1/runs/{run}/session-streams/wait", post(runs::wait))
         .route("/api/v1/waitpoints/{waitpoint}", get(runs::waitpoint))
         .fallback(reply::no_route)
-        .layer(axum::middleware::from_fn(edge::finish))
+        .layer(axum::middleware::from_fn_with_state(app.clone(), edge::finish))
         .with_state(app)
 }

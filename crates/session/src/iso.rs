@@ -1,4 +1,4 @@
-//! Dates and durations as JSON bodies write them: ISO-8601 in UTC, and `90s`, `5m`, `1h`, `7d`.
+//! Dates and durations as JSON bodies write them: ISO-8601 in UTC, and `90s`, `5m`, `1h30m`, `7d`.
 
 use std::time::Duration;
 
@@ -29,18 +29,22 @@ pub(crate) fn parse(text: &str) -> Option<Timestamp> {
     u64::try_from(ms).ok().map(Timestamp::from_millis)
 }
 
-/// Reads a duration: a whole number and one of `s`, `m`, `h`, `d`.
+/// Reads a duration: whole numbers with the units `w`, `d`, `h`, `m`, `s`, each once at most and in this order.
 pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
-    let unit = match text.chars().last()? {
-        's' => 1,
-        'm' => 60,
-        'h' => 3600,
-        'd' => 86_400,
-        _ => return None,
-    };
-    let number = &text[..text.len() - 1];
-    let number = number.bytes().all(|byte| byte.is_ascii_digit()).then(|| number.parse::<u64>().ok()).flatten()?;
-    number.checked_mul(unit).map(Duration::from_secs)
+    const UNITS: [(char, u64); 5] = [('w', 604_800), ('d', 86_400), ('h', 3600), ('m', 60), ('s', 1)];
+    let (mut rest, mut units, mut seconds) = (text, &UNITS[..], 0_u64);
+    if text.is_empty() {
+        return None;
+    }
+    while !rest.is_empty() {
+        let at = rest.find(|letter: char| !letter.is_ascii_digit())?;
+        let unit = rest[at..].chars().next()?;
+        let place = units.iter().position(|(name, _)| *name == unit)?;
+        let part = rest[..at].parse::<u64>().ok()?.checked_mul(units[place].1)?;
+        seconds = seconds.checked_add(part)?;
+        (rest, units) = (&rest[at + unit.len_utf8()..], &units[place + 1..]);
+    }
+    Some(Duration::from_secs(seconds))
 }
 
 fn digits(text: &str, len: usize) -> Option<u64> {
@@ -156,11 +160,22 @@ mod tests {
     }
 
     #[test]
-    fn durations_have_one_unit() {
-        for (text, seconds) in [("90s", Some(90)), ("5m", Some(300)), ("1h", Some(3600)), ("7d", Some(604_800))] {
-            assert_eq!(parse_duration(text), seconds.map(Duration::from_secs), "{text}");
+    fn durations_are_numbers_with_units_in_order_s133_s140() {
+        for (text, seconds) in [
+            ("90s", 90),
+            ("5m", 300),
+            ("1h", 3600),
+            ("7d", 604_800),
+            ("2w", 1_209_600),
+            ("1h30m", 5400),
+            ("1w1d1h1m1s", 694_861),
+            ("0s", 0),
+        ] {
+            assert_eq!(parse_duration(text), Some(Duration::from_secs(seconds)), "{text}");
         }
-        for text in ["", "5", "m", "-5m", "5 m", "1.5h", "5M", "ü"] {
+        for text in
+            ["", "5", "m", "-5m", "5 m", "1.5h", "5M", "ü", "5ü", "1m1h", "1m1m", "1h5", "99999999999999999999s"]
+        {
             assert_eq!(parse_duration(text), None, "{text}");
         }
     }

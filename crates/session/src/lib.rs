@@ -22,6 +22,8 @@
 //! # }
 //! ```
 
+mod environment;
+mod rate_limit;
 mod server;
 
 mod change;
@@ -40,6 +42,8 @@ mod token;
 mod error;
 
 pub use change::{Change, Millis, RecordWriter, RunReason, RunRow, RunStatus, SessionRow, WaitpointRow};
+pub use environment::Environment;
 pub use error::{Error, StorageError};
-pub use server::{BoundServer, Environment, Server};
+pub use rate_limit::RateLimit;
+pub use server::{BoundServer, Server};
 pub use storage::{Disk, MemoryDisk, MemoryStorage, Storage};

@@ -61,7 +61,8 @@ pub(crate) fn sign(
 ) -> String {
     let key = object_key(environment, session);
     let expires_at = now.plus(VALID).as_secs();
-    let signature = URL_SAFE_NO_PAD.encode(mac(environment, &key, op, expires_at, writer).finalize().into_bytes());
+    let mac = mac(&environment.secret_key, &key, op, expires_at, writer);
+    let signature = URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes());
     let holder = writer.map(|it| format!("&run={}&attempt={}", it.run, it.attempt)).unwrap_or_default();
     format!("{ROOT}{key}?op={}&exp={expires_at}&sig={signature}{holder}", op.as_str())
 }
@@ -83,14 +84,14 @@ pub(crate) fn check(
         _ => return None,
     };
     let signature = URL_SAFE_NO_PAD.decode(value("sig")?.as_bytes()).ok()?;
-    mac(environment, key, op, expires_at, writer.as_ref()).verify_slice(&signature).ok()?;
+    let mut secrets = environment.verifying_keys(now);
+    secrets.find(|secret| mac(secret, key, op, expires_at, writer.as_ref()).verify_slice(&signature).is_ok())?;
     let session = session_of(environment, key)?;
     (value("op")? == op.as_str() && now.as_secs() < expires_at).then_some((session, writer))
 }
 
-fn mac(environment: &Environment, key: &str, op: Op, expires_at: u64, writer: Option<&Writer>) -> Hmac<Sha256> {
-    let mut mac =
-        Hmac::<Sha256>::new_from_slice(environment.secret_key.as_bytes()).expect("a key of any length will do");
+fn mac(secret: &str, key: &str, op: Op, expires_at: u64, writer: Option<&Writer>) -> Hmac<Sha256> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("a key of any length will do");
     let holder = writer.map(|it| format!("{}/{}", it.run, it.attempt)).unwrap_or_default();
     mac.update(format!("snapshot\n{}\n{key}\n{expires_at}\n{holder}", op.as_str()).as_bytes());
     mac
@@ -141,5 +142,15 @@ mod tests {
         }
         assert_eq!(check(&environment, &key.replace("session_1", "session_2"), &query, Op::Put, NOW), None);
         assert_eq!(check(&Environment::new("env_1", "other"), &key, &query, Op::Put, NOW), None);
+    }
+
+    #[test]
+    fn an_address_outlives_the_change_of_the_key_that_signed_it_s178() {
+        let before = Environment::new("env_1", "old");
+        let (key, query) = split(&sign(&before, &SessionId::new("session_1"), Op::Get, None, NOW));
+        let after = |until| Environment::new("env_1", "new").retired_key("old", until);
+
+        assert!(check(&after(NOW.plus(VALID)), &key, &query, Op::Get, NOW).is_some());
+        assert_eq!(check(&after(NOW), &key, &query, Op::Get, NOW), None);
     }
 }

@@ -9,32 +9,7 @@ use turnkeep_host::{Host, Listener};
 use crate::actor::Driver;
 use crate::core::Core;
 use crate::http::{App, router};
-use crate::{Error, Storage};
-
-/// The tenant a server serves: every session, key and token belongs to it.
-#[derive(Clone)]
-pub struct Environment {
-    /// The environment's id; the `sub` of its tokens (S-178).
-    pub id: String,
-    /// The key that workers and back ends present; it also signs tokens and snapshot addresses.
-    pub secret_key: String,
-    /// The project's name in snapshot keys (S-195).
-    pub project_ref: String,
-    /// The environment's name in snapshot keys (S-195).
-    pub slug: String,
-}
-
-impl Environment {
-    /// Names an environment and its secret key; project and slug are `proj_local` and `dev`.
-    pub fn new(id: impl Into<String>, secret_key: impl Into<String>) -> Self {
-        Self {
-            id: id.into(),
-            secret_key: secret_key.into(),
-            project_ref: "proj_local".to_owned(),
-            slug: "dev".to_owned(),
-        }
-    }
-}
+use crate::{Environment, Error, Storage};
 
 /// A session server before it listens.
 pub struct Server {

@@ -61,11 +61,19 @@ pub(crate) fn mint_for_session(key: &str, environment: &str, session_key: &str, 
     mint(key, environment, &scopes, now, SESSION_TOKEN_LIFETIME)
 }
 
-/// Reads a token's scopes, or says why it does not count (S-185).
-pub(crate) fn verify(key: &str, environment: &str, token: &str, now: Timestamp) -> Result<Scopes, &'static str> {
+/// Reads the scopes of a token that one of `keys` has signed, or says why it does not count (S-178, S-185).
+pub(crate) fn verify<'a>(
+    keys: impl IntoIterator<Item = &'a str>,
+    environment: &str,
+    token: &str,
+    now: Timestamp,
+) -> Result<Scopes, &'static str> {
     let token = UntrustedToken::new(token).map_err(|_| "Invalid access token")?;
-    let key = Hs256Key::new(key.as_bytes());
-    let token = Hs256.validator::<Presented>(&key).validate(&token).map_err(|_| "Invalid access token")?;
+    let signed = keys.into_iter().find_map(|key| {
+        let key = Hs256Key::new(key.as_bytes());
+        Hs256.validator::<Presented>(&key).validate(&token).ok()
+    });
+    let token = signed.ok_or("Invalid access token")?;
     let claims = token.claims();
     let expires_at = claims.expiration.map(|at| at.timestamp()).ok_or("Access token never expires")?;
     if i64::try_from(now.as_secs()).is_ok_and(|now| now >= expires_at) {
@@ -102,6 +110,11 @@ pub(crate) struct Need<'a> {
 }
 
 impl Scopes {
+    /// Takes scopes as they are written.
+    pub(crate) fn new(scopes: Vec<String>) -> Self {
+        Self(scopes)
+    }
+
     /// Tells whether some scope covers the need (S-179).
     pub(crate) fn allow(&self, need: Need<'_>) -> bool {
         self.0.iter().any(|scope| covers(scope, need))
@@ -166,10 +179,11 @@ mod tests {
     fn the_token_of_create_reads_and_writes_its_session_for_an_hour_s182() {
         let token = mint_for_session("key", "env_1", "chat:1", NOW);
 
-        let scopes = verify("key", "env_1", &token, NOW.plus(SESSION_TOKEN_LIFETIME - Duration::from_secs(1))).unwrap();
+        let scopes =
+            verify(["key"], "env_1", &token, NOW.plus(SESSION_TOKEN_LIFETIME - Duration::from_secs(1))).unwrap();
 
         assert_eq!(scopes, Scopes(vec!["read:sessions:chat:1".to_owned(), "write:sessions:chat:1".to_owned()]));
-        assert_eq!(verify("key", "env_1", &token, NOW.plus(SESSION_TOKEN_LIFETIME)), Err("Access token has expired"));
+        assert_eq!(verify(["key"], "env_1", &token, NOW.plus(SESSION_TOKEN_LIFETIME)), Err("Access token has expired"));
     }
 
     #[test]
@@ -177,12 +191,22 @@ mod tests {
         let token = mint_for_session("key", "env_1", "c", NOW);
         let (signed, _) = token.rsplit_once('.').unwrap();
 
-        assert_eq!(verify("other key", "env_1", &token, NOW), Err("Invalid access token"));
-        assert_eq!(verify("key", "env_2", &token, NOW), Err("Access token is for another environment"));
-        assert_eq!(verify("key", "env_1", "nonsense", NOW), Err("Invalid access token"));
-        assert_eq!(verify("key", "env_1", &format!("{signed}."), NOW), Err("Invalid access token"));
+        assert_eq!(verify(["other key"], "env_1", &token, NOW), Err("Invalid access token"));
+        assert_eq!(verify(["key"], "env_2", &token, NOW), Err("Access token is for another environment"));
+        assert_eq!(verify(["key"], "env_1", "nonsense", NOW), Err("Invalid access token"));
+        assert_eq!(verify(["key"], "env_1", &format!("{signed}."), NOW), Err("Invalid access token"));
         let unsigned = format!("eyJhbGciOiJub25lIn0.{}.", token.split('.').nth(1).unwrap());
-        assert_eq!(verify("key", "env_1", &unsigned, NOW), Err("Invalid access token"));
+        assert_eq!(verify(["key"], "env_1", &unsigned, NOW), Err("Invalid access token"));
+    }
+
+    #[test]
+    fn a_token_counts_as_long_as_the_key_that_signed_it_s178() {
+        let token = mint_for_session("old", "env_1", "c", NOW);
+
+        assert!(verify(["new", "old"], "env_1", &token, NOW).is_ok());
+        assert_eq!(verify(["new"], "env_1", &token, NOW), Err("Invalid access token"));
+        assert_eq!(verify([], "env_1", &token, NOW), Err("Invalid access token"));
+        assert_eq!(verify(["new", "old"], "env_2", &token, NOW), Err("Access token is for another environment"));
     }
 
     #[test]

@@ -59,6 +59,7 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("harness/src/scenario/read/tests.rs", "std::process", "the test's folder is named after its process"),
     ("harness/src/run.rs", STATIC, "panics are heard per thread, and the hook that hears them is set once per process"),
     ("harness/src/offline.rs", "tokio::task::spawn(", "this is the test's runtime behind the offline host"),
+    ("crates/model/tests/providers/requests.rs", "Mock", "this is a provider's stand-in, and wiremock's word for it"),
     ("crates/client/tests/client/net.rs", "tokio::task::spawn(", "this is the test's runtime behind a host of its own"),
 ];
 

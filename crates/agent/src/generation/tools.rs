@@ -1,15 +1,14 @@
-//! The calls of one step: which are valid, who runs them, and whether the model gets another step (A-116…A-119).
+//! The calls of one step: which are valid, who runs them, who must agree, and whether the model gets another step (A-116…A-119).
 
-use futures::future::BoxFuture;
-use futures::stream::FuturesUnordered;
-use serde_json::Value;
+use futures::StreamExt;
+use futures::stream::{BoxStream, SelectAll};
 use turnkeep_model::{StreamPart, ToolCall, ToolResult};
 use turnkeep_protocol::ModelMessage;
 
 use super::Setting;
 use crate::answer::StepCall;
 use crate::error::{HookError, OutOfMemory};
-use crate::tool::{Tool, ToolContext};
+use crate::tool::{Tool, ToolContext, ToolOutput};
 
 /// The calls of one step.
 pub(super) struct StepCalls {
@@ -21,10 +20,12 @@ struct Called {
     call: ToolCall,
     /// Whether there is an outcome: the tool's, the provider's, or the refusal of an invalid call.
     is_answered: bool,
+    /// Whether a person must agree before it runs.
+    is_asked: bool,
 }
 
-/// One tool at work; an error says that memory ran out.
-pub(super) type Running = FuturesUnordered<BoxFuture<'static, Result<ToolResult, OutOfMemory>>>;
+/// The tools at work; an error says that memory ran out.
+pub(super) type Running = SelectAll<BoxStream<'static, Result<ToolResult, OutOfMemory>>>;
 
 impl StepCalls {
     pub(super) fn new(tools: Vec<Tool>) -> Self {
@@ -43,7 +44,7 @@ impl StepCalls {
                     call.invalid = self.objection(&call);
                 }
                 let is_answered = call.invalid.is_some();
-                self.calls.push(Called { call: call.clone(), is_answered });
+                self.calls.push(Called { call: call.clone(), is_answered, is_asked: false });
                 StreamPart::ToolCall(call)
             }
             StreamPart::ToolResult(result) => {
@@ -69,26 +70,51 @@ impl StepCalls {
         }
     }
 
-    /// Starts every call that has an executor, in the order of the calls.
-    pub(super) fn start(&self, setting: &Setting, messages: &[ModelMessage]) -> Running {
-        let running = Running::new();
-        for called in self.calls.iter().filter(|called| !called.is_answered && !called.call.provider_executed) {
-            let Some(execute) = self.tool(&called.call.tool_name).and_then(Tool::execute) else {
+    /// Asks for a person's consent where a tool wants it; gives what the client is told.
+    ///
+    /// A tool that cannot tell whether it wants it has failed: nothing runs unasked.
+    pub(super) async fn ask(
+        &mut self,
+        setting: &Setting,
+        messages: &[ModelMessage],
+    ) -> Result<Vec<StreamPart>, OutOfMemory> {
+        let mut told = Vec::new();
+        for at in 0..self.calls.len() {
+            let Called { call, is_answered, .. } = &self.calls[at];
+            let tool = self.tool(&call.tool_name).filter(|tool| tool.execute().is_some()).cloned();
+            let Some(tool) = tool.filter(|_| !is_answered && !call.provider_executed) else {
                 continue;
             };
-            let ctx = ToolContext {
-                tool_call_id: called.call.tool_call_id.clone(),
-                messages: messages.to_vec(),
-                stop_signal: setting.stop.clone(),
-                chat: setting.chat.clone(),
-                writer: setting.writer.clone(),
+            let asks = tool.asks_person(call.input.clone(), context(call, setting, messages)).await;
+            match asks {
+                Ok(false) => {}
+                Ok(true) => {
+                    // Two calls of one chat may share an id, since providers choose it; two messages never do.
+                    let approval_id = format!("{}:{}", setting.response.id, call.tool_call_id);
+                    let tool_call_id = call.tool_call_id.clone();
+                    told.push(StreamPart::ToolApprovalRequest { approval_id, tool_call_id });
+                    self.calls[at].is_asked = true;
+                }
+                Err(error) => {
+                    told.push(StreamPart::ToolResult(to_result(call.clone(), Err(error))?));
+                    self.calls[at].is_answered = true;
+                }
+            }
+        }
+        Ok(told)
+    }
+
+    /// Starts every call that has an executor and needs nobody's consent, in the order of the calls.
+    pub(super) fn start(&self, setting: &Setting, messages: &[ModelMessage]) -> Running {
+        let mut running = Running::new();
+        let ours = |called: &&Called| !called.is_answered && !called.is_asked && !called.call.provider_executed;
+        for Called { call, .. } in self.calls.iter().filter(ours) {
+            let Some(execute) = self.tool(&call.tool_name).and_then(Tool::execute) else {
+                continue;
             };
-            let (call, execute) = (called.call.clone(), execute.clone());
-            // Called inside the future: a tool that panics before its first await must not take the others' start with it.
-            running.push(Box::pin(async move {
-                let outcome = execute(call.input.clone(), ctx).await;
-                to_result(call, outcome)
-            }));
+            let outputs = execute(call.input.clone(), context(call, setting, messages));
+            let call = call.clone();
+            running.push(outputs.map(move |output| to_result(call.clone(), output)).boxed());
         }
         running
     }
@@ -120,9 +146,20 @@ impl StepCalls {
     }
 }
 
-fn to_result(call: ToolCall, outcome: Result<Value, HookError>) -> Result<ToolResult, OutOfMemory> {
-    let outcome = match outcome {
-        Ok(output) => Ok(output),
+fn context(call: &ToolCall, setting: &Setting, messages: &[ModelMessage]) -> ToolContext {
+    ToolContext {
+        tool_call_id: call.tool_call_id.clone(),
+        messages: messages.to_vec(),
+        stop_signal: setting.stop.clone(),
+        chat: setting.chat.clone(),
+        writer: setting.writer.clone(),
+    }
+}
+
+fn to_result(call: ToolCall, output: Result<ToolOutput, HookError>) -> Result<ToolResult, OutOfMemory> {
+    let preliminary = matches!(output, Ok(ToolOutput::Preliminary(_)));
+    let outcome = match output {
+        Ok(ToolOutput::Preliminary(output) | ToolOutput::Final(output)) => Ok(output),
         Err(error) if error.is::<OutOfMemory>() => return Err(OutOfMemory),
         Err(error) => Err(error.to_string()),
     };
@@ -132,7 +169,7 @@ fn to_result(call: ToolCall, outcome: Result<Value, HookError>) -> Result<ToolRe
         outcome,
         provider_executed: false,
         dynamic: call.dynamic,
-        preliminary: false,
+        preliminary,
         provider_metadata: None,
     })
 }

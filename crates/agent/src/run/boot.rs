@@ -48,6 +48,7 @@ impl Run {
     }
 
     async fn restore(&mut self) -> Result<(), Error> {
+        self.resolve_boot_tools().await?;
         let found = self.read_history().await?;
         let replayed = replay(&found);
         if replayed.n_malformed > 0 {

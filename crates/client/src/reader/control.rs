@@ -40,6 +40,11 @@ impl Control {
         signals.hurry &= waiting;
     }
 
+    /// Waits until the subscription is cancelled.
+    pub(crate) async fn cancelled(&self) {
+        self.until(|signals| signals.cancelled).await;
+    }
+
     /// Waits until the attempt in progress must be dropped.
     pub(crate) async fn interrupted(&self) {
         self.until(|signals| signals.cancelled || signals.force).await;

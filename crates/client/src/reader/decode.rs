@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, VecDeque};
 use serde::Deserialize;
 use serde_json::Value;
 use turnkeep_protocol::sse::{Frame, FrameDecoder};
-use turnkeep_protocol::{Batch, PartId, Record, RecordKind, SeqNum};
+use turnkeep_protocol::{Batch, PartId, Ping, Record, RecordKind, SeqNum, Tail};
 
 use super::Part;
 use crate::Error;
@@ -53,6 +53,19 @@ pub(crate) struct Decoder {
     legacy_cursor: Option<String>,
     n_legacy_parts: u64,
     seen: Window,
+    /// What the first answer said about the tail.
+    first_tail: FirstTail,
+}
+
+/// The tail when reading began.
+#[derive(Clone, Copy, Debug)]
+enum FirstTail {
+    /// Nothing has been said yet.
+    Unheard,
+    /// The server does not tell it.
+    Untold,
+    /// The seq_num that the next record was to get.
+    At(SeqNum),
 }
 
 impl Decoder {
@@ -64,6 +77,16 @@ impl Decoder {
             legacy_cursor: None,
             n_legacy_parts: 0,
             seen: Window::default(),
+            first_tail: FirstTail::Unheard,
+        }
+    }
+
+    /// Tells whether everything has been decoded that the server had when it was first asked, as far as it says so.
+    pub(crate) fn is_caught_up(&self) -> bool {
+        match self.first_tail {
+            FirstTail::Unheard => false,
+            FirstTail::Untold => true,
+            FirstTail::At(tail) => self.cursor.map_or(SeqNum::ZERO, SeqNum::next) >= tail,
         }
     }
 
@@ -105,14 +128,29 @@ impl Decoder {
     fn take_frame(&mut self, frame: &Frame, decoded: &mut Decoded) {
         match frame.event.as_str() {
             "batch" => {
-                for record in read_batch(&frame.data) {
+                let (records, tail) = read_batch(&frame.data);
+                if !records.is_empty() {
+                    self.hear_tail(tail);
+                }
+                for record in records {
                     decoded.n_records += 1;
                     decoded.parts.extend(self.take_record(record));
                 }
             }
+            "ping" => {
+                if let Ok(Ping { tail: Some(tail), .. }) = serde_json::from_str(&frame.data) {
+                    self.hear_tail(Some(tail));
+                }
+            }
             "error" => decoded.broken = Some(frame.data.clone()),
-            // Pings, `[DONE]` and unknown names produce nothing (C-30).
+            // `[DONE]` and unknown names produce nothing (C-30).
             _ => {}
+        }
+    }
+
+    fn hear_tail(&mut self, tail: Option<Tail>) {
+        if matches!(self.first_tail, FirstTail::Unheard) {
+            self.first_tail = tail.map_or(FirstTail::Untold, |tail| FirstTail::At(tail.seq_num));
         }
     }
 
@@ -137,6 +175,7 @@ impl Decoder {
         if id.is_some() {
             self.legacy_cursor.clone_from(&id);
         }
+        self.hear_tail(None);
         let chunk = serde_json::from_str(&frame.data).unwrap_or(Value::String(frame.data));
         decoded.n_records += 1;
         decoded.parts.push(Part {
@@ -158,14 +197,15 @@ struct LooseEnvelope {
     id: Option<PartId>,
 }
 
-/// Reads the records of a batch event; one that cannot be read does not take its neighbours with it (C-30, C-33).
-fn read_batch(data: &str) -> Vec<Record> {
+/// Reads a batch event; a record that cannot be read does not take its neighbours with it (C-30, C-33).
+fn read_batch(data: &str) -> (Vec<Record>, Option<Tail>) {
     if let Ok(batch) = serde_json::from_str::<Batch>(data) {
-        return batch.records;
+        return (batch.records, batch.tail);
     }
     let value = serde_json::from_str::<Value>(data).unwrap_or_default();
     let records = value.get("records").and_then(Value::as_array);
-    records.into_iter().flatten().filter_map(|record| Record::deserialize(record).ok()).collect()
+    let records = records.into_iter().flatten().filter_map(|record| Record::deserialize(record).ok()).collect();
+    (records, value.get("tail").and_then(|tail| Tail::deserialize(tail).ok()))
 }
 
 /// The ids seen last, at most [`DEDUPE_WINDOW`].

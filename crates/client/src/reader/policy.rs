@@ -4,6 +4,28 @@ use std::time::Duration;
 
 use crate::Error;
 
+/// Which stalls count against [`RetryPolicy::max_stall_retries`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StallBudget {
+    /// Every one (C-53).
+    #[default]
+    Every,
+    /// Those without a byte. A connection with keep-alives belongs to a server that is there and a turn that is merely quiet: it
+    /// is renewed every time, with the first backoff step, for as long as it takes (C-136, RC-2).
+    Dead,
+}
+
+/// What an attempt failed with, as far as the budget cares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// No record, and no byte either.
+    DeadStall,
+    /// No record, only signs of life.
+    QuietStall,
+    /// Anything else.
+    Other,
+}
+
 /// How a reader treats failures; the defaults are the studied client's.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RetryPolicy {
@@ -21,6 +43,8 @@ pub struct RetryPolicy {
     pub stall_timeout: Option<Duration>,
     /// Consecutive stalls tolerated without a decoded record; none means without end (C-53).
     pub max_stall_retries: Option<u32>,
+    /// Which stalls count.
+    pub stall_budget: StallBudget,
     /// Statuses that end the subscription after one attempt (C-41); 401 and 403 always do (C-42).
     pub final_statuses: Vec<u16>,
 }
@@ -35,6 +59,7 @@ impl Default for RetryPolicy {
             fetch_timeout: Duration::from_secs(30),
             stall_timeout: None,
             max_stall_retries: None,
+            stall_budget: StallBudget::Every,
             final_statuses: vec![400, 404, 409, 410, 422],
         }
     }
@@ -83,10 +108,15 @@ impl Retries {
     }
 
     /// Decides what follows a failed attempt; `unit` is a draw in [0, 1).
-    pub(crate) fn on_failure(&mut self, error: Error, is_stall: bool, unit: f64) -> Next {
+    pub(crate) fn on_failure(&mut self, error: Error, failure: Failure, unit: f64) -> Next {
         if self.is_final(&error) {
             return Next::GiveUp(error);
         }
+        let RetryPolicy { retry_delay, max_retry_delay, retry_jitter, stall_budget, .. } = self.policy;
+        if failure == Failure::QuietStall && stall_budget == StallBudget::Dead {
+            return Next::Retry { after: backoff(retry_delay, max_retry_delay, retry_jitter, 1, unit) };
+        }
+        let is_stall = failure != Failure::Other;
         self.failures += 1;
         self.stalls += u32::from(is_stall);
         let spent = self.policy.max_retries.is_some_and(|max| self.failures > max)
@@ -94,7 +124,6 @@ impl Retries {
         if spent {
             return Next::GiveUp(Error::RetriesExhausted { attempts: self.failures, last: Box::new(error) });
         }
-        let RetryPolicy { retry_delay, max_retry_delay, retry_jitter, .. } = self.policy;
         Next::Retry { after: backoff(retry_delay, max_retry_delay, retry_jitter, self.failures, unit) }
     }
 
@@ -136,13 +165,13 @@ mod tests {
         let mut longest = Retries::new(RetryPolicy::default());
         let mut shortest = Retries::new(RetryPolicy::default());
 
-        let upper: Vec<u64> = (0..9).map(|_| wait_of(longest.on_failure(refused(503), false, 0.0))).collect();
-        let lower: Vec<u64> = (0..9).map(|_| wait_of(shortest.on_failure(refused(503), false, 1.0))).collect();
+        let upper: Vec<u64> = (0..9).map(|_| wait_of(longest.on_failure(refused(503), Failure::Other, 0.0))).collect();
+        let lower: Vec<u64> = (0..9).map(|_| wait_of(shortest.on_failure(refused(503), Failure::Other, 1.0))).collect();
 
         assert_eq!(upper, [100, 200, 400, 800, 1600, 3200, 5000, 5000, 5000]);
         assert_eq!(lower, [50, 100, 200, 400, 800, 1600, 2500, 2500, 2500]);
         for _ in 0..10_000 {
-            assert_eq!(wait_of(longest.on_failure(refused(503), false, 0.0)), 5000);
+            assert_eq!(wait_of(longest.on_failure(refused(503), Failure::Other, 0.0)), 5000);
         }
     }
 
@@ -155,7 +184,7 @@ mod tests {
         };
         let mut retries = Retries::new(policy);
 
-        let waits = [0.0, 0.5, 0.999].map(|unit| wait_of(retries.on_failure(refused(500), false, unit)));
+        let waits = [0.0, 0.5, 0.999].map(|unit| wait_of(retries.on_failure(refused(500), Failure::Other, unit)));
 
         assert_eq!(waits, [50, 37, 25]);
     }
@@ -164,14 +193,14 @@ mod tests {
     fn final_statuses_end_at_once_and_keep_their_status_c41_c42_ca10_ca13() {
         for status in [400, 401, 403, 404, 409, 410, 422] {
             let mut retries = Retries::new(RetryPolicy::default());
-            let Next::GiveUp(error) = retries.on_failure(refused(status), false, 0.0) else {
+            let Next::GiveUp(error) = retries.on_failure(refused(status), Failure::Other, 0.0) else {
                 panic!("{status} was retried");
             };
             assert_eq!(error.status(), Some(status));
         }
         for status in [405, 406, 408, 413, 429, 500, 502, 503] {
             let mut retries = Retries::new(RetryPolicy::default());
-            wait_of(retries.on_failure(refused(status), false, 0.0));
+            wait_of(retries.on_failure(refused(status), Failure::Other, 0.0));
         }
     }
 
@@ -179,21 +208,21 @@ mod tests {
     fn a_custom_list_of_final_statuses_is_honoured_ca11() {
         let mut retries = Retries::new(RetryPolicy { final_statuses: vec![503], ..RetryPolicy::default() });
 
-        assert!(matches!(retries.on_failure(refused(503), false, 0.0), Next::GiveUp(_)));
-        wait_of(retries.on_failure(refused(404), false, 0.0));
+        assert!(matches!(retries.on_failure(refused(503), Failure::Other, 0.0), Next::GiveUp(_)));
+        wait_of(retries.on_failure(refused(404), Failure::Other, 0.0));
     }
 
     #[test]
     fn only_a_decoded_record_restores_the_budget_c45_ca17() {
         let mut retries = Retries::new(RetryPolicy { max_retries: Some(2), ..RetryPolicy::default() });
 
-        wait_of(retries.on_failure(refused(500), false, 0.0));
-        wait_of(retries.on_failure(refused(500), false, 0.0));
+        wait_of(retries.on_failure(refused(500), Failure::Other, 0.0));
+        wait_of(retries.on_failure(refused(500), Failure::Other, 0.0));
         retries.on_record();
 
-        assert_eq!(wait_of(retries.on_failure(refused(500), false, 0.0)), 100);
-        wait_of(retries.on_failure(refused(500), false, 0.0));
-        let Next::GiveUp(error) = retries.on_failure(refused(500), false, 0.0) else { panic!("no end") };
+        assert_eq!(wait_of(retries.on_failure(refused(500), Failure::Other, 0.0)), 100);
+        wait_of(retries.on_failure(refused(500), Failure::Other, 0.0));
+        let Next::GiveUp(error) = retries.on_failure(refused(500), Failure::Other, 0.0) else { panic!("no end") };
         assert_eq!(error.to_string(), "retries exhausted after 3 attempts: status 500");
     }
 
@@ -201,7 +230,7 @@ mod tests {
     fn an_exhausted_timeout_is_an_ordinary_error_c46_cr5_ca16() {
         let mut retries = Retries::new(RetryPolicy { max_retries: Some(0), ..RetryPolicy::default() });
 
-        let Next::GiveUp(error) = retries.on_failure(stall(), true, 0.0) else { panic!("no end") };
+        let Next::GiveUp(error) = retries.on_failure(stall(), Failure::DeadStall, 0.0) else { panic!("no end") };
 
         assert!(matches!(error, Error::RetriesExhausted { attempts: 1, .. }), "{error}");
     }
@@ -210,13 +239,13 @@ mod tests {
     fn stalls_have_a_bound_of_their_own_c53() {
         let mut retries = Retries::new(RetryPolicy { max_stall_retries: Some(1), ..RetryPolicy::default() });
 
-        wait_of(retries.on_failure(stall(), true, 0.0));
+        wait_of(retries.on_failure(stall(), Failure::DeadStall, 0.0));
         for _ in 0..10 {
             // Other failures are not counted against it.
-            wait_of(retries.on_failure(refused(500), false, 0.0));
+            wait_of(retries.on_failure(refused(500), Failure::Other, 0.0));
         }
 
-        assert!(matches!(retries.on_failure(stall(), true, 0.0), Next::GiveUp(_)));
+        assert!(matches!(retries.on_failure(stall(), Failure::DeadStall, 0.0), Next::GiveUp(_)));
     }
 
     #[test]
@@ -224,8 +253,30 @@ mod tests {
         let mut retries = Retries::new(RetryPolicy { max_stall_retries: Some(1), ..RetryPolicy::default() });
 
         for _ in 0..20 {
-            wait_of(retries.on_failure(stall(), true, 0.0));
+            wait_of(retries.on_failure(stall(), Failure::DeadStall, 0.0));
             retries.on_record();
         }
+    }
+
+    #[test]
+    fn a_quiet_stall_costs_nothing_where_only_dead_ones_count_c136_rc2() {
+        let policy =
+            RetryPolicy { max_stall_retries: Some(1), stall_budget: StallBudget::Dead, ..RetryPolicy::default() };
+        let mut retries = Retries::new(policy);
+
+        for _ in 0..100 {
+            assert_eq!(wait_of(retries.on_failure(stall(), Failure::QuietStall, 0.0)), 100, "always the first step");
+        }
+        wait_of(retries.on_failure(stall(), Failure::DeadStall, 0.0));
+        assert!(matches!(retries.on_failure(stall(), Failure::DeadStall, 0.0), Next::GiveUp(_)));
+    }
+
+    #[test]
+    fn every_stall_counts_unless_told_otherwise_c53_ca17() {
+        let mut retries = Retries::new(RetryPolicy { max_stall_retries: Some(1), ..RetryPolicy::default() });
+
+        wait_of(retries.on_failure(stall(), Failure::QuietStall, 0.0));
+
+        assert!(matches!(retries.on_failure(stall(), Failure::QuietStall, 0.0), Next::GiveUp(_)));
     }
 }

@@ -1,14 +1,17 @@
 //! The read loop of one stream: moves bytes and obeys [`Turn`] (C §3.6, §3.7).
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use turnkeep_host::Draws;
 use turnkeep_protocol::SeqNum;
 
+use super::backlog::Backlog;
 use super::inner::Inner;
 use super::stream::{Delivered, Ended, Outcome, Slot};
-use super::turn::{BodyEnd, Seen, Turn, Verdict, chunk_type};
+use super::turn::{BodyEnd, Seen, Turn, Verdict, boundary_of, chunk_type};
 use super::{ChatEventKind, ClosedSource};
+use crate::reader::Read;
 use crate::{Error, Part, Reader};
 
 /// Everything one read loop works with.
@@ -18,6 +21,7 @@ pub(crate) struct Drive {
     pub(crate) id: u64,
     pub(crate) slot: Arc<Slot>,
     pub(crate) turn: Turn,
+    pub(crate) backlog: Backlog,
     pub(crate) reader: Reader,
     pub(crate) draws: Draws,
     /// Whether a reload resumed it.
@@ -30,19 +34,36 @@ impl Drive {
     /// Reads until the stream's own end.
     pub(crate) async fn run(mut self) -> Ended {
         loop {
-            let read = self.reader.next().await;
+            let read = self.reader.read_next().await;
             if let Some(gap) = self.reader.take_history_gap() {
                 self.inner.emit(&self.chat_id, ChatEventKind::HistoryGap(gap));
             }
-            let ended = match read {
-                Ok(Some(part)) => self.on_part(part).await,
-                Ok(None) => self.on_body_end().await,
-                Err(error) => self.on_failure(error).await,
+            let known = match &read {
+                Ok(Read::Part(part)) => self.backlog.take(part.clone(), boundary_of(part)),
+                _ => self.backlog.release(),
             };
+            let mut ended = self.on_parts(known).await;
+            if ended.is_none() {
+                ended = match read {
+                    Ok(Read::Part(_) | Read::CaughtUp) => None,
+                    Ok(Read::End) => self.on_body_end(),
+                    Err(error) => self.on_failure(error),
+                };
+            }
             if let Some(ended) = ended {
                 return ended;
             }
         }
+    }
+
+    async fn on_parts(&mut self, parts: VecDeque<Part>) -> Option<Ended> {
+        for part in parts {
+            let ended = self.on_part(part).await;
+            if ended.is_some() {
+                return ended;
+            }
+        }
+        None
     }
 
     async fn on_part(&mut self, part: Part) -> Option<Ended> {
@@ -87,7 +108,7 @@ impl Drive {
         }
     }
 
-    async fn on_body_end(&mut self) -> Option<Ended> {
+    fn on_body_end(&mut self) -> Option<Ended> {
         let (settled, unit) = (self.reader.session_settled(), self.draws.unit());
         let turn = &mut self.turn;
         let end = self.inner.as_active(&self.chat_id, self.id, |state| turn.on_body_end(state, settled, unit));
@@ -101,38 +122,19 @@ impl Drive {
                 Some(Ok(Outcome::Settled))
             }
             Some(BodyEnd::Resubscribe { after }) => {
-                tokio::time::sleep(after).await;
-                self.resubscribe();
+                self.reader.resubscribe_after(after);
                 None
             }
             Some(BodyEnd::Exhausted { windows }) => self.fail(Error::ReconnectBudget { windows }),
         }
     }
 
-    async fn on_failure(&mut self, error: Error) -> Option<Ended> {
+    fn on_failure(&mut self, error: Error) -> Option<Ended> {
         if let Error::SessionClosed { reason } = error {
             self.inner.mark_closed(&self.chat_id, reason, ClosedSource::Stream);
             return Some(Ok(Outcome::Closed));
         }
-        if !self.turn.may_renew(&error) {
-            return self.fail(error);
-        }
-        // A successor drops this future and the renewal with it, so a late answer changes nothing (C-143).
-        match self.inner.renew(&self.chat_id).await {
-            Ok(_) => {
-                self.resubscribe();
-                None
-            }
-            Err(error) => self.fail(error),
-        }
-    }
-
-    /// Reads on from the last record, with the newest token.
-    fn resubscribe(&mut self) {
-        if let Some(state) = self.inner.state(&self.chat_id) {
-            self.reader.set_token(state.public_access_token);
-        }
-        self.reader.resubscribe();
+        self.fail(error)
     }
 
     /// Ends with an error: the flag is cleared and told first, so that a reload opens no doomed stream (C-150).

@@ -1,13 +1,10 @@
 //! What all clones of a transport share: the chats, the callbacks, and the calls that keep them up to date.
 
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use http::HeaderMap;
 use tokio::time::Instant;
-use turnkeep_host::http::{Deadlines, HttpClient};
 use turnkeep_host::{Draws, Host, Tasks};
 use turnkeep_protocol::{PartId, SeqNum, TaskId};
 
@@ -16,15 +13,17 @@ use super::start::Starting;
 use super::stream::StreamCell;
 use super::{ChatEvent, ChatEventKind, ClosedSource, TokenRequest};
 use crate::api::Api;
+use crate::reader::quietly;
+use crate::route::{HeadersFor, Route};
 use crate::{ChatSessionState, Error};
 
 /// Shared by every clone of a [`super::Transport`] and by its streams.
 pub(crate) struct Inner {
     pub(crate) host: Host,
-    pub(crate) http: Arc<HttpClient>,
+    pub(crate) route: Route,
     pub(crate) api: Api,
     pub(crate) task: TaskId,
-    pub(crate) headers: HeaderMap,
+    pub(crate) headers: HeadersFor,
     pub(crate) stream_timeout_seconds: u32,
     /// Stops posted by aborts.
     pub(crate) tasks: Tasks,
@@ -43,6 +42,9 @@ pub(crate) struct Chat {
     pub(crate) active: Option<Active>,
     /// A start in flight, shared by all who wait for it (C-70).
     pub(crate) starting: Option<Starting>,
+    /// The latest input of ours that was accepted: an earlier one that is acknowledged after it, even after its turn has ended,
+    /// is not the chat's current turn (C-80).
+    pub(crate) newest_input: Option<SeqNum>,
     /// Counts stops, so that a send can tell whether one came while it was being posted.
     pub(crate) n_stops: u64,
     /// The last acknowledged send that produces a turn (C-145).
@@ -75,14 +77,17 @@ impl Chat {
 
 impl Inner {
     pub(crate) fn new(builder: TransportBuilder) -> Self {
-        let TransportBuilder { host, base, task, name, headers, stream_timeout_seconds, sessions, callbacks } = builder;
+        let base = builder.base_for();
+        let TransportBuilder { host, fetch, task, name, headers, stream_timeout_seconds, sessions, callbacks, .. } =
+            builder;
         let entropy = host.entropy().child("client").child(&name);
-        let http = Arc::new(HttpClient::new(host.clone(), base, Deadlines::default()));
+        let route = Route::new(host.clone(), base);
+        route.set_fetch(fetch);
         let chats =
             sessions.into_iter().map(|(id, state)| (id, Chat { state: Some(state), ..Chat::default() })).collect();
         Self {
-            api: Api::new(host.clone(), http.clone(), entropy.child("append-backoff").draws()),
-            http,
+            api: Api::new(host.clone(), route.clone(), entropy.child("append-backoff").draws()),
+            route,
             task,
             headers,
             stream_timeout_seconds,
@@ -138,6 +143,11 @@ impl Inner {
         self.chat(chat_id, |chat| chat.state.clone())
     }
 
+    /// Gives the token of the moment; empty when there is none.
+    pub(crate) fn token(&self, chat_id: &str) -> String {
+        self.state(chat_id).map(|state| state.public_access_token).unwrap_or_default()
+    }
+
     pub(crate) fn callbacks(&self) -> Callbacks {
         self.callbacks.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -161,8 +171,7 @@ impl Inner {
     pub(crate) fn emit(&self, chat_id: &str, kind: ChatEventKind) {
         let Some(heard) = self.callbacks().on_event else { return };
         let event = ChatEvent { chat_id: chat_id.to_owned(), timestamp: self.host.clock().now(), kind };
-        // The panic hook has already reported it; there is nothing of ours that the observer could have left half done.
-        let _ = catch_unwind(AssertUnwindSafe(|| heard(&event)));
+        quietly(|| heard(&event));
     }
 
     /// Makes a part id: unique by this transport's name, by time and by draw (C-18).

@@ -1,7 +1,6 @@
 //! How a transport is made: what it must know, and what the application may bring (C §3.1).
 
 use std::collections::BTreeMap;
-use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
 
@@ -12,10 +11,8 @@ use turnkeep_host::http::BaseUrl;
 use turnkeep_protocol::{JsonObject, TaskId};
 
 use super::{ChatEvent, Transport};
-use crate::ChatSessionState;
-
-/// Why a callback of the application failed.
-pub type CallbackError = Box<dyn StdError + Send + Sync>;
+use crate::route::{BaseUrlFor, Endpoint, Fetch, HeadersFor};
+use crate::{CallbackError, ChatSessionState};
 
 /// What `accessToken` is asked for: a fresh token of an existing session, never a new session.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,10 +57,12 @@ pub(crate) struct Callbacks {
 /// Builds a [`Transport`]; made by [`Transport::builder`].
 pub struct TransportBuilder {
     pub(crate) host: Host,
-    pub(crate) base: BaseUrl,
+    pub(crate) base: BaseUrlFor,
+    pub(crate) stream_base: Option<BaseUrl>,
+    pub(crate) fetch: Option<Fetch>,
     pub(crate) task: TaskId,
     pub(crate) name: String,
-    pub(crate) headers: HeaderMap,
+    pub(crate) headers: HeadersFor,
     pub(crate) stream_timeout_seconds: u32,
     pub(crate) sessions: BTreeMap<String, ChatSessionState>,
     pub(crate) callbacks: Callbacks,
@@ -73,10 +72,12 @@ impl TransportBuilder {
     pub(crate) fn new(host: Host, base: BaseUrl, task: TaskId, access_token: AccessToken) -> Self {
         Self {
             host,
-            base,
+            base: Arc::new(move |_| base.clone()),
+            stream_base: None,
+            fetch: None,
             task,
             name: "transport".to_owned(),
-            headers: HeaderMap::new(),
+            headers: Arc::new(|_| HeaderMap::new()),
             stream_timeout_seconds: 120,
             sessions: BTreeMap::new(),
             callbacks: Callbacks {
@@ -104,13 +105,37 @@ impl TransportBuilder {
         self
     }
 
+    /// Asks for the server of each request (`baseURL` as a function).
+    #[must_use]
+    pub fn base_url_for(self, base: BaseUrlFor) -> Self {
+        Self { base, ..self }
+    }
+
+    /// Sets another server for reading; it wins over the base there (`streamBaseURL`, which the field calls deprecated).
+    #[must_use]
+    pub fn stream_base_url(self, base: BaseUrl) -> Self {
+        Self { stream_base: Some(base), ..self }
+    }
+
+    /// Shows every append and every read to `fetch`, which may change it.
+    #[must_use]
+    pub fn fetch(self, fetch: Fetch) -> Self {
+        Self { fetch: Some(fetch), ..self }
+    }
+
     /// Adds headers to every request; the fixed ones win (C-59).
     #[must_use]
     pub fn headers(self, headers: HeaderMap) -> Self {
+        self.headers_for(Arc::new(move |_| headers.clone()))
+    }
+
+    /// Asks for extra headers at every request; the fixed ones win (C-59).
+    #[must_use]
+    pub fn headers_for(self, headers: HeadersFor) -> Self {
         Self { headers, ..self }
     }
 
-    /// Sets the read window in seconds, 1 to 600; 120 if not called.
+    /// Sets the read window in seconds, 1 to 600 (C-24); 120 if not called.
     #[must_use]
     pub fn stream_timeout_seconds(self, seconds: u32) -> Self {
         Self { stream_timeout_seconds: seconds, ..self }
@@ -143,6 +168,15 @@ impl TransportBuilder {
         self
     }
 
+    /// Says where requests go: the base, unless reading has one of its own.
+    pub(crate) fn base_for(&self) -> BaseUrlFor {
+        let (base, stream_base) = (self.base.clone(), self.stream_base.clone());
+        Arc::new(move |context| match &stream_base {
+            Some(own) if context.endpoint == Endpoint::Out => own.clone(),
+            _ => base(context),
+        })
+    }
+
     /// Makes the transport. Nothing is requested and no callback runs (C-58).
     pub fn build(self) -> Transport {
         Transport::new(self)
@@ -151,6 +185,6 @@ impl TransportBuilder {
 
 impl fmt::Debug for TransportBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TransportBuilder").field("base", &self.base).field("task", &self.task).finish_non_exhaustive()
+        f.debug_struct("TransportBuilder").field("task", &self.task).finish_non_exhaustive()
     }
 }

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderMap;
 use tokio::time::Instant;
 use turnkeep_protocol::{ChannelName, SeqNum};
 
+use super::backlog::Backlog;
 use super::drive::Drive;
 use super::inner::{Active, Chat, Inner, LastSend};
 use super::payload::Outgoing;
@@ -13,12 +15,13 @@ use super::stream::{ChatStream, OnAbort, Outcome, StreamCell};
 use super::turn::Turn;
 use super::{ChatEventKind, ClosedSource, Sent};
 use crate::append::Append;
-use crate::{ChatSessionState, Error, ReadOptions, Reader, RetryPolicy};
+use crate::reader::{ReadOptions, Reader, ResolveHeaders, RetryPolicy, StallBudget};
+use crate::{ChatSessionState, Error};
 
 /// Silence after which the transport drops a connection (C-136).
 const STALL_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Stalls in a row without a record (C-136).
+/// Stalls in a row without a sign of life (C-136).
 const MAX_STALLS: u32 = 5;
 
 /// Which repairs an append may make, each once: so there are never more than three posts for them (C-138).
@@ -38,13 +41,13 @@ impl Inner {
         self.check_sendable(chat_id)?;
         self.ensure_started(chat_id).await?;
         self.check_sendable(chat_id)?;
-        let n_stops = self.chat(chat_id, |chat| chat.n_stops);
+        let before = self.chat(chat_id, |chat| Before { n_stops: chat.n_stops, newest_input: chat.newest_input });
         let seq = self.post(chat_id, &outgoing, Repair::TokenAndSession).await?;
         if outgoing.source.produces_turn() {
             let last_send = LastSend { message_id: outgoing.message_id, acknowledged: Instant::now() };
             self.chat(chat_id, |chat| chat.last_send = Some(last_send));
         }
-        self.accept(chat_id, seq, n_stops)
+        self.accept(chat_id, seq, before)
     }
 
     /// Refuses what a closed chat or one without a fresh transcript would send (C-85, C-113).
@@ -57,11 +60,11 @@ impl Inner {
     }
 
     /// Makes the accepted send the chat's current turn, and its stream the chat's reader.
-    fn accept(self: &Arc<Self>, chat_id: &str, seq: Option<SeqNum>, n_stops: u64) -> Result<ChatStream, Error> {
+    fn accept(self: &Arc<Self>, chat_id: &str, seq: Option<SeqNum>, before: Before) -> Result<ChatStream, Error> {
         let id = self.stream_id();
         let cell = Arc::new(StreamCell::default());
         let active = Active { id, baseline: seq, cell: cell.clone() };
-        let Accepted { verdict, previous, state } = self.chat(chat_id, |chat| accept(chat, active, n_stops));
+        let Accepted { verdict, previous, state } = self.chat(chat_id, |chat| accept(chat, active, before));
         if let Some(previous) = previous {
             previous.cell.end(Outcome::Superseded);
         }
@@ -112,7 +115,7 @@ impl Inner {
 
     async fn append(&self, chat_id: &str, append: &Append, repair: Repair) -> Result<Option<SeqNum>, Error> {
         let (mut may_renew, mut may_create) = (repair != Repair::Nothing, repair == Repair::TokenAndSession);
-        let mut token = self.state(chat_id).map(|state| state.public_access_token).unwrap_or_default();
+        let mut token = self.token(chat_id);
         loop {
             match append.post(&self.api, &token.as_str().into()).await {
                 Err(error) if error.is_auth() && std::mem::take(&mut may_renew) => {
@@ -129,28 +132,41 @@ impl Inner {
     /// Makes the stream of a registered reader; nothing is requested before it is read.
     pub(crate) fn open(self: &Arc<Self>, opening: Opening<'_>, state: &ChatSessionState) -> ChatStream {
         let Opening { chat_id, id, cell, baseline, on_abort, is_resumed } = opening;
-        let mut options = ReadOptions::new(chat_id, ChannelName::Out, state.public_access_token.clone())
-            .after(state.last_event_id)
-            .timeout_seconds(self.stream_timeout_seconds)
-            .headers(self.headers.clone())
-            .policy(read_policy());
+        let mut options = self.read_options(chat_id).after(state.last_event_id);
         // Only a reload peeks, and not while its own input is known: the boundary before may still be the tail (C-100, CR-1).
         if is_resumed && baseline.is_none() {
             options = options.peek_settled();
         }
         let drive = Drive {
-            reader: Reader::new(self.host.clone(), self.http.clone(), options, self.jitter("reader", id)),
+            reader: Reader::over(self.host.clone(), self.route.clone(), options, self.jitter("reader", id)),
             inner: self.clone(),
             chat_id: chat_id.to_owned(),
             id,
             slot: cell.slot(),
             turn: Turn::new(baseline),
+            backlog: Backlog::new(baseline),
             draws: self.jitter("windows", id),
             is_resumed,
             started_after: state.last_event_id,
         };
         cell.start(Box::pin(drive.run()));
         ChatStream { inner: self.clone(), chat_id: chat_id.to_owned(), id, cell, input_seq: baseline, on_abort }
+    }
+
+    /// Says how this transport reads: with the token of the moment, which is renewed at most once per record (C-139, C-140).
+    fn read_options(self: &Arc<Self>, chat_id: &str) -> ReadOptions {
+        let (current, renewing) = ((self.clone(), chat_id.to_owned()), (self.clone(), chat_id.to_owned()));
+        let token = move || current.0.token(&current.1).into();
+        let renew: ResolveHeaders = Arc::new(move || {
+            let (inner, chat_id) = renewing.clone();
+            // A successor drops this future with its reader, so a late answer changes nothing (C-143).
+            Box::pin(async move { Ok(inner.renew(&chat_id).await.map(|_| HeaderMap::new())?) })
+        });
+        ReadOptions::with_token(chat_id.to_owned(), ChannelName::Out, Arc::new(token))
+            .timeout_seconds(self.stream_timeout_seconds)
+            .headers_for(self.headers.clone())
+            .policy(read_policy())
+            .resolve_headers(renew)
     }
 }
 
@@ -164,9 +180,14 @@ pub(crate) struct Opening<'a> {
     pub(crate) is_resumed: bool,
 }
 
-/// The transport's reader: 60 s of silence is a stall, five in a row without a record are the end (C-136).
+/// The transport's reader: 60 s without a record is a stall, five in a row on dead connections are the end (C-136, RC-2).
 fn read_policy() -> RetryPolicy {
-    RetryPolicy { stall_timeout: Some(STALL_TIMEOUT), max_stall_retries: Some(MAX_STALLS), ..RetryPolicy::default() }
+    RetryPolicy {
+        stall_timeout: Some(STALL_TIMEOUT),
+        max_stall_retries: Some(MAX_STALLS),
+        stall_budget: StallBudget::Dead,
+        ..RetryPolicy::default()
+    }
 }
 
 /// What an accepted send is to its chat.
@@ -188,9 +209,16 @@ struct Accepted {
     state: ChatSessionState,
 }
 
-fn accept(chat: &mut Chat, active: Active, n_stops: u64) -> Accepted {
+/// The chat when a send was posted: what differs when it is accepted came in between.
+#[derive(Clone, Copy)]
+struct Before {
+    n_stops: u64,
+    newest_input: Option<SeqNum>,
+}
+
+fn accept(chat: &mut Chat, active: Active, before: Before) -> Accepted {
     let seq = active.baseline;
-    let was_stopped = chat.n_stops != n_stops;
+    let was_stopped = chat.n_stops != before.n_stops;
     let state = chat.state.get_or_insert_default();
     if seq.is_none() && (state.skip_to_turn_complete || was_stopped) {
         state.requires_transcript_reload = true;
@@ -198,10 +226,12 @@ fn accept(chat: &mut Chat, active: Active, n_stops: u64) -> Accepted {
         let previous = chat.active.take();
         return Accepted { verdict: Acceptance::Untellable, previous, state: state.clone() };
     }
-    let newest = chat.active.as_ref().and_then(|active| active.baseline);
-    if newest > seq && seq.is_some() {
+    // A lower place alone proves nothing: the backend may have been replaced by an empty one (CR-24).
+    let is_overtaken = seq.is_some() && chat.newest_input > seq && chat.newest_input != before.newest_input;
+    if is_overtaken {
         return Accepted { verdict: Acceptance::Overtaken, previous: None, state: state.clone() };
     }
+    chat.newest_input = seq;
     if was_stopped {
         state.arm_gate(seq);
         let previous = chat.active.take();

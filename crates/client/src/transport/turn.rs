@@ -9,7 +9,7 @@ use turnkeep_protocol::{
 };
 
 use crate::reader::backoff;
-use crate::{ChatSessionState, Delivered, Error, Part};
+use crate::{ChatSessionState, Delivered, Part};
 
 /// Resubscriptions in a row without a record before an unfinished turn is an error (C-94).
 pub(crate) const MAX_EMPTY_RESUBSCRIPTIONS: u32 = 5;
@@ -76,8 +76,6 @@ pub(crate) struct Turn {
     is_connected: bool,
     has_first_chunk: bool,
     empty_windows: u32,
-    /// A token was renewed and no record has come since (C-140).
-    is_renewed: bool,
 }
 
 /// A record as the transport sees it.
@@ -98,14 +96,13 @@ enum Mark {
 
 impl Turn {
     pub(crate) fn new(baseline: Option<SeqNum>) -> Self {
-        Self { baseline, is_connected: false, has_first_chunk: false, empty_windows: 0, is_renewed: false }
+        Self { baseline, is_connected: false, has_first_chunk: false, empty_windows: 0 }
     }
 
     /// Decides what becomes of `part`, and moves the chat's state.
     pub(crate) fn on_record(&mut self, state: &mut ChatSessionState, part: Part) -> Seen {
         state.last_event_id = Some(part.seq_num);
         self.empty_windows = 0;
-        self.is_renewed = false;
         let mut seen = Seen {
             is_connected: !std::mem::replace(&mut self.is_connected, true),
             is_closed_news: false,
@@ -197,11 +194,6 @@ impl Turn {
         let (base, cap) = (Duration::from_millis(100), Duration::from_secs(5));
         BodyEnd::Resubscribe { after: backoff(base, cap, 0.5, self.empty_windows, unit) }
     }
-
-    /// Tells whether a fresh token may be tried: at most once per received record (C-139, C-140).
-    pub(crate) fn may_renew(&mut self, error: &Error) -> bool {
-        error.is_auth() && !std::mem::replace(&mut self.is_renewed, true)
-    }
 }
 
 /// Closes the session's state (C-85).
@@ -240,6 +232,14 @@ fn read_mark(part: &Part) -> Mark {
             closed: None,
         },
         Some(_) => Mark::Noise,
+    }
+}
+
+/// Gives the input that a boundary names, if the record is one and names one.
+pub(crate) fn boundary_of(part: &Part) -> Option<Option<SeqNum>> {
+    match read_mark(part) {
+        Mark::Boundary { input, .. } => Some(input),
+        _ => None,
     }
 }
 

@@ -40,6 +40,8 @@ pub enum After {
     Break,
     /// Pings for ever, no record.
     Ping,
+    /// Nothing for ever, not even pings.
+    Silent,
 }
 
 /// What happens to one read.
@@ -48,6 +50,8 @@ pub enum ReadPlan {
     Refuse(u16),
     /// No headers ever.
     Hang,
+    /// A success without a body.
+    NoContent,
     /// At most so many records, then…
     Serve { max: usize, after: After, headers: Vec<(&'static str, &'static str)> },
 }
@@ -65,6 +69,8 @@ impl ReadPlan {
 /// One append as it came in.
 #[derive(Clone, Debug)]
 pub struct SeenAppend {
+    pub path: String,
+    pub tenant: Option<String>,
     pub token: String,
     pub part_id: String,
     pub body: Value,
@@ -78,6 +84,7 @@ pub struct SeenRead {
     pub cursor: Option<String>,
     pub peek: bool,
     pub window: Option<String>,
+    pub tenant: Option<String>,
 }
 
 #[derive(Default)]
@@ -93,6 +100,7 @@ struct State {
     reads: Vec<SeenRead>,
     open_reads: usize,
     piece_bytes: Option<usize>,
+    whole_batches: bool,
 }
 
 #[derive(Default)]
@@ -184,6 +192,11 @@ impl Fake {
         self.state().piece_bytes = Some(bytes);
     }
 
+    /// Sends all records that are there in one batch event that names the tail, as our server does (S-109).
+    pub fn batch_with_tail(&self) {
+        self.state().whole_batches = true;
+    }
+
     pub fn appends(&self) -> Vec<SeenAppend> {
         self.state().appends.clone()
     }
@@ -219,8 +232,13 @@ impl Fake {
     }
 
     async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Response<Body> {
-        let response =
-            if request.method() == Method::POST { self.append(request).await } else { self.read(&request).await };
+        let response = if request.uri().path().starts_with("/api/") {
+            Err(404)
+        } else if request.method() == Method::POST {
+            self.append(request).await
+        } else {
+            self.read(&request).await
+        };
         response.unwrap_or_else(|status| plain(status, json!({ "error": "refused" })))
     }
 
@@ -229,10 +247,11 @@ impl Fake {
         let header = |name: &str| head.headers.get(name).map(|value| value.to_str().unwrap().to_owned());
         let token = header("authorization").unwrap_or_default().replace("Bearer ", "");
         let part_id = header("x-part-id").unwrap_or_default();
+        let (path, tenant) = (head.uri.path().to_owned(), header("x-tenant"));
         let body = serde_json::from_slice(&body.collect().await.unwrap().to_bytes()).unwrap();
         let plan = {
             let mut state = self.state();
-            state.appends.push(SeenAppend { token: token.clone(), part_id: part_id.clone(), body });
+            state.appends.push(SeenAppend { path, tenant, token: token.clone(), part_id: part_id.clone(), body });
             state.append_plans.pop_front()
         };
         self.changed.notify_waiters();
@@ -275,6 +294,7 @@ impl Fake {
             cursor: cursor.clone(),
             peek: header("x-peek-settled").as_deref() == Some("1"),
             window: header("timeout-seconds"),
+            tenant: header("x-tenant"),
         };
         let plan = {
             let mut state = self.state();
@@ -284,6 +304,7 @@ impl Fake {
         self.changed.notify_waiters();
         let (max, after, headers) = match plan {
             Some(ReadPlan::Refuse(status)) => return Err(status),
+            Some(ReadPlan::NoContent) => return Err(204),
             Some(ReadPlan::Hang) => std::future::pending().await,
             Some(ReadPlan::Serve { max, after, headers }) => (max, after, headers),
             None => (usize::MAX, After::Follow, Vec::new()),
@@ -328,26 +349,30 @@ impl Feed {
             if self.is_done {
                 return None;
             }
-            let record = self.take_record();
-            match (record, self.after) {
-                (Some(record), _) => {
-                    let batch = json!({ "records": [record] });
+            let (records, tail) = self.take_records();
+            match (records.is_empty(), self.after) {
+                (false, _) => {
+                    let mut batch = json!({ "records": records });
+                    if let Some(tail) = tail {
+                        batch["tail"] = json!({ "seq_num": tail, "timestamp": 7 });
+                    }
                     self.send(&format!("event: batch\nid: 4,10,2048\ndata: {batch}\n\n"));
                 }
-                (None, After::Follow) => {
+                (true, After::Follow) => {
                     let (fake, next) = (self.fake.clone(), self.next);
                     fake.wait_until(|state| state.first_available + state.out.len() > next).await;
                 }
-                (None, After::Done) => {
+                (true, After::Done) => {
                     self.is_done = true;
                     self.send("data: [DONE]\n\n");
                 }
-                (None, After::Break) => {
+                (true, After::Break) => {
                     // One turn of the loop, so that the records before the break are on the wire.
                     tokio::task::yield_now().await;
                     return Some(Err(io::ErrorKind::ConnectionReset.into()));
                 }
-                (None, After::Ping) => {
+                (true, After::Silent) => std::future::pending().await,
+                (true, After::Ping) => {
                     tokio::time::sleep(std::time::Duration::from_secs(5)).await;
                     self.send("event: ping\ndata: {\"timestamp\":1}\n\n");
                 }
@@ -355,14 +380,17 @@ impl Feed {
         }
     }
 
-    fn take_record(&mut self) -> Option<Value> {
+    /// Takes what one batch carries: one record, or all with the tail.
+    fn take_records(&mut self) -> (Vec<Value>, Option<usize>) {
         let state = self.fake.state();
         self.next = self.next.max(state.first_available);
-        let record = state.out.get(self.next - state.first_available).cloned();
-        let record = record.filter(|_| self.left > 0)?;
-        self.left -= 1;
-        self.next += 1;
-        Some(record)
+        let there = state.out.get(self.next - state.first_available..).unwrap_or_default();
+        let max = if state.whole_batches { self.left } else { self.left.min(1) };
+        let records: Vec<Value> = there.iter().take(max).cloned().collect();
+        self.left -= records.len();
+        self.next += records.len();
+        let tail = state.first_available + state.out.len();
+        (records, state.whole_batches.then_some(tail))
     }
 
     fn send(&mut self, text: &str) {

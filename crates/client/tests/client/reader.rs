@@ -6,7 +6,6 @@ use futures::FutureExt;
 use serde_json::json;
 use turnkeep_client::{HistoryGap, ReadOptions, Reader, RetryPolicy};
 use turnkeep_host::Host;
-use turnkeep_host::http::{Deadlines, HttpClient};
 use turnkeep_protocol::{ChannelName, SeqNum};
 
 use crate::fake::{After, Fake, ReadPlan};
@@ -38,8 +37,7 @@ impl Scene {
 }
 
 fn reader(host: &Host, options: ReadOptions) -> Reader {
-    let http = HttpClient::new(host.clone(), "http://session".parse().unwrap(), Deadlines::default());
-    Reader::new(host.clone(), Arc::new(http), options, host.entropy().child("jitter").draws())
+    Reader::new(host.clone(), "http://session".parse().unwrap(), options, host.entropy().child("jitter").draws())
 }
 
 pub fn out() -> ReadOptions {

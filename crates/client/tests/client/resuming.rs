@@ -158,3 +158,64 @@ async fn a_break_at_every_record_of_two_turns_shows_each_chunk_once_ca23_ca96() 
         }
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_stale_tabs_reply_does_not_replay_the_turns_of_another_tab_rc14() {
+    // This tab has seen nothing since record 0; another device has had two turns since.
+    let rig = Rig::resumed(ChatSessionState {
+        is_streaming: Some(false),
+        last_event_id: Some(SeqNum::ZERO),
+        ..ChatSessionState::new("saved")
+    })
+    .await;
+    rig.fake.batch_with_tail();
+    rig.fake.boundary(0);
+    for input in [1, 2] {
+        rig.fake.say("theirs");
+        rig.fake.boundary(input);
+    }
+    rig.fake.trim_command();
+    rig.fake.next_input(3);
+    rig.fake.say("mine ");
+
+    let mut stream = rig.send("hi").await.unwrap();
+    assert_eq!(next_text(&mut stream).await, "mine ");
+    rig.fake.say("alone");
+    rig.fake.boundary(3);
+
+    assert_eq!(text_of(stream).await, "alone");
+    assert_eq!(rig.heard.event_names(), ["message-sent", "stream-connected", "first-chunk", "turn-completed"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_held_back_counts_as_unread_until_it_is_handed_on_c37_rc14_rc16() {
+    let rig = Rig::resumed(streaming(None, Some(3))).await;
+    rig.fake.batch_with_tail();
+    rig.fake.say("theirs");
+    rig.fake.boundary(2);
+    rig.fake.say("a");
+    rig.fake.say("b");
+
+    let mut stream = rig.transport.reconnect_to_stream(CHAT).unwrap();
+    assert_eq!(next_text(&mut stream).await, "a");
+    assert_eq!(rig.state().last_event_id, Some(SeqNum::new(2)));
+    drop(stream);
+    rig.fake.boundary(3);
+
+    assert_eq!(text_of(rig.transport.reconnect_to_stream(CHAT).unwrap()).await, "b");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_backlog_of_commands_alone_holds_nothing_back_rc14() {
+    let rig = Rig::resumed(streaming(None, Some(3))).await;
+    rig.fake.batch_with_tail();
+    rig.fake.say("mine");
+    // The reply and the command after it come in two batches, and no further record follows for an hour.
+    rig.fake.on_read(ReadPlan::serve(1, After::Done));
+    rig.fake.trim_command();
+    let mut stream = rig.transport.reconnect_to_stream(CHAT).unwrap();
+
+    let shown = tokio::time::timeout(std::time::Duration::from_secs(10), next_text(&mut stream)).await;
+
+    assert_eq!(shown.unwrap(), "mine");
+}

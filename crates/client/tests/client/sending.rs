@@ -369,6 +369,44 @@ async fn an_answer_that_comes_late_never_takes_over_from_a_later_input_c80() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_answer_that_comes_after_a_later_turn_has_ended_reopens_nothing_c80() {
+    let rig = Rig::start().await;
+    let ack = Arc::new(Semaphore::new(0));
+    rig.fake.on_append(AppendPlan::Hold(ack.clone()));
+    rig.transport.start(CHAT).await.unwrap();
+
+    let (early, ()) = tokio::join!(rig.send("one"), async {
+        rig.fake.wait_for_appends(1).await;
+        let late = rig.send("two").await.unwrap();
+        rig.fake.boundary(0);
+        rig.fake.say("b");
+        rig.fake.boundary(1);
+        assert_eq!(text_of(late).await, "b");
+        ack.add_permits(1);
+    });
+
+    assert_eq!(early.unwrap().outcome(), Some(Outcome::Superseded));
+    let now = rig.state();
+    assert_eq!((now.is_streaming, now.active_input_seq), (Some(false), None));
+    assert_eq!(rig.fake.reads().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lower_place_on_a_replaced_backend_is_no_late_answer_cr24() {
+    let rig = Rig::start().await;
+    rig.fake.next_input(40);
+    rig.fake.boundary(40);
+    text_of(rig.send("one").await.unwrap()).await;
+
+    rig.fake.next_input(3);
+    let stream = rig.send("two").await.unwrap();
+    rig.fake.say("two");
+    rig.fake.boundary(3);
+
+    assert_eq!(text_of(stream).await, "two");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_pending_message_touches_neither_reader_nor_state_c120_ca52() {
     let rig = Rig::start().await;
     let steer = UiMessage::user("s1", "and faster");

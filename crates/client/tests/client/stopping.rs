@@ -248,6 +248,17 @@ async fn a_resumed_turn_in_unknown_state_can_be_stopped_c109() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_stop_of_an_unknown_turn_saves_that_nothing_streams_c105_cr15() {
+    let rig = Rig::resumed(ChatSessionState::new("saved")).await;
+
+    assert!(rig.transport.stop_generation(CHAT).await);
+
+    let told = rig.heard.last_change();
+    assert_eq!((told.is_streaming, told.skip_to_turn_complete), (Some(false), false), "there was no reader to gate");
+    assert!(rig.transport.reconnect_to_stream(CHAT).is_none());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_stop_that_came_while_the_send_was_posted_stops_that_send_c109() {
     let rig = Rig::start().await;
     rig.transport.start(CHAT).await.unwrap();

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
-use turnkeep_client::{ChatEventKind, Error, Outcome};
-use turnkeep_protocol::SeqNum;
+use turnkeep_client::{ChatEventKind, ChatSessionState, Error, Outcome};
+use turnkeep_protocol::{SeqNum, UiMessage};
 
 use crate::fake::{After, AppendPlan, ReadPlan};
 use crate::net::settle;
@@ -107,9 +107,9 @@ async fn a_break_of_the_network_is_invisible_c43_cr3_cr4() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_silent_connection_is_dropped_after_60_s_and_five_times_at_most_c136() {
+async fn a_dead_connection_is_dropped_after_60_s_and_five_times_at_most_c136() {
     let rig = Rig::start().await;
-    (0..9).for_each(|_| rig.fake.on_read(ReadPlan::serve(0, After::Ping)));
+    (0..9).for_each(|_| rig.fake.on_read(ReadPlan::serve(0, After::Silent)));
 
     let mut stream = rig.send("hi").await.unwrap();
     let (_, failure, outcome) = drain(&mut stream).await;
@@ -117,6 +117,24 @@ async fn a_silent_connection_is_dropped_after_60_s_and_five_times_at_most_c136()
     assert!(matches!(failure, Some(Error::RetriesExhausted { attempts: 6, .. })), "{failure:?}");
     assert_eq!(outcome, Outcome::Failed);
     assert_eq!(rig.fake.reads().len(), 6);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tool_that_is_silent_for_twenty_minutes_does_not_break_the_chat_c136_d18_rc2() {
+    let rig = Rig::start().await;
+    (0..19).for_each(|_| rig.fake.on_read(ReadPlan::serve(0, After::Ping)));
+    let mut stream = rig.send("hi").await.unwrap();
+
+    let ((text, failure, outcome), ()) = tokio::join!(drain(&mut stream), async {
+        tokio::time::sleep(Duration::from_secs(20 * 60)).await;
+        rig.fake.say("done at last");
+        rig.fake.boundary(0);
+    });
+
+    assert!(failure.is_none(), "{failure:?}");
+    assert_eq!((text.as_str(), outcome), ("done at last", Outcome::Completed));
+    // Each connection is renewed after 60 s all the same: keep-alives are no records (C-52).
+    assert_eq!(rig.fake.reads().len(), 20);
 }
 
 #[tokio::test(start_paused = true)]
@@ -135,6 +153,8 @@ async fn a_closed_session_ends_everything_and_is_told_once_c85_ca71() {
     assert!(matches!(refused, Error::SessionClosed { reason: Some(reason) } if reason == "done"));
     assert!(rig.transport.reconnect_to_stream(CHAT).is_none());
     assert!(!rig.transport.stop_generation(CHAT).await);
+    assert!(!rig.transport.send_pending_message(CHAT, &UiMessage::user("s", "faster"), None).await);
+    assert!(rig.transport.send_action(CHAT, serde_json::json!({}), None).await.is_err());
     assert_eq!((rig.fake.appends().len(), rig.fake.reads().len()), (1, 1), "no request after the close");
     assert_eq!(rig.heard.event_names().iter().filter(|name| **name == "session-closed").count(), 1);
 }
@@ -171,6 +191,27 @@ async fn nothing_is_read_that_was_not_asked_for_c57() {
     let resumed = rig.transport.reconnect_to_stream(CHAT).unwrap();
     rig.fake.boundary(0);
     assert_eq!(text_of(resumed).await, "bc");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_cursor_never_runs_ahead_of_the_consumer_c37_rc16() {
+    let rig = Rig::start().await;
+    rig.fake.batch_with_tail();
+    for text in ["a", "b", "c"] {
+        rig.fake.say(text);
+    }
+    let mut stream = rig.send("hi").await.unwrap();
+
+    // All three came in one piece; what counts is what the consumer has been given.
+    for (at, text) in ["a", "b"].into_iter().enumerate() {
+        assert_eq!(next_text(&mut stream).await, text);
+        settle().await;
+        assert_eq!(rig.state().last_event_id, Some(SeqNum::new(at as u64)));
+    }
+    drop(stream);
+    rig.fake.boundary(0);
+
+    assert_eq!(text_of(rig.transport.reconnect_to_stream(CHAT).unwrap()).await, "c");
 }
 
 #[tokio::test(start_paused = true)]
@@ -324,4 +365,60 @@ async fn a_replaced_callback_serves_a_stream_that_is_already_open_c60() {
     text_of(stream).await;
 
     assert_eq!(rig.fake.reads().last().unwrap().token, "swapped");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_closed_session_is_not_even_started_again_c85() {
+    let rig = Rig::resumed(ChatSessionState { closed: true, ..ChatSessionState::new("") }).await;
+
+    assert!(matches!(rig.send("hi").await, Err(Error::SessionClosed { .. })));
+
+    assert_eq!((rig.heard.n_starts(), rig.heard.n_renewals(), rig.fake.appends().len()), (0, 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_closes_while_it_is_started_takes_no_append_c85() {
+    let rig = Rig::start().await;
+    let gate = Arc::new(Semaphore::new(0));
+    let held = gate.clone();
+    rig.transport.set_start_session(Some(Arc::new(move |_| {
+        let held = held.clone();
+        Box::pin(async move {
+            held.acquire().await.unwrap().forget();
+            Ok("token".to_owned())
+        })
+    })));
+
+    let (sent, ()) = tokio::join!(rig.send("hi"), async {
+        settle().await;
+        let closed = ChatSessionState { closed: true, ..ChatSessionState::new("") };
+        rig.transport.set_session(CHAT, closed);
+        gate.add_permits(1);
+    });
+
+    assert!(matches!(sent, Err(Error::SessionClosed { .. })));
+    assert!(rig.fake.appends().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_of_a_stream_that_is_no_longer_the_chats_reader_changes_nothing_c150() {
+    let rig = Rig::resumed(streaming(Some(0), Some(4))).await;
+    let headers = vec![("x-first-available-seq", "2")];
+    rig.fake.on_read(ReadPlan::Serve { max: 0, after: After::Break, headers });
+    rig.fake.on_read(ReadPlan::Refuse(404));
+    let mut stream = rig.transport.reconnect_to_stream(CHAT).unwrap();
+    // The observer lets go of every reader while this one is about to report its failure.
+    let (transport, events) = (rig.transport.clone(), rig.heard.clone());
+    rig.transport.set_on_event(Some(Arc::new(move |event| {
+        events.events.lock().unwrap().push(event.clone());
+        transport.dispose();
+    })));
+
+    let (_, failure, outcome) = drain(&mut stream).await;
+
+    assert!(failure.is_none(), "{failure:?}");
+    assert_eq!(outcome, Outcome::Aborted);
+    assert_eq!(rig.state().is_streaming, Some(true), "the turn goes on");
+    assert_eq!(rig.heard.event_names(), ["history-gap"]);
+    assert!(rig.heard.changes.lock().unwrap().is_empty());
 }

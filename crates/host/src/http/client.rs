@@ -1,5 +1,6 @@
 //! One server, one idle connection: requests with bounded answers reuse it, streams own theirs.
 
+use std::io;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,12 +12,14 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 
 use super::{BaseUrl, Error};
-use crate::{Host, Task};
+#[cfg(feature = "tls")]
+use crate::Tls;
+use crate::{Connection, Host, Task};
 
 /// The longest waits of one request.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadlines {
-    /// Until the connection stands.
+    /// Until the connection stands, TLS included.
     pub connect: Duration,
     /// From the request's first byte to the response's headers.
     pub headers: Duration,
@@ -41,6 +44,8 @@ pub struct HttpClient {
     base: BaseUrl,
     deadlines: Deadlines,
     idle: Mutex<Option<Wire>>,
+    #[cfg(feature = "tls")]
+    tls: Option<Tls>,
 }
 
 /// A connection with nothing in flight, and the task that drives it.
@@ -53,7 +58,22 @@ struct Wire {
 impl HttpClient {
     /// Makes a client; nothing is dialled before the first request.
     pub fn new(host: Host, base: BaseUrl, deadlines: Deadlines) -> Self {
-        Self { host, base, deadlines, idle: Mutex::new(None) }
+        Self {
+            #[cfg(feature = "tls")]
+            tls: base.is_secure().then(|| Tls::new(&host)),
+            host,
+            base,
+            deadlines,
+            idle: Mutex::new(None),
+        }
+    }
+
+    /// Chooses whom to trust at an `https://` base; by default whom browsers trust.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.tls = self.base.is_secure().then_some(tls);
+        self
     }
 
     /// Gives the server's address.
@@ -111,14 +131,14 @@ impl HttpClient {
     fn address(&self, request: Request<Bytes>) -> Result<Request<Full<Bytes>>, Error> {
         let (mut head, body) = request.into_parts();
         head.uri = self.base.path(&head.uri.to_string()).parse().map_err(http::Error::from)?;
-        let authority = HeaderValue::from_str(self.base.authority()).map_err(http::Error::from)?;
+        let authority = HeaderValue::from_str(self.base.host_header()).map_err(http::Error::from)?;
         head.headers.insert(header::HOST, authority);
         Ok(Request::from_parts(head, Full::new(body)))
     }
 
     async fn dial(&self) -> Result<Wire, Error> {
         let authority = self.base.authority();
-        let dialled = within("connection", self.deadlines.connect, self.host.net().dial(authority)).await?;
+        let dialled = within("connection", self.deadlines.connect, self.connect(authority)).await?;
         let stream = dialled.map_err(|source| Error::Connect { authority: authority.to_owned(), source })?;
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         let driver = self.host.spawn(async move {
@@ -126,6 +146,15 @@ impl HttpClient {
             let _ = connection.await;
         });
         Ok(Wire { sender, _driver: driver })
+    }
+
+    async fn connect(&self, authority: &str) -> io::Result<Connection> {
+        let stream = self.host.net().dial(authority).await?;
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &self.tls {
+            return tls.wrap(stream, authority).await;
+        }
+        Ok(stream)
     }
 }
 

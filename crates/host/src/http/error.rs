@@ -47,7 +47,13 @@ pub enum Error {
 
 impl Error {
     /// Tells whether the same request may succeed later: true for everything that the network did.
+    ///
+    /// A peer whose certificate is refused, or that does not speak TLS, stays the same.
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::Connect { .. } | Self::TimedOut { .. } | Self::Broken(_))
+        match self {
+            Self::Connect { source, .. } => source.kind() != io::ErrorKind::InvalidData,
+            Self::TimedOut { .. } | Self::Broken(_) => true,
+            Self::BadBaseUrl { .. } | Self::BodyTooLarge { .. } | Self::BadRequest(_) => false,
+        }
     }
 }

@@ -3,6 +3,9 @@
 #[cfg(unix)]
 mod machine;
 
+#[cfg(feature = "tls")]
+mod tls;
+
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

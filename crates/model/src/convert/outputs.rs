@@ -20,12 +20,13 @@ pub struct ToolOutputInput<'a> {
     pub output: &'a Value,
 }
 
-type Map = Arc<dyn Fn(ToolOutputInput<'_>) -> Result<ToolResultOutput, String> + Send + Sync>;
+/// Puts a tool's output for the model; an error fails the whole conversion.
+pub type ToModelOutput = Arc<dyn Fn(ToolOutputInput<'_>) -> Result<ToolResultOutput, String> + Send + Sync>;
 
 /// Holds the mappings of the tools of this turn; a tool without one has its output passed through (AA-52).
 #[derive(Clone, Default)]
 pub struct ModelOutputs {
-    by_tool: BTreeMap<String, Map>,
+    by_tool: BTreeMap<String, ToModelOutput>,
 }
 
 impl ModelOutputs {
@@ -37,17 +38,25 @@ impl ModelOutputs {
     /// Adds the mapping of a tool; an error from it fails the whole conversion.
     #[must_use]
     pub fn with(
-        mut self,
+        self,
         tool_name: impl Into<String>,
         map: impl Fn(ToolOutputInput<'_>) -> Result<ToolResultOutput, String> + Send + Sync + 'static,
     ) -> Self {
-        self.by_tool.insert(tool_name.into(), Arc::new(map));
+        self.with_shared(tool_name, Arc::new(map))
+    }
+
+    /// Adds a mapping that other sets have too, so that [`ModelOutputs::is_same`] knows it again.
+    #[must_use]
+    pub fn with_shared(mut self, tool_name: impl Into<String>, map: ToModelOutput) -> Self {
+        self.by_tool.insert(tool_name.into(), map);
         self
     }
 
     /// Tells whether two sets hold the very same mappings: what one has mapped then need not be mapped again.
     pub fn is_same(&self, other: &Self) -> bool {
-        let same = |(one, other): ((&String, &Map), (&String, &Map))| one.0 == other.0 && Arc::ptr_eq(one.1, other.1);
+        let same = |(one, other): ((&String, &ToModelOutput), (&String, &ToModelOutput))| {
+            one.0 == other.0 && Arc::ptr_eq(one.1, other.1)
+        };
         self.by_tool.len() == other.by_tool.len() && self.by_tool.iter().zip(&other.by_tool).all(same)
     }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 use turnkeep_host::Timestamp;
-use turnkeep_protocol::session_api::{SessionItem, TriggerConfig};
+use turnkeep_protocol::session_api::{SessionItem, SessionStatus, TriggerConfig};
 use turnkeep_protocol::{ChannelName, NewRecord, PartId, RunId, TaskId};
 
 use super::append::{check_size, sanitised, wrapped};
@@ -68,6 +68,8 @@ impl Core {
                 part: None,
                 writer: None,
             });
+            // Somebody may have waited for the session to come (S-57, S-133).
+            self.wake(&id, ChannelName::In);
         }
         let run = self.ensure_run(now, &id);
         Ok(Created { row: self.session(&id).row.clone(), run, is_cached: false })
@@ -114,12 +116,10 @@ impl Core {
 
 /// Refuses closed and expired sessions, in this order (S-15, S-60).
 pub(super) fn refuse_dead(row: &SessionRow, now: Timestamp) -> Result<(), Refused> {
-    if row.is_closed() {
-        return Err(Refused::Closed { reason: row.closed_reason.clone() });
-    }
-    match row.expires_at {
-        Some(expires_at) if expires_at <= now.into() => Err(Refused::Expired),
-        _ => Ok(()),
+    match row.status(now.into()) {
+        SessionStatus::Closed => Err(Refused::Closed { reason: row.closed_reason.clone() }),
+        SessionStatus::Expired => Err(Refused::Expired),
+        SessionStatus::Active => Ok(()),
     }
 }
 

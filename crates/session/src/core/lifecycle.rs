@@ -1,13 +1,35 @@
-//! The end of a session and the markers of a chat (D-2, D-37, D-45).
+//! What happens to a row: updates, the end, the markers of a chat (S-22, D-2, D-37, D-45).
 
 use turnkeep_host::Timestamp;
 use turnkeep_protocol::run_api::Mark;
+use turnkeep_protocol::session_api::UpdateSession;
 use turnkeep_protocol::{Header, NewRecord, SESSION_CLOSED_REASON, SessionId, control};
 
 use super::{Core, Refused, Writer};
 use crate::{Change, RunStatus, SessionRow};
 
 impl Core {
+    /// Replaces tags and metadata, on closed sessions too; an external id never changes (S-5, S-22).
+    pub(crate) fn update(
+        &mut self,
+        now: Timestamp,
+        url_id: &str,
+        update: UpdateSession,
+    ) -> Result<SessionRow, Refused> {
+        let mut row = self.require(url_id)?.row.clone();
+        if update.external_id.as_ref().is_some_and(|wanted| *wanted != row.external_id) {
+            return Err(Refused::Invalid("externalId cannot be changed once the session exists".to_owned()));
+        }
+        if update.tags.is_none() && update.metadata.is_none() {
+            return Ok(row);
+        }
+        row.tags = update.tags.unwrap_or(row.tags);
+        row.metadata = update.metadata.unwrap_or(row.metadata);
+        row.updated_at = now.into();
+        self.put(Change::Session { row: Box::new(row.clone()) });
+        Ok(row)
+    }
+
     /// Closes a session; closing it again changes nothing and gives the first close's row (S-23, D-2).
     pub(crate) fn close(
         &mut self,

@@ -80,7 +80,7 @@ impl Core {
     }
 
     /// Finds the session of a read: an unknown `session_…` is refused, an unknown external id is only not there yet (S-57).
-    fn readable(&self, url_id: &str) -> Result<Option<&Session>, Refused> {
+    pub(super) fn readable(&self, url_id: &str) -> Result<Option<&Session>, Refused> {
         match self.find(url_id) {
             None if url_id.starts_with("session_") => Err(Refused::NoSession),
             found => Ok(found),

@@ -22,11 +22,18 @@ impl Core {
     pub(super) fn ensure_run(&mut self, now: Timestamp, id: &SessionId) -> RunId {
         match self.state.live_run(self.session(id)) {
             Some(run) => run.id.clone(),
-            None => self.start_run(now, id, None),
+            None => self.start_run(now, id, RunReason::Continuation, None),
         }
     }
 
-    fn start_run(&mut self, now: Timestamp, id: &SessionId, suspects: Option<SeqNum>) -> RunId {
+    /// Puts a new run into the session's slot; the run that had it is not live any more. A first run's reason is always `Initial`.
+    pub(super) fn start_run(
+        &mut self,
+        now: Timestamp,
+        id: &SessionId,
+        reason: RunReason,
+        suspects: Option<SeqNum>,
+    ) -> RunId {
         let session = self.session(id);
         let (row, config) = (&session.row, &session.row.trigger_config);
         let run = RunRow {
@@ -34,12 +41,12 @@ impl Core {
             session: id.clone(),
             task_id: row.task_id.clone(),
             payload: payload(row),
-            reason: if row.current_run.is_some() { RunReason::Continuation } else { RunReason::Initial },
+            reason: if row.current_run.is_some() { reason } else { RunReason::Initial },
             attempt: 1,
             tries: 0,
             unconfirmed_lapses: 0,
             max_attempts: config.max_attempts.unwrap_or(DEFAULT_MAX_ATTEMPTS),
-            lock_to_version: config.lock_to_version.clone(),
+            options: config.into(),
             status: RunStatus::Queued,
             settled_at_start: session.settled,
             suspects,
@@ -61,7 +68,7 @@ impl Core {
     /// Gives the oldest queued run that the worker can serve, now in its hands (D-9).
     pub(crate) fn lease(&mut self, now: Timestamp, request: &LeaseRequest) -> Option<LeasedRun> {
         let serves = |run: &&RunRow| {
-            let version_fits = run.lock_to_version.as_ref().is_none_or(|version| *version == request.version);
+            let version_fits = run.options.lock_to_version.as_ref().is_none_or(|version| *version == request.version);
             version_fits && request.task_ids.contains(&run.task_id)
         };
         let mut run = self.state.queued().find(serves)?.clone();
@@ -81,6 +88,7 @@ impl Core {
             chat_started: session.row.chat_started_at.is_some(),
             preloaded: session.row.preloaded_at.is_some(),
             session_closed: session.row.is_closed(),
+            options: run.options.clone(),
         };
         self.put(Change::Run { row: Box::new(run) });
         Some(leased)
@@ -182,10 +190,10 @@ impl Core {
         }
         let last_owed = session.last_owed()?;
         if session.settled > run.settled_at_start {
-            return Some(self.start_run(now, &run.session, None));
+            return Some(self.start_run(now, &run.session, RunReason::Continuation, None));
         }
         match run.suspects {
-            None => Some(self.start_run(now, &run.session, Some(last_owed))),
+            None => Some(self.start_run(now, &run.session, RunReason::Continuation, Some(last_owed))),
             Some(suspects) => self.give_up(now, &run.session, suspects),
         }
     }
@@ -201,7 +209,7 @@ impl Core {
         let covers = Header::new(SESSION_IN_EVENT_ID, suspects.to_string());
         self.put_output(now, id, NewRecord::control(control::TURN_COMPLETE, [covers]), None, None);
         self.session(id).last_owed()?;
-        Some(self.start_run(now, id, None))
+        Some(self.start_run(now, id, RunReason::Continuation, None))
     }
 }
 

@@ -1,9 +1,11 @@
 //! The fold of all changes, and the indexes that make it quick to ask.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use turnkeep_protocol::{ChannelName, Record, RecordKind, RunId, SeqNum, SessionId, control, is_owed};
 
+use super::list::Direction;
 use super::wait_index::Waits;
 use crate::change::Millis;
 use crate::channel::Channel;
@@ -14,6 +16,7 @@ use crate::{Change, RunRow, RunStatus, SessionRow};
 pub(crate) struct State {
     sessions: BTreeMap<SessionId, Session>,
     by_external: BTreeMap<String, SessionId>,
+    by_age: BTreeSet<(Millis, SessionId)>,
     runs: BTreeMap<RunId, RunRow>,
     waits: Waits,
     snapshots: BTreeMap<SessionId, String>,
@@ -58,6 +61,11 @@ impl Session {
     /// Gives the highest owed record, if any is owed (D-33).
     pub(crate) fn last_owed(&self) -> Option<SeqNum> {
         self.owed.last().copied()
+    }
+
+    /// Gives what the settled cursor becomes with a report: it never falls, and what was never sent cannot be settled (D-32).
+    pub(crate) fn settled_with(&self, reported: Option<SeqNum>) -> Option<SeqNum> {
+        reported.min(self.input.last()).max(self.settled)
     }
 
     /// Tells whether something would still be owed once everything up to `settled` is answered.
@@ -129,7 +137,10 @@ impl State {
         }
         match self.sessions.get_mut(&row.id) {
             Some(session) => session.row = row,
-            None => _ = self.sessions.insert(row.id.clone(), Session::new(row)),
+            None => {
+                self.by_age.insert((row.created_at, row.id.clone()));
+                self.sessions.insert(row.id.clone(), Session::new(row));
+            }
         }
     }
 
@@ -165,6 +176,32 @@ impl State {
             return self.sessions.get(&SessionId::new(url_id));
         }
         self.by_external.get(url_id).and_then(|id| self.sessions.get(id))
+    }
+
+    /// Gives the rows of all sessions, oldest first; sessions of one moment by their ids.
+    pub(crate) fn rows_by_age(&self) -> impl DoubleEndedIterator<Item = &SessionRow> {
+        self.rows_between(Bound::Unbounded, Bound::Unbounded)
+    }
+
+    /// Gives the rows that are older than one, or all that are newer, oldest first.
+    pub(crate) fn rows_beside(
+        &self,
+        row: &SessionRow,
+        direction: Direction,
+    ) -> impl DoubleEndedIterator<Item = &SessionRow> {
+        let at = (row.created_at, row.id.clone());
+        match direction {
+            Direction::Older => self.rows_between(Bound::Unbounded, Bound::Excluded(at)),
+            Direction::Newer => self.rows_between(Bound::Excluded(at), Bound::Unbounded),
+        }
+    }
+
+    fn rows_between(
+        &self,
+        from: Bound<(Millis, SessionId)>,
+        to: Bound<(Millis, SessionId)>,
+    ) -> impl DoubleEndedIterator<Item = &SessionRow> {
+        self.by_age.range((from, to)).filter_map(|(_, id)| self.sessions.get(id)).map(|session| &session.row)
     }
 
     /// Gives a run.

@@ -7,9 +7,12 @@ mod create;
 mod ends;
 mod ghosts;
 mod leases;
+mod list;
 mod owed;
 mod races;
 mod random;
+mod rows;
+mod swap;
 mod waits;
 
 use std::time::Duration;
@@ -17,14 +20,14 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use turnkeep_host::{Entropy, Timestamp};
 use turnkeep_protocol::run_api::{EndRun, LeaseRequest, LeasedRun, RunOutcome};
-use turnkeep_protocol::session_api::TriggerConfig;
+use turnkeep_protocol::session_api::{Swapped, TriggerConfig};
 use turnkeep_protocol::{
     ChannelName, Header, NewRecord, PartId, Record, RecordKind, RunId, SeqNum, TaskId, WorkerId, control,
 };
 
 use super::create::Created;
-use super::{Core, NewSession, Refused, State, Writer};
-use crate::Change;
+use super::{Core, NewSession, NewSwap, NewWait, Refused, State, Writer};
+use crate::{Change, RunReason};
 
 const LEASE: Duration = Duration::from_secs(10);
 const IN: ChannelName = ChannelName::In;
@@ -123,6 +126,16 @@ impl Fixture {
         self.keep(ended)
     }
 
+    /// Asks for a successor of `run`, which names its attempt.
+    fn swap(&mut self, run: &LeasedRun) -> Result<Swapped, Refused> {
+        self.swap_as(NewSwap { writer: Some(writer(run)), ..new_swap(&run.run_id) })
+    }
+
+    fn swap_as(&mut self, swap: NewSwap) -> Result<Swapped, Refused> {
+        let swapped = self.core.end_and_continue(self.now, swap);
+        self.keep(swapped)
+    }
+
     fn close(&mut self, reason: Option<&str>) {
         self.core.close(self.now, "chat", reason.map(str::to_owned)).unwrap();
         self.keep(());
@@ -190,6 +203,32 @@ fn new_session(external_id: Option<&str>, base_payload: Value) -> NewSession {
         tags: Vec::new(),
         metadata: None,
         expires_at: None,
+    }
+}
+
+/// A wait on `in` from the start, without end.
+fn new_wait(url_id: &str) -> NewWait {
+    NewWait {
+        url_id: url_id.to_owned(),
+        channel: IN,
+        expires_at: None,
+        idempotency_key: None,
+        idempotency_key_expires_at: None,
+        tags: Vec::new(),
+        after: None,
+        settled: None,
+    }
+}
+
+/// A swap for an upgrade of `chat` by a caller who names no attempt.
+fn new_swap(calling: &RunId) -> NewSwap {
+    NewSwap {
+        url_id: "chat".to_owned(),
+        calling_run: calling.clone(),
+        reason: RunReason::Upgrade,
+        writer: None,
+        settled: None,
+        consumed: None,
     }
 }
 

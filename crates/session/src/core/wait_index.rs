@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use turnkeep_protocol::{ChannelName, RunId, SessionId, WaitpointId};
+use turnkeep_protocol::{ChannelName, RunId, WaitpointId};
 
 use crate::WaitpointRow;
 use crate::change::Millis;
@@ -11,9 +11,9 @@ use crate::change::Millis;
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Waits {
     rows: BTreeMap<WaitpointId, WaitpointRow>,
-    pending: BTreeSet<(SessionId, ChannelName, WaitpointId)>,
+    pending: BTreeSet<(String, ChannelName, WaitpointId)>,
     by_run: BTreeSet<(RunId, u64, WaitpointId)>,
-    by_key: BTreeMap<String, WaitpointId>,
+    by_key: BTreeMap<String, (u64, WaitpointId)>,
     timeouts: BTreeSet<(Millis, WaitpointId)>,
     last_number: u64,
 }
@@ -23,11 +23,15 @@ impl Waits {
     pub(super) fn put(&mut self, row: WaitpointRow) {
         self.remove(&row.id);
         if row.outcome.is_none() {
-            self.pending.insert((row.session.clone(), row.channel, row.id.clone()));
+            self.pending.insert((row.session_key.clone(), row.channel, row.id.clone()));
             self.timeouts.extend(row.expires_at.map(|at| (at, row.id.clone())));
         }
         self.by_run.insert((row.run.clone(), row.number, row.id.clone()));
-        self.by_key.extend(row.idempotency_key.clone().map(|key| (key, row.id.clone())));
+        if let Some(key) = &row.idempotency_key {
+            let newest = self.by_key.entry(key.clone()).or_insert((row.number, row.id.clone()));
+            // A key whose time is up may name a newer waitpoint already (S-133).
+            *newest = newest.clone().max((row.number, row.id.clone()));
+        }
         self.last_number = self.last_number.max(row.number);
         self.rows.insert(row.id.clone(), row);
     }
@@ -35,9 +39,11 @@ impl Waits {
     /// Forgets a waitpoint.
     pub(super) fn remove(&mut self, id: &WaitpointId) {
         let Some(old) = self.rows.remove(id) else { return };
-        self.pending.remove(&(old.session, old.channel, old.id.clone()));
+        self.pending.remove(&(old.session_key, old.channel, old.id.clone()));
         self.by_run.remove(&(old.run, old.number, old.id.clone()));
-        if let Some(key) = &old.idempotency_key {
+        if let Some(key) = &old.idempotency_key
+            && self.by_key.get(key).is_some_and(|(number, _)| *number == old.number)
+        {
             self.by_key.remove(key);
         }
         if let Some(expires_at) = old.expires_at {
@@ -50,15 +56,17 @@ impl Waits {
         self.rows.get(id)
     }
 
-    /// Finds a waitpoint by its idempotency key (S-144).
-    pub(super) fn by_key(&self, key: &str) -> Option<&WaitpointId> {
-        self.by_key.get(key)
+    /// Finds a waitpoint by its idempotency key, unless the key's time is up by `now` (S-133, S-144).
+    pub(super) fn by_key(&self, key: &str, now: Millis) -> Option<&WaitpointId> {
+        let (_, id) = self.by_key.get(key)?;
+        let is_stale = self.rows.get(id)?.idempotency_key_expires_at.is_some_and(|at| at <= now);
+        (!is_stale).then_some(id)
     }
 
     /// Gives the pending waitpoints of one channel.
-    pub(super) fn pending(&self, session: &SessionId, channel: ChannelName) -> Vec<WaitpointRow> {
-        let from = (session.clone(), channel, WaitpointId::new(""));
-        let here = self.pending.range(from..).take_while(|(of, on, _)| of == session && *on == channel);
+    pub(super) fn pending(&self, session_key: &str, channel: ChannelName) -> Vec<WaitpointRow> {
+        let from = (session_key.to_owned(), channel, WaitpointId::new(""));
+        let here = self.pending.range(from..).take_while(|(of, on, _)| of == session_key && *on == channel);
         here.filter_map(|(_, _, id)| self.rows.get(id).cloned()).collect()
     }
 

@@ -21,6 +21,10 @@ pub(crate) struct NewWait {
     pub expires_at: Option<Timestamp>,
     /// Finds the waitpoint again (S-144).
     pub idempotency_key: Option<String>,
+    /// Until when it does.
+    pub idempotency_key_expires_at: Option<Timestamp>,
+    /// Free texts.
+    pub tags: Vec<String>,
     /// The consumed cursor (S-135).
     pub after: Option<SeqNum>,
     /// The settled cursor (D-32).
@@ -29,6 +33,8 @@ pub(crate) struct NewWait {
 
 impl Core {
     /// Registers a wait; it is complete at once when the session is closed or a record lies beyond the cursor (S-136, S-137, D-2).
+    ///
+    /// An external id needs no session yet: the wait is kept under the addressing key and the first append wakes it (S-57, S-133).
     pub(crate) fn create_wait(
         &mut self,
         now: Timestamp,
@@ -37,24 +43,24 @@ impl Core {
     ) -> Result<CreatedWait, Refused> {
         self.state.run(&writer.run).ok_or(Refused::NoRun)?;
         let own_session = self.held(now, writer)?.session.clone();
-        let session = self.require(&new.url_id)?;
+        let session = self.readable(&new.url_id)?;
         let key = new.idempotency_key;
-        if let Some(id) = key.as_ref().and_then(|key| self.state.waits().by_key(key)) {
+        if let Some(id) = key.as_ref().and_then(|key| self.state.waits().by_key(key, now.into())) {
             return Ok(CreatedWait { waitpoint_id: id.clone(), is_cached: true });
         }
-        let outcome = if session.row.is_closed() {
-            Some(WaitOutcome::Closed)
-        } else if session.channel(new.channel).last() > new.after {
-            Some(WaitOutcome::Record)
-        } else {
-            None
+        let outcome = match session {
+            Some(session) if session.row.is_closed() => Some(WaitOutcome::Closed),
+            Some(session) if session.channel(new.channel).last() > new.after => Some(WaitOutcome::Record),
+            _ => None,
         };
         let row = WaitpointRow {
             id: self.new_waitpoint_id(),
             run: writer.run.clone(),
-            session: session.row.id.clone(),
+            session_key: session.map_or(new.url_id, |session| session.row.key().to_owned()),
             channel: new.channel,
             idempotency_key: key,
+            idempotency_key_expires_at: new.idempotency_key_expires_at.map(Into::into),
+            tags: new.tags,
             number: self.state.waits().next_number(),
             expires_at: new.expires_at.map(Into::into),
             outcome,
@@ -75,7 +81,7 @@ impl Core {
 
     /// Wakes everybody who waits on a channel (S-138, D-8).
     pub(super) fn wake(&mut self, session: &SessionId, channel: ChannelName) {
-        for row in self.state.waits().pending(session, channel) {
+        for row in self.state.waits().pending(self.session(session).row.key(), channel) {
             self.complete(row, WaitOutcome::Record);
         }
     }
@@ -83,7 +89,7 @@ impl Core {
     /// Completes every pending waitpoint of a session that was closed (D-2).
     pub(super) fn wake_closed(&mut self, session: &SessionId) {
         for channel in [ChannelName::In, ChannelName::Out] {
-            for row in self.state.waits().pending(session, channel) {
+            for row in self.state.waits().pending(self.session(session).row.key(), channel) {
                 self.complete(row, WaitOutcome::Closed);
             }
         }

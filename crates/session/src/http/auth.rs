@@ -1,9 +1,13 @@
 //! Who calls, and what they may do (S §7).
 
+use std::sync::PoisonError;
+
 use http::{HeaderMap, StatusCode, header};
+use turnkeep_protocol::run_api::RUN_ID_HEADER;
 
 use super::App;
 use super::reply::Fail;
+use crate::environment::Key;
 use crate::token::{self, Need, Scopes};
 
 /// An authenticated caller (S-177).
@@ -11,21 +15,23 @@ use crate::token::{self, Need, Scopes};
 pub(super) enum Caller {
     /// The environment's secret key: may do anything in it.
     Secret,
+    /// A restricted key: a key like the secret one, within its scopes.
+    Restricted(Scopes),
     /// A public access token.
     Token(Scopes),
 }
 
 impl Caller {
-    /// Tells whether the caller presented the secret key.
-    pub(super) fn is_secret(&self) -> bool {
-        matches!(self, Self::Secret)
+    /// Tells whether the caller presented a token and no key.
+    pub(super) fn is_token(&self) -> bool {
+        matches!(self, Self::Token(_))
     }
 
     /// Tells whether the caller may do this.
     pub(super) fn may(&self, need: Need<'_>) -> bool {
         match self {
             Self::Secret => true,
-            Self::Token(scopes) => scopes.allow(need),
+            Self::Restricted(scopes) | Self::Token(scopes) => scopes.allow(need),
         }
     }
 }
@@ -40,26 +46,52 @@ pub(super) struct Located {
 }
 
 impl App {
-    /// Finds out who calls; 401 for nobody we know (S-185).
+    /// Finds out who calls and counts the call; 401 for nobody we know, 429 for one too many (S-185, S-189).
+    ///
+    /// Only known callers are counted: a stranger shall not empty the bucket. A run is not counted, it must not fall silent because
+    /// of its clients.
     pub(super) fn authenticate(&self, headers: &HeaderMap) -> Result<Caller, Fail> {
+        let caller = self.identify(headers)?;
+        let is_run = matches!(caller, Caller::Secret) && headers.contains_key(RUN_ID_HEADER);
+        if let Some(bucket) = self.bucket.as_ref().filter(|_| !is_run) {
+            let now = self.now();
+            let taken = bucket.lock().unwrap_or_else(PoisonError::into_inner).take(now);
+            if !taken.is_allowed {
+                return Err(Fail::too_many(taken, now));
+            }
+        }
+        Ok(caller)
+    }
+
+    fn identify(&self, headers: &HeaderMap) -> Result<Caller, Fail> {
         let unauthorized = |text| Fail::error(StatusCode::UNAUTHORIZED, text);
         let presented = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         let credential = presented.and_then(|value| value.strip_prefix("Bearer ")).map(str::trim);
         let credential =
             credential.filter(|it| !it.is_empty()).ok_or_else(|| unauthorized("Invalid or Missing API key"))?;
-        let environment = &self.environment;
-        if token::same_secret(credential, &environment.secret_key) {
-            return Ok(Caller::Secret);
+        let (environment, now) = (&self.environment, self.now());
+        match environment.key(credential, now) {
+            Some(Key::Secret) => Ok(Caller::Secret),
+            Some(Key::Restricted(scopes)) => Ok(Caller::Restricted(scopes.clone())),
+            None => token::verify(environment.verifying_keys(now), &environment.id, credential, now)
+                .map(Caller::Token)
+                .map_err(unauthorized),
         }
-        let scopes = token::verify(&environment.secret_key, &environment.id, credential, self.now());
-        scopes.map(Caller::Token).map_err(unauthorized)
     }
 
-    /// Lets only the secret key pass; a token gets 401 here (S-185).
-    pub(super) fn authenticate_secret(&self, headers: &HeaderMap) -> Result<(), Fail> {
-        match self.authenticate(headers)? {
-            Caller::Secret => Ok(()),
+    /// Lets only keys pass; a token gets 401 here (S-185). What a restricted key may do is still to be checked.
+    pub(super) fn authenticate_key(&self, headers: &HeaderMap) -> Result<Caller, Fail> {
+        match self.identify(headers)? {
             Caller::Token(_) => Err(Fail::error(StatusCode::UNAUTHORIZED, "This route requires a secret key")),
+            caller => Ok(caller),
+        }
+    }
+
+    /// Lets only the secret key pass: no scope speaks of what this route is about (S-177, S-185).
+    pub(super) fn authenticate_secret(&self, headers: &HeaderMap) -> Result<(), Fail> {
+        match self.authenticate_key(headers)? {
+            Caller::Secret => Ok(()),
+            _ => Err(Fail::forbidden()),
         }
     }
 

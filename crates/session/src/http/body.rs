@@ -43,7 +43,7 @@ pub(super) fn channel(io: &str) -> Result<ChannelName, Fail> {
     match io {
         "in" => Ok(ChannelName::In),
         "out" => Ok(ChannelName::Out),
-        _ => Err(Fail::error(StatusCode::BAD_REQUEST, "Params Error: the channel is `in` or `out`")),
+        _ => Err(Fail::params(&["io"], "the channel is `in` or `out`")),
     }
 }
 

@@ -2,20 +2,21 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, RawQuery, Request, State};
+use axum::extract::{RawQuery, Request, State};
 use http::StatusCode;
 use serde_json::json;
 use turnkeep_protocol::run_api::{MAX_OUT_BATCH_BYTES, OutBatch, OutBatchResponse};
 use turnkeep_protocol::session_api::{Appended, DrainedRecords};
 use turnkeep_protocol::{ChannelName, MAX_RECORD_BYTES, SeqNum};
 
+use super::params::Params;
 use super::reply::{Answer, Fail, Route, ok};
 use super::{App, body};
 
 /// `POST /realtime/v1/sessions/{session}/{io}/append`: one raw record. The order of checks is S-60's.
 pub(super) async fn append(
     State(app): State<Arc<App>>,
-    Path((session, io)): Path<(String, String)>,
+    Params((session, io)): Params<(String, String)>,
     request: Request,
 ) -> Answer {
     let caller = app.authenticate(request.headers())?;
@@ -25,7 +26,7 @@ pub(super) async fn append(
     let part = body::part_id(&head.headers)?;
     // A token may never write `out`; but a scope that does not even fit is refused as such first.
     let located = app.authorize(&caller, "write", &session).await?;
-    if channel == ChannelName::Out && !caller.is_secret() {
+    if channel == ChannelName::Out && caller.is_token() {
         // A missing, closed or expired session comes before this refusal, and it is all that can come before it.
         let checked = app.actor.call(move |core, now| core.check_open(now, &session)).await?;
         checked.map_err(|refused| Route::Append.refuse(refused))?;
@@ -47,15 +48,16 @@ pub(super) async fn append(
 /// `POST /realtime/v1/sessions/{session}/out/batch` (D-5, D-39).
 pub(super) async fn batch(
     State(app): State<Arc<App>>,
-    Path((session, io)): Path<(String, String)>,
+    Params((session, io)): Params<(String, String)>,
     request: Request,
 ) -> Answer {
-    app.authenticate_secret(request.headers())?;
+    let caller = app.authenticate_key(request.headers())?;
     let (head, body) = request.into_parts();
     let bytes = body::read(&head.headers, body, MAX_OUT_BATCH_BYTES).await?;
     if body::channel(&io)? != ChannelName::Out {
-        return Err(Fail::error(StatusCode::BAD_REQUEST, "Params Error: batches go to `out`"));
+        return Err(Fail::params(&["io"], "batches go to `out`"));
     }
+    app.authorize(&caller, "write", &session).await?;
     let part = body::part_id(&head.headers)?;
     let writer = body::writer(&head.headers)?;
     let OutBatch { records } = body::parse(&bytes)?;
@@ -68,7 +70,7 @@ pub(super) async fn batch(
 /// `GET /realtime/v1/sessions/{session}/{io}/records?afterEventId=N` (S-97).
 pub(super) async fn records(
     State(app): State<Arc<App>>,
-    Path((session, io)): Path<(String, String)>,
+    Params((session, io)): Params<(String, String)>,
     RawQuery(query): RawQuery,
     request: Request,
 ) -> Answer {
@@ -90,9 +92,16 @@ pub(super) async fn records(
 }
 
 /// `PUT /realtime/v1/sessions/{session}/{io}`: credentials for direct writes come with a later store (D-5, D-39, S-95).
-pub(super) async fn refuse_direct_write(State(app): State<Arc<App>>, request: Request) -> Answer {
-    if app.authenticate(request.headers())?.is_secret() {
-        return Err(Fail::plain(StatusCode::NOT_IMPLEMENTED, "Direct writes are not available"));
+pub(super) async fn refuse_direct_write(
+    State(app): State<Arc<App>>,
+    Params((session, io)): Params<(String, String)>,
+    request: Request,
+) -> Answer {
+    let caller = app.authenticate(request.headers())?;
+    body::channel(&io)?;
+    if caller.is_token() {
+        return Err(Fail::plain(StatusCode::FORBIDDEN, "Direct writes require secret key authentication"));
     }
-    Err(Fail::plain(StatusCode::FORBIDDEN, "Direct writes require secret key authentication"))
+    app.authorize(&caller, "write", &session).await?;
+    Err(Fail::plain(StatusCode::NOT_IMPLEMENTED, "Direct writes are not available"))
 }

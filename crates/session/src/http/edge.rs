@@ -1,21 +1,32 @@
-//! What every answer gets on its way out: CORS (S-121, RC-19) and the word that a refusal is final (D-61, RC-3).
+//! What every answer gets on its way out: a request id, CORS (S-121, RC-19), the word that a refusal is final (D-61, RC-3).
+
+use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
+use super::App;
+
 const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 const REQUEST_HEADERS: &str = "Authorization, Content-Type, Accept, Last-Event-ID, Timeout-Seconds, X-Peek-Settled, X-Part-Id, \
-                               X-Trigger-Source, X-Trigger-Client, X-Trigger-Branch";
+                               X-Request-Id, X-Trigger-Source, X-Trigger-Client, X-Trigger-Branch";
 const RESPONSE_HEADERS: &str = "X-Stream-Version, X-Session-Settled, X-First-Available-Seq, X-Clamped-Cursor, \
-                                X-Last-Chunk-Index, X-Should-Retry, X-Ratelimit-Limit, X-Ratelimit-Remaining, \
+                                X-Last-Chunk-Index, X-Should-Retry, X-Request-Id, X-Ratelimit-Limit, X-Ratelimit-Remaining, \
                                 X-Ratelimit-Reset, X-S2-Access-Token, X-S2-Stream-Name, X-S2-Basin, X-S2-Endpoint, \
                                 X-S2-Flush-Interval-Ms, X-S2-Max-Retries";
 
+/// Names the request: the caller's word for it, or ours.
+const REQUEST_ID: &str = "x-request-id";
+
+/// The longest request id that is taken over from a caller.
+const MAX_REQUEST_ID: usize = 128;
+
 /// Answers preflights and finishes every other answer.
-pub(super) async fn finish(request: Request, next: Next) -> Response {
+pub(super) async fn finish(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let request_id = request_id(request.headers(), || app.request_ids.alphanumeric(16));
     let is_open = is_open_to_browsers(request.uri().path());
     let origin = request.headers().get(header::ORIGIN).cloned();
     let wanted = request.headers().get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned();
@@ -24,10 +35,21 @@ pub(super) async fn finish(request: Request, next: Next) -> Response {
     if is_open && let Some(origin) = origin {
         allow(response.headers_mut(), origin);
     }
+    response.headers_mut().insert(REQUEST_ID, request_id);
     if is_final(response.status()) {
         response.headers_mut().insert("x-should-retry", HeaderValue::from_static("false"));
     }
     response
+}
+
+/// Takes the caller's id if it is short and plain, so that one id follows a request through many servers.
+fn request_id(headers: &HeaderMap, draw: impl FnOnce() -> String) -> HeaderValue {
+    let is_plain = |value: &&HeaderValue| {
+        let bytes = value.as_bytes();
+        (1..=MAX_REQUEST_ID).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_graphic)
+    };
+    let given = headers.get(REQUEST_ID).filter(is_plain).cloned();
+    given.unwrap_or_else(|| HeaderValue::try_from(format!("req_{}", draw())).expect("letters and digits"))
 }
 
 /// Tells whether browsers on other sites may call; runs and workers are servers and need no CORS (S-121).
@@ -57,4 +79,52 @@ fn allow(headers: &mut HeaderMap, origin: HeaderValue) {
 fn is_final(status: StatusCode) -> bool {
     let asks_for_patience = [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_MANY_REQUESTS].contains(&status);
     status == StatusCode::NOT_IMPLEMENTED || (status.is_client_error() && !asks_for_patience)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_refusal_that_would_come_again_is_final_and_no_other_answer_d61_rc3() {
+        for status in 100..=599 {
+            let want = matches!(status, 400..=407 | 409..=428 | 430..=499 | 501);
+            assert_eq!(is_final(StatusCode::from_u16(status).unwrap()), want, "{status}");
+        }
+    }
+
+    #[test]
+    fn a_callers_short_plain_request_id_is_kept_and_any_other_replaced() {
+        let long = "x".repeat(MAX_REQUEST_ID + 1);
+        for (given, want) in [
+            (None, "req_drawn"),
+            (Some(""), "req_drawn"),
+            (Some("two words"), "req_drawn"),
+            (Some(long.as_str()), "req_drawn"),
+            (Some("4bf92f35/a-b:c"), "4bf92f35/a-b:c"),
+            (Some(&long[1..]), &long[1..]),
+        ] {
+            let mut headers = HeaderMap::new();
+            if let Some(given) = given {
+                headers.insert(REQUEST_ID, HeaderValue::try_from(given).unwrap());
+            }
+            assert_eq!(request_id(&headers, || "drawn".to_owned()), want, "{given:?}");
+        }
+    }
+
+    #[test]
+    fn only_what_clients_call_is_open_to_browsers_s121() {
+        for (path, want) in [
+            ("/api/v1/sessions", true),
+            ("/api/v1/sessions/chat/end-and-continue", true),
+            ("/realtime/v1/sessions/chat/out", true),
+            ("/snapshots/packets/x", true),
+            ("/api/v1/runs/run_1/session-streams/wait", false),
+            ("/api/v1/workers/lease", false),
+            ("/api/v1/waitpoints/waitpoint_1", false),
+            ("/", false),
+        ] {
+            assert_eq!(is_open_to_browsers(path), want, "{path}");
+        }
+    }
 }

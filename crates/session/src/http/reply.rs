@@ -5,11 +5,13 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 use serde_json::json;
+use turnkeep_host::Timestamp;
 use turnkeep_protocol::MAX_RECORD_BYTES;
 use turnkeep_protocol::session_api::{CODE_LEASE_LOST, CODE_SESSION_CLOSED, CODE_SESSION_EXPIRED, Refusal};
 
 use crate::actor::Stopped;
 use crate::core::Refused;
+use crate::rate_limit::Taken;
 
 /// What a handler gives.
 pub(super) type Answer = Result<Response, Fail>;
@@ -33,6 +35,24 @@ impl Fail {
     /// Refuses with `{"error": text}`.
     pub(super) fn error(status: StatusCode, text: &str) -> Self {
         Self::json(status, &json!({ "error": text }))
+    }
+
+    /// Refuses a path; `at` names the parameter (S-191).
+    pub(super) fn params(at: &[&str], message: &str) -> Self {
+        let body = json!({ "error": "Params Error", "details": [{ "path": at, "message": message }] });
+        Self::json(StatusCode::BAD_REQUEST, &body)
+    }
+
+    /// Refuses for now: the bucket is empty until its next refill (S-189).
+    pub(super) fn too_many(taken: Taken, now: Timestamp) -> Self {
+        let seconds = taken.reset.since(now).as_millis().div_ceil(1000);
+        let text = format!("Rate limit exceeded; retry in {seconds} seconds");
+        let mut fail = Self::error(StatusCode::TOO_MANY_REQUESTS, &text);
+        let headers = fail.0.headers_mut();
+        headers.insert("x-ratelimit-limit", HeaderValue::from(taken.limit));
+        headers.insert("x-ratelimit-remaining", HeaderValue::from(taken.remaining));
+        headers.insert("x-ratelimit-reset", HeaderValue::from(taken.reset.as_millis()));
+        fail
     }
 
     /// Refuses with plain text, as the SSE and direct-write routes do (S-93, S-103).
@@ -76,6 +96,8 @@ pub(super) enum Route {
     Create,
     /// `GET /api/v1/sessions/{session}`.
     Retrieve,
+    /// `POST /api/v1/sessions/{session}/end-and-continue`.
+    Swap,
     /// A channel write: its body carries `ok: false` (D-54).
     Append,
     /// Everything else.
@@ -90,6 +112,15 @@ impl Route {
             Refused::NoSession => (StatusCode::NOT_FOUND, None, "Session not found".to_owned()),
             Refused::NoRun => (StatusCode::NOT_FOUND, None, "Run not found".to_owned()),
             Refused::NoWaitpoint => (StatusCode::NOT_FOUND, None, "Waitpoint not found".to_owned()),
+            Refused::NoCallingRun => {
+                (StatusCode::NOT_FOUND, None, "callingRunId not found in this environment".to_owned())
+            }
+            Refused::SwapLoop => (StatusCode::INTERNAL_SERVER_ERROR, None, "Failed to swap session run".to_owned()),
+            // What the caller asks for cannot be had any more; the request itself is at fault (S-45, D-54).
+            Refused::Closed { .. } | Refused::Expired if self == Self::Swap => {
+                let state = if refused == Refused::Expired { "an expired" } else { "a closed" };
+                (StatusCode::BAD_REQUEST, None, format!("Cannot end-and-continue {state} session"))
+            }
             Refused::Closed { .. } => (StatusCode::CONFLICT, Some(CODE_SESSION_CLOSED), self.dead("closed")),
             Refused::Expired => (StatusCode::CONFLICT, Some(CODE_SESSION_EXPIRED), self.dead("expired")),
             Refused::LeaseLost => {
@@ -111,7 +142,7 @@ impl Route {
             error: text,
             code: code.map(str::to_owned),
             closed_reason: match refused {
-                Refused::Closed { reason } => reason,
+                Refused::Closed { reason } if self != Self::Swap => reason,
                 _ => None,
             },
         };

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Path, RawQuery, Request, State};
+use axum::extract::{RawQuery, Request, State};
 use http::StatusCode;
 use http::request::Parts;
 use serde::de::DeserializeOwned;
@@ -12,8 +12,9 @@ use turnkeep_host::Timestamp;
 use turnkeep_protocol::run_api::{
     CreateWait, EndRun, EndRunResponse, Heartbeat, HeartbeatResponse, LeaseRequest, LeaseResponse, WaitpointStatus,
 };
-use turnkeep_protocol::{RunId, WaitpointId};
+use turnkeep_protocol::{ChannelName, RunId, WaitpointId};
 
+use super::params::Params;
 use super::reply::{Answer, Fail, Route, ok};
 use super::{App, body};
 use crate::core::{Core, NewWait, Writer};
@@ -29,8 +30,10 @@ const MAX_POLL_S: u64 = 60;
 /// they take turns at this pace rather than as fast as they can ask.
 const LOST_PLACE_PAUSE: Duration = Duration::from_secs(1);
 
-/// The longest idempotency key (S-133).
+/// The longest idempotency key, and the most tags of a wait and their length, in characters (S-133).
 const MAX_IDEMPOTENCY_KEY: usize = 2048;
+const MAX_TAGS: usize = 10;
+const MAX_TAG: usize = 128;
 
 /// `POST /api/v1/workers/lease`: holds the request until there is a run, a newer request of the worker comes (D-35) or the time is
 /// up.
@@ -62,7 +65,7 @@ pub(super) async fn lease(State(app): State<Arc<App>>, request: Request) -> Answ
 }
 
 /// `POST /api/v1/runs/{run}/heartbeat`.
-pub(super) async fn heartbeat(State(app): State<Arc<App>>, Path(run): Path<String>, request: Request) -> Answer {
+pub(super) async fn heartbeat(State(app): State<Arc<App>>, Params(run): Params<String>, request: Request) -> Answer {
     let (beat, head) = read::<Heartbeat>(&app, request).await?;
     let writer = writer(run, &head)?;
     let (settled, consumed) = (beat.settled_cursor, beat.consumed_cursor);
@@ -71,7 +74,7 @@ pub(super) async fn heartbeat(State(app): State<Arc<App>>, Path(run): Path<Strin
 }
 
 /// `POST /api/v1/runs/{run}/end` (D-3).
-pub(super) async fn end(State(app): State<Arc<App>>, Path(run): Path<String>, request: Request) -> Answer {
+pub(super) async fn end(State(app): State<Arc<App>>, Params(run): Params<String>, request: Request) -> Answer {
     let (end, head) = read::<EndRun>(&app, request).await?;
     let writer = writer(run, &head)?;
     let ended = app.actor.call(move |core, now| core.end(now, &writer, end)).await?;
@@ -79,35 +82,48 @@ pub(super) async fn end(State(app): State<Arc<App>>, Path(run): Path<String>, re
 }
 
 /// `POST /api/v1/runs/{run}/session-streams/wait` (S-133).
-pub(super) async fn wait(State(app): State<Arc<App>>, Path(run): Path<String>, request: Request) -> Answer {
+pub(super) async fn wait(State(app): State<Arc<App>>, Params(run): Params<String>, request: Request) -> Answer {
     let (asked, head) = read::<CreateWait>(&app, request).await?;
     let writer = writer(run, &head)?;
-    let unprocessable = |text: &str| Fail::error(StatusCode::UNPROCESSABLE_ENTITY, text);
-    if asked.idempotency_key.as_ref().is_some_and(|key| key.len() > MAX_IDEMPOTENCY_KEY) {
-        return Err(unprocessable("idempotencyKey: at most 2048 bytes"));
-    }
-    let expires_at = match &asked.timeout {
-        Some(text) => Some(
-            timeout(text, app.now()).ok_or_else(|| unprocessable("timeout: neither a duration nor a future date"))?,
-        ),
-        None => None,
-    };
-    let new = NewWait {
-        channel: body::channel(&asked.io)?,
-        url_id: asked.session,
-        expires_at,
-        idempotency_key: asked.idempotency_key,
-        after: asked.last_seq_num,
-        settled: asked.settled_cursor,
-    };
+    let new = checked(asked, app.now())?;
     let created = app.actor.call(move |core, now| core.create_wait(now, &writer, new)).await?;
     ok(&created.map_err(|refused| Route::Other.refuse(refused))?)
+}
+
+/// Checks a wait request: what breaks the schema is 400, too many tags and unusable times are 422 (S-133, S-140, S-191).
+fn checked(asked: CreateWait, now: Timestamp) -> Result<NewWait, Fail> {
+    let unprocessable = |text: &str| Fail::error(StatusCode::UNPROCESSABLE_ENTITY, text);
+    let channel = match asked.io.as_str() {
+        "in" => ChannelName::In,
+        "out" => ChannelName::Out,
+        _ => return Err(Fail::error(StatusCode::BAD_REQUEST, "io: `in` or `out`")),
+    };
+    if asked.idempotency_key.as_ref().is_some_and(|key| key.chars().count() > MAX_IDEMPOTENCY_KEY) {
+        return Err(Fail::error(StatusCode::BAD_REQUEST, "idempotencyKey: at most 2048 characters"));
+    }
+    if asked.tags.len() > MAX_TAGS || asked.tags.iter().any(|tag| tag.chars().count() > MAX_TAG) {
+        return Err(unprocessable("tags: at most 10 of 128 characters"));
+    }
+    let bad_time = || unprocessable("timeout: neither a duration nor a future date");
+    let expires_at = asked.timeout.map(|text| timeout(&text, now).ok_or_else(bad_time)).transpose()?;
+    let bad_life = || unprocessable("idempotencyKeyTTL: not a duration");
+    let life = asked.idempotency_key_ttl.map(|text| iso::parse_duration(&text).ok_or_else(bad_life)).transpose()?;
+    Ok(NewWait {
+        channel,
+        url_id: asked.session,
+        expires_at,
+        idempotency_key_expires_at: life.map(|life| now.plus(life)),
+        idempotency_key: asked.idempotency_key,
+        tags: asked.tags,
+        after: asked.last_seq_num,
+        settled: asked.settled_cursor,
+    })
 }
 
 /// `GET /api/v1/waitpoints/{waitpoint}?timeoutInSeconds=N`: holds the request until it completes or the time is up.
 pub(super) async fn waitpoint(
     State(app): State<Arc<App>>,
-    Path(waitpoint): Path<String>,
+    Params(waitpoint): Params<String>,
     RawQuery(query): RawQuery,
     request: Request,
 ) -> Answer {

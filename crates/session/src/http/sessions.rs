@@ -1,20 +1,24 @@
-//! The session's row: create, retrieve, close, mark (S §1, D-45).
+//! The session's row: create, retrieve, update, close, end-and-continue, mark (S §1, S §2.2, D-45).
 
 use std::sync::Arc;
 
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use http::StatusCode;
 use serde_json::{Value, json};
 use turnkeep_protocol::run_api::MarkSession;
-use turnkeep_protocol::session_api::{CloseSession, CreateSession, CreatedSession, TriggerConfig};
+use turnkeep_protocol::session_api::{
+    CloseSession, CreateSession, CreatedSession, EndAndContinue, TriggerConfig, UpdateSession,
+};
 
+use super::params::Params;
 use super::reply::{Answer, Fail, Route, json_response, ok};
 use super::{App, body};
-use crate::core::{NewSession, item};
-use crate::iso;
+use crate::core::{NewSession, NewSwap, Refused, item};
 use crate::token::{self, Need};
+use crate::{RunReason, iso};
 
-const MAX_CREATE_BODY: usize = 32 * 1024;
+/// Bodies that carry a row, and bodies that carry a word or two (S-12, S-22, S-23, S-43).
+const MAX_ROW_BODY: usize = 32 * 1024;
 const MAX_CLOSE_BODY: usize = 1024;
 
 /// How long a run may idle, in seconds (S-12).
@@ -24,7 +28,7 @@ const IDLE_SECONDS: (u64, u64) = (1, 3600);
 pub(super) async fn create(State(app): State<Arc<App>>, request: Request) -> Answer {
     let caller = app.authenticate(request.headers())?;
     let (head, body) = request.into_parts();
-    let bytes = body::read(&head.headers, body, MAX_CREATE_BODY).await?;
+    let bytes = body::read(&head.headers, body, MAX_ROW_BODY).await?;
     let asked: CreateSession = body::parse(&bytes)?;
     let task = asked.task_identifier.as_str();
     let sessions = Need { action: "write", kind: "sessions", ids: &[] };
@@ -49,16 +53,76 @@ pub(super) async fn create(State(app): State<Arc<App>>, request: Request) -> Ans
 }
 
 /// `GET /api/v1/sessions/{session}` (S-21).
-pub(super) async fn retrieve(State(app): State<Arc<App>>, Path(session): Path<String>, request: Request) -> Answer {
+pub(super) async fn retrieve(State(app): State<Arc<App>>, Params(session): Params<String>, request: Request) -> Answer {
     let caller = app.authenticate(request.headers())?;
     app.authorize(&caller, "read", &session).await?;
     let row = app.actor.call(move |core, _| core.find(&session).map(|it| it.row.clone())).await?;
-    let row = row.ok_or_else(|| Route::Retrieve.refuse(crate::core::Refused::NoSession))?;
+    let row = row.ok_or_else(|| Route::Retrieve.refuse(Refused::NoSession))?;
     ok(&item(&row))
 }
 
+/// `PATCH /api/v1/sessions/{session}` (S-22).
+pub(super) async fn update(State(app): State<Arc<App>>, Params(session): Params<String>, request: Request) -> Answer {
+    let caller = app.authenticate(request.headers())?;
+    let (head, body) = request.into_parts();
+    let bytes = body::read(&head.headers, body, MAX_ROW_BODY).await?;
+    app.authorize(&caller, "admin", &session).await?;
+    let asked: UpdateSession = body::parse(&bytes)?;
+    check_tags("tags", asked.tags.as_deref().unwrap_or_default(), 10)
+        .map_err(|text| Fail::error(StatusCode::BAD_REQUEST, &text))?;
+    let updated = app.actor.call(move |core, now| core.update(now, &session, asked)).await?;
+    ok(&item(&updated.map_err(|refused| Route::Other.refuse(refused))?))
+}
+
+/// `POST /api/v1/sessions/{session}/end-and-continue` (S-43).
+pub(super) async fn end_and_continue(
+    State(app): State<Arc<App>>,
+    Params(session): Params<String>,
+    request: Request,
+) -> Answer {
+    let caller = app.authenticate(request.headers())?;
+    let (head, body) = request.into_parts();
+    let bytes = body::read(&head.headers, body, MAX_CLOSE_BODY).await?;
+    app.authorize(&caller, "write", &session).await?;
+    let asked: EndAndContinue = body::parse(&bytes)?;
+    let bad = |text| Fail::error(StatusCode::BAD_REQUEST, text);
+    if !asked.calling_run_id.as_str().starts_with("run_") {
+        return Err(bad("callingRunId: not a run_… id"));
+    }
+    if asked.reason.chars().count() > 64 {
+        return Err(bad("reason: at most 64 characters"));
+    }
+    // Whoever holds no key names no attempt: a token must not speak for a run's cursors.
+    let writer = if caller.is_token() { None } else { body::writer(&head.headers)? };
+    if writer.as_ref().is_some_and(|writer| writer.run != asked.calling_run_id) {
+        return Err(bad("callingRunId: not the run of x-run-id"));
+    }
+    let swap = NewSwap {
+        url_id: session,
+        reason: reason(&asked.reason),
+        calling_run: asked.calling_run_id,
+        writer,
+        settled: asked.settled_cursor,
+        consumed: asked.consumed_cursor,
+    };
+    let swapped = app.actor.call(move |core, now| core.end_and_continue(now, swap)).await;
+    // Like any other failure of the swap (S-45).
+    let swapped = swapped.unwrap_or(Err(Refused::SwapLoop));
+    ok(&swapped.map_err(|refused| Route::Swap.refuse(refused))?)
+}
+
+/// Reads why a successor is started; what we do not know is the caller's own affair (S-44).
+fn reason(text: &str) -> RunReason {
+    match text {
+        "initial" => RunReason::Initial,
+        "continuation" => RunReason::Continuation,
+        "upgrade" => RunReason::Upgrade,
+        _ => RunReason::Manual,
+    }
+}
+
 /// `POST /api/v1/sessions/{session}/close` (S-23, D-2); an empty body counts as `{}` (D-55).
-pub(super) async fn close(State(app): State<Arc<App>>, Path(session): Path<String>, request: Request) -> Answer {
+pub(super) async fn close(State(app): State<Arc<App>>, Params(session): Params<String>, request: Request) -> Answer {
     let caller = app.authenticate(request.headers())?;
     let (head, body) = request.into_parts();
     let bytes = body::read(&head.headers, body, MAX_CLOSE_BODY).await?;
@@ -72,10 +136,11 @@ pub(super) async fn close(State(app): State<Arc<App>>, Path(session): Path<Strin
 }
 
 /// `POST /api/v1/sessions/{session}/mark` (D-45): runs only.
-pub(super) async fn mark(State(app): State<Arc<App>>, Path(session): Path<String>, request: Request) -> Answer {
-    app.authenticate_secret(request.headers())?;
+pub(super) async fn mark(State(app): State<Arc<App>>, Params(session): Params<String>, request: Request) -> Answer {
+    let caller = app.authenticate_key(request.headers())?;
     let (head, body) = request.into_parts();
     let bytes = body::read(&head.headers, body, MAX_CLOSE_BODY).await?;
+    app.authorize(&caller, "write", &session).await?;
     let asked: MarkSession = body::parse(&bytes)?;
     let writer = body::writer(&head.headers)?;
     let writer = writer.ok_or_else(|| Fail::error(StatusCode::BAD_REQUEST, "x-run-id is missing"))?;

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{Path, RawQuery, Request, State};
+use axum::extract::{RawQuery, Request, State};
 use axum::response::Response;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use turnkeep_protocol::session_api::PresignedUrl;
 
+use super::params::Params;
 use super::reply::{Answer, Fail, Route, ok};
 use super::{App, body};
 use crate::core::Refused;
@@ -17,12 +18,16 @@ use crate::presign::{self, Op};
 const MAX_SNAPSHOT: usize = 64 * 1024 * 1024;
 
 /// `GET /api/v1/sessions/{session}/snapshot-url`.
-pub(super) async fn read_url(State(app): State<Arc<App>>, Path(session): Path<String>, request: Request) -> Answer {
+pub(super) async fn read_url(State(app): State<Arc<App>>, Params(session): Params<String>, request: Request) -> Answer {
     url(&app, &session, request.headers(), Op::Get).await
 }
 
 /// `PUT /api/v1/sessions/{session}/snapshot-url`; a run's headers bind the address to its lease (D-36).
-pub(super) async fn write_url(State(app): State<Arc<App>>, Path(session): Path<String>, request: Request) -> Answer {
+pub(super) async fn write_url(
+    State(app): State<Arc<App>>,
+    Params(session): Params<String>,
+    request: Request,
+) -> Answer {
     url(&app, &session, request.headers(), Op::Put).await
 }
 
@@ -36,7 +41,11 @@ async fn url(app: &App, session: &str, headers: &HeaderMap, op: Op) -> Answer {
 }
 
 /// `GET` on a signed address: the object, or 404 when there is none (S-197).
-pub(super) async fn read(State(app): State<Arc<App>>, Path(key): Path<String>, RawQuery(query): RawQuery) -> Answer {
+pub(super) async fn read(
+    State(app): State<Arc<App>>,
+    Params(key): Params<String>,
+    RawQuery(query): RawQuery,
+) -> Answer {
     let checked = presign::check(&app.environment, &key, &query.unwrap_or_default(), Op::Get, app.now());
     let (session, _) = checked.ok_or_else(Fail::forbidden)?;
     let stored = app.actor.call(move |core, _| core.snapshot(&session)).await?;
@@ -49,7 +58,7 @@ pub(super) async fn read(State(app): State<Arc<App>>, Path(key): Path<String>, R
 /// `PUT` on a signed address: replaces the object (S-196).
 pub(super) async fn write(
     State(app): State<Arc<App>>,
-    Path(key): Path<String>,
+    Params(key): Params<String>,
     RawQuery(query): RawQuery,
     request: Request,
 ) -> Answer {

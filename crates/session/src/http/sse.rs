@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::response::Response;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use turnkeep_protocol::{Batch, ChannelName, Ping, Record, SeqNum, Tail};
 
+use super::params::Params;
 use super::reply::{Answer, Fail, Route};
 use super::{App, body};
 use crate::core::Refused;
@@ -28,7 +29,7 @@ const DEFAULT_BUDGET_S: u64 = 60;
 /// Opens a read. The order of checks is S-101's.
 pub(super) async fn subscribe(
     State(app): State<Arc<App>>,
-    Path((session, io)): Path<(String, String)>,
+    Params((session, io)): Params<(String, String)>,
     request: Request,
 ) -> Answer {
     let headers = request.headers();

@@ -114,6 +114,14 @@ async fn bad_waits_are_refused_s133_s140() {
         (json!({ "session": "chat", "io": "in", "timeout": "2001-01-01T00:00:00Z" }), StatusCode::UNPROCESSABLE_ENTITY),
         (json!({ "session": "chat", "io": "sideways" }), StatusCode::BAD_REQUEST),
         (json!({ "session": "session_unknown", "io": "in" }), StatusCode::NOT_FOUND),
+        (json!({ "session": "chat", "io": "in", "tags": vec!["t"; 11] }), StatusCode::UNPROCESSABLE_ENTITY),
+        (json!({ "session": "chat", "io": "in", "tags": "t".repeat(129) }), StatusCode::UNPROCESSABLE_ENTITY),
+        (json!({ "session": "chat", "io": "in", "tags": 7 }), StatusCode::BAD_REQUEST),
+        (json!({ "session": "chat", "io": "in", "idempotencyKey": "k".repeat(2049) }), StatusCode::BAD_REQUEST),
+        (json!({ "session": "chat", "io": "in", "idempotencyKeyTTL": "soon" }), StatusCode::UNPROCESSABLE_ENTITY),
+        (json!({ "session": "chat", "io": "in", "lastSeqNum": -1 }), StatusCode::BAD_REQUEST),
+        (json!({ "session": "chat", "io": "in", "later": "x".repeat(10 * 1024) }), StatusCode::PAYLOAD_TOO_LARGE),
+        (json!({ "io": "in" }), StatusCode::BAD_REQUEST),
     ] {
         let reply = world.run_call(&run, "session-streams/wait", body.clone()).await;
         assert_eq!(reply.status, want, "{body}");
@@ -130,6 +138,28 @@ async fn bad_waits_are_refused_s133_s140() {
         (unknown.status, unknown.json::<Value>()["error"].clone()),
         (StatusCode::NOT_FOUND, json!("Run not found"))
     );
+}
+
+#[tokio::test]
+async fn every_field_of_a_wait_is_taken_and_a_repeated_key_is_cached_s133_s144() {
+    let world = World::start().await;
+    world.create().await;
+    let run = world.lease(0).await.unwrap();
+    let full = json!({
+        "session": "chat", "io": "in", "timeout": "2100-01-01T00:00:00Z", "idempotencyKey": "k".repeat(2048),
+        "idempotencyKeyTTL": "1h30m", "tags": vec!["t".repeat(128); 10], "lastSeqNum": 0, "settledCursor": 0,
+    });
+
+    let first = world.run_call(&run, "session-streams/wait", full.clone()).await;
+    let again = world.run_call(&run, "session-streams/wait", full).await.json::<Value>();
+    let before_its_session =
+        world.run_call(&run, "session-streams/wait", json!({ "session": "not yet", "io": "out", "tags": "t" })).await;
+
+    let answer = first.json::<Value>();
+    assert_eq!((first.status, &answer["isCached"]), (StatusCode::OK, &json!(false)));
+    assert!(answer["waitpointId"].as_str().unwrap().starts_with("waitpoint_"));
+    assert_eq!((&again["waitpointId"], &again["isCached"]), (&answer["waitpointId"], &json!(true)));
+    assert_eq!(before_its_session.status, StatusCode::OK);
 }
 
 #[tokio::test]

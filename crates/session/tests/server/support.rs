@@ -20,6 +20,11 @@ pub const SECRET: &str = "tr_dev_secret";
 /// How long a test waits for what must happen; reaching it fails the test.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// The tests' environment, with one key and no limits.
+pub fn environment() -> Environment {
+    Environment::new("env_1", SECRET)
+}
+
 /// A running server and its disk.
 pub struct World {
     host: Host,
@@ -45,9 +50,19 @@ impl World {
 
     /// Starts a server on what a disk holds.
     pub async fn start_with(disk: Arc<MemoryDisk>, lease: Duration) -> Self {
+        Self::start_as(disk, lease, environment()).await
+    }
+
+    /// Starts a server with an empty disk, for an environment with keys or limits of its own.
+    pub async fn start_for(environment: Environment) -> Self {
+        Self::start_as(Arc::new(MemoryDisk::new()), Duration::from_secs(10), environment).await
+    }
+
+    /// Starts a server on what a disk holds, for any environment.
+    pub async fn start_as(disk: Arc<MemoryDisk>, lease: Duration, environment: Environment) -> Self {
         let host = Host::os();
         let storage = Arc::new(MemoryStorage::open(disk.clone()));
-        let server = Server::new(host.clone(), storage, Environment::new("env_1", SECRET)).lease(lease);
+        let server = Server::new(host.clone(), storage, environment).lease(lease);
         let server = server.bind("127.0.0.1:0").await.unwrap();
         let addr = server.local_addr();
         let task = host.spawn(async move { panic!("the server stopped: {:?}", server.run().await.err()) });
@@ -80,6 +95,13 @@ impl World {
         let mut answer = String::new();
         BufReader::new(stream).read_line(&mut answer).await.unwrap();
         answer.trim_end().to_owned()
+    }
+
+    /// Stops the server and starts one on what a power loss would leave of its disk, for another environment.
+    pub async fn restart_as(self, environment: Environment) -> Self {
+        let left = self.disk.synced();
+        drop(self);
+        Self::start_as(Arc::new(MemoryDisk::with(left)), Duration::from_secs(10), environment).await
     }
 
     /// Opens an event stream on a connection of its own.

@@ -4,7 +4,6 @@ use serde_json::{Value, json};
 use turnkeep_protocol::{Header, TRIGGER_CONTROL};
 
 use super::*;
-use crate::Refused;
 
 fn seq(number: u64) -> Option<SeqNum> {
     Some(SeqNum::new(number))
@@ -294,16 +293,4 @@ fn a_settled_end_leaves_no_gate_behind_ca57() {
     assert_eq!(Turn::new(None).on_body_end(&mut state, true, 0.0), BodyEnd::Close { must_notify: true });
 
     assert_eq!((state.skip_to_turn_complete, state.superseded_input_seq), (false, None));
-}
-
-#[test]
-fn a_token_is_renewed_at_most_once_per_record_c139_c140_cf1() {
-    let auth = |status| Error::Refused { refused: Refused { status, ..Refused::default() } };
-    let mut turn = Turn::new(None);
-
-    assert!(!turn.may_renew(&auth(500)));
-    assert!(turn.may_renew(&auth(401)));
-    assert!(!turn.may_renew(&auth(403)), "the second failure is final");
-    turn.on_record(&mut state(), text(1));
-    assert!(turn.may_renew(&auth(403)), "a record came, so the new token had worked");
 }

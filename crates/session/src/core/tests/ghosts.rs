@@ -89,15 +89,7 @@ fn every_fenced_call_is_a_sign_of_life_and_prolongs_nothing_but_the_heartbeat_d3
             fixture.keep(stored).unwrap();
         }),
         ("wait", |fixture, run| {
-            let new = super::super::NewWait {
-                url_id: "chat".to_owned(),
-                channel: IN,
-                expires_at: None,
-                idempotency_key: None,
-                after: None,
-                settled: None,
-            };
-            let created = fixture.core.create_wait(fixture.now, &writer(run), new);
+            let created = fixture.core.create_wait(fixture.now, &writer(run), new_wait("chat"));
             _ = fixture.keep(created).unwrap();
         }),
     ];

@@ -59,6 +59,57 @@ fn racing_appends_and_creates_on_a_dead_run_start_one_run_sr4_i1() {
 }
 
 #[test]
+fn a_swap_an_append_and_the_runs_end_in_any_order_leave_one_live_run_sr11_i1() {
+    let first = |fixture: &Fixture| {
+        let run = fixture.core.state().runs().find(|run| run.reason == RunReason::Initial).unwrap();
+        (run.id.clone(), run.attempt)
+    };
+    let swap = |fixture: &mut Fixture| {
+        let (run, attempt) = first(fixture);
+        let writer = Some(Writer { run: run.clone(), attempt });
+        match fixture.swap_as(NewSwap { writer, ..new_swap(&run) }) {
+            Ok(_) | Err(Refused::LeaseLost) => {}
+            Err(other) => panic!("{other:?}"),
+        }
+    };
+    let append = |fixture: &mut Fixture| _ = fixture.send();
+    let end = |fixture: &mut Fixture| {
+        let (run, attempt) = first(fixture);
+        let end = EndRun { outcome: RunOutcome::Completed, settled_cursor: None, consumed_cursor: None };
+        let ended = fixture.core.end(fixture.now, &Writer { run, attempt }, end);
+        _ = fixture.keep(ended);
+    };
+    let leased = || {
+        let mut fixture = Fixture::with_chat();
+        fixture.lease();
+        fixture
+    };
+
+    in_every_order(&[&swap, &append, &end], leased, |fixture| {
+        assert_eq!(live_runs(fixture), 1);
+        assert_eq!(fixture.records(IN).len(), 1);
+        assert!(fixture.core.state().runs().count() <= 3, "no run was triggered in vain");
+    });
+}
+
+#[test]
+fn a_close_and_a_swap_in_any_order_leave_no_run_sr10_s41() {
+    let swap = |fixture: &mut Fixture| {
+        let run = fixture.core.find("chat").unwrap().row.current_run.clone().unwrap();
+        match fixture.swap_as(new_swap(&run)) {
+            Ok(_) | Err(Refused::Closed { .. }) => {}
+            Err(other) => panic!("{other:?}"),
+        }
+    };
+    let close = |fixture: &mut Fixture| fixture.close(None);
+
+    in_every_order(&[&swap, &close], ended_chat, |fixture| {
+        assert_eq!(live_runs(fixture), 0);
+        assert_eq!(fixture.out().iter().filter(|word| *word == "session-closed").count(), 1);
+    });
+}
+
+#[test]
 fn an_append_right_after_create_reuses_the_fresh_run_sr5_rc12() {
     let mut fixture = Fixture::with_chat();
 

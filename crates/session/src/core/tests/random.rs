@@ -15,6 +15,7 @@ enum Op {
     Chunk,
     Boundary(u64),
     Trim(u64),
+    Swap(bool),
     Wait(Option<u64>),
     End(u8, bool),
     StaleWrite,
@@ -34,6 +35,7 @@ fn op() -> impl Strategy<Value = Op> {
         3 => Just(Op::Chunk),
         3 => (0..9_u64).prop_map(Op::Boundary),
         1 => (0..30_u64).prop_map(Op::Trim),
+        2 => any::<bool>().prop_map(Op::Swap),
         2 => proptest::option::of(0..9_u64).prop_map(Op::Wait),
         4 => (0..4_u8, any::<bool>()).prop_map(|(outcome, settles)| Op::End(outcome, settles)),
         1 => Just(Op::StaleWrite),
@@ -84,14 +86,17 @@ fn run_op(fixture: &mut Fixture, outside: &mut Outside, op: &Op) {
         (Op::Chunk, Some(run)) => _ = fixture.write(&run, vec![data("text-delta")]),
         (Op::Boundary(seq), Some(run)) => _ = fixture.write(&run, vec![turn_complete(*seq)]),
         (Op::Trim(seq), Some(run)) => _ = fixture.write(&run, vec![NewRecord::trim(SeqNum::new(*seq))]),
+        (Op::Swap(names_itself), Some(run)) => {
+            let writer = names_itself.then(|| writer(&run));
+            if fixture.swap_as(NewSwap { writer, ..new_swap(&run.run_id) }).is_ok_and(|it| it.swapped) {
+                assert!(fixture.write(&run, vec![data("late")]).is_err(), "a run wrote after its swap (D-36)");
+            }
+        }
         (Op::Wait(after), Some(run)) => {
-            let new = super::super::NewWait {
-                url_id: "chat".to_owned(),
-                channel: IN,
+            let new = NewWait {
                 expires_at: Some(fixture.now.plus(Duration::from_secs(4))),
-                idempotency_key: None,
                 after: after.map(SeqNum::new),
-                settled: None,
+                ..new_wait("chat")
             };
             let created = fixture.core.create_wait(fixture.now, &writer(&run), new);
             _ = fixture.keep(created);

@@ -3,7 +3,6 @@
 use turnkeep_protocol::run_api::{CreatedWait, WaitOutcome};
 
 use super::*;
-use crate::core::NewWait;
 
 impl Fixture {
     fn wait(&mut self, run: &LeasedRun, after: Option<u64>, timeout: Option<Duration>) -> CreatedWait {
@@ -18,12 +17,10 @@ impl Fixture {
         key: Option<&str>,
     ) -> Result<CreatedWait, Refused> {
         let new = NewWait {
-            url_id: "chat".to_owned(),
-            channel: IN,
             expires_at: timeout.map(|timeout| self.now.plus(timeout)),
             idempotency_key: key.map(str::to_owned),
             after: after.map(SeqNum::new),
-            settled: None,
+            ..new_wait("chat")
         };
         let created = self.core.create_wait(self.now, &writer(run), new);
         self.keep(created)
@@ -180,14 +177,7 @@ fn a_wait_reports_the_settled_cursor_d32() {
     let mut fixture = Fixture::with_chat();
     let run = fixture.lease();
     fixture.send();
-    let new = NewWait {
-        url_id: "chat".to_owned(),
-        channel: IN,
-        expires_at: None,
-        idempotency_key: None,
-        after: Some(SeqNum::ZERO),
-        settled: Some(SeqNum::ZERO),
-    };
+    let new = NewWait { after: Some(SeqNum::ZERO), settled: Some(SeqNum::ZERO), ..new_wait("chat") };
 
     fixture.core.create_wait(fixture.now, &writer(&run), new).unwrap();
     fixture.keep(());
@@ -221,6 +211,98 @@ fn a_wake_stays_inside_its_session_s143_sr30() {
 
     fixture.core.append(fixture.now, "chat2", IN, "x".to_owned(), None, None).unwrap();
     fixture.keep(());
+
+    fixture.expect(&wait, None);
+}
+
+#[test]
+fn a_key_finds_its_waitpoint_until_its_time_is_up_and_then_names_a_new_one_s133_s144() {
+    let mut fixture = Fixture::with_chat();
+    let run = fixture.lease();
+    let wait = |fixture: &mut Fixture| {
+        let until = Some(fixture.now.plus(Duration::from_secs(3)));
+        let new =
+            NewWait { idempotency_key: Some("k".to_owned()), idempotency_key_expires_at: until, ..new_wait("chat") };
+        let created = fixture.core.create_wait(fixture.now, &writer(&run), new);
+        fixture.keep(created).unwrap()
+    };
+    let first = wait(&mut fixture);
+
+    fixture.pass(Duration::from_millis(2999));
+    let again = wait(&mut fixture);
+    fixture.pass(Duration::from_millis(1));
+    let second = wait(&mut fixture);
+    fixture.send();
+    let still_second = wait(&mut fixture);
+
+    assert_eq!(
+        (first.is_cached, again.is_cached, second.is_cached, still_second.is_cached),
+        (false, true, false, true)
+    );
+    assert_eq!(again.waitpoint_id, first.waitpoint_id);
+    assert_ne!(second.waitpoint_id, first.waitpoint_id);
+    assert_eq!(still_second.waitpoint_id, second.waitpoint_id, "completing the old one must not give it the key back");
+    fixture.expect(&first, Some(WaitOutcome::Record));
+}
+
+#[test]
+fn a_wait_may_come_before_its_session_but_not_before_a_friendly_id_s133_s57() {
+    let mut fixture = Fixture::with_chat();
+    let run = fixture.lease();
+    let wait = |fixture: &mut Fixture, url_id: &str| {
+        let created = fixture.core.create_wait(fixture.now, &writer(&run), new_wait(url_id));
+        fixture.keep(created)
+    };
+    let (later, never) = (wait(&mut fixture, "later").unwrap(), wait(&mut fixture, "session_x"));
+    let by_message = wait(&mut fixture, "with-message").unwrap();
+
+    fixture.create_as(new_session(Some("later"), json!({}))).unwrap();
+    fixture.expect(&later, None);
+    fixture.core.append(fixture.now, "later", IN, "x".to_owned(), None, None).unwrap();
+    fixture.create_as(new_session(Some("with-message"), json!({ "message": { "id": "m" } }))).unwrap();
+
+    fixture.expect(&later, Some(WaitOutcome::Record));
+    fixture.expect(&by_message, Some(WaitOutcome::Record));
+    assert_eq!(never, Err(Refused::NoSession));
+}
+
+#[test]
+fn tags_are_kept_with_the_waitpoint_s133() {
+    let mut fixture = Fixture::with_chat();
+    let run = fixture.lease();
+    let new = NewWait { tags: vec!["a".to_owned()], ..new_wait("chat") };
+
+    let created = fixture.core.create_wait(fixture.now, &writer(&run), new).unwrap();
+    fixture.keep(());
+
+    assert_eq!(fixture.core.state().waits().get(&created.waitpoint_id).unwrap().tags, ["a"]);
+}
+
+#[test]
+fn a_pending_wait_survives_a_restart_whatever_its_age_s141_s142() {
+    let month = Duration::from_secs(30 * 24 * 3600);
+    let mut fixture = Fixture::with_chat();
+    fixture.core = Core::load(fixture.log.clone(), Entropy::from_seed(2).draws(), month * 2);
+    let run = fixture.lease();
+    let wait = fixture.wait(&run, None, None);
+
+    fixture.pass(month);
+    fixture.core = Core::load(fixture.log.clone(), Entropy::from_seed(3).draws(), month * 2);
+
+    fixture.expect(&wait, None);
+    fixture.send();
+    fixture.expect(&wait, Some(WaitOutcome::Record));
+}
+
+#[test]
+fn expiry_completes_no_wait_s145_s24() {
+    let mut fixture = Fixture::new();
+    let expires_at = Some(fixture.now.plus(Duration::from_secs(5)));
+    fixture.create_as(NewSession { expires_at, ..new_session(Some("chat"), json!({})) }).unwrap();
+    let run = fixture.lease();
+    let wait = fixture.wait(&run, None, None);
+
+    fixture.pass(Duration::from_secs(6));
 
     fixture.expect(&wait, None);
 }

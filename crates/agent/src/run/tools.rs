@@ -1,0 +1,51 @@
+//! The tools of a turn: the agent's own list, or what its resolver says.
+
+use serde_json::Value;
+
+use super::Run;
+use crate::error::{Error, HookError};
+use crate::event::ResolveTools;
+use crate::tool::{Tool, with_mappings};
+
+impl Run {
+    /// Resolves the tools of a turn or an action. A failure leaves none: the set of another turn is never used.
+    pub(super) async fn resolve_tools(&mut self, turn: usize, client_data: &Value) -> Result<(), HookError> {
+        let Some(resolve) = self.agent.hooks.tools.clone() else {
+            return Ok(());
+        };
+        self.take_tools(Vec::new());
+        let tools = resolve(ResolveTools {
+            chat: self.chat.clone(),
+            turn,
+            continuation: self.is_continuation(),
+            client_data: client_data.clone(),
+        });
+        self.take_tools(tools.await?);
+        Ok(())
+    }
+
+    /// Resolves the tools that the restored history is read with; without any it is read all the same.
+    pub(super) async fn resolve_boot_tools(&mut self) -> Result<(), Error> {
+        if self.agent.hooks.tools.is_none() {
+            return Ok(());
+        }
+        let resolved = match self.parse_client_data(self.payload.metadata.as_ref()) {
+            Ok(client_data) => self.resolve_tools(0, &client_data).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = resolved {
+            self.fatal("tools", &error)?;
+            self.warn(format!("the history is read without tools: {error}"));
+        }
+        Ok(())
+    }
+
+    /// Works with these tools from now on.
+    pub(super) fn take_tools(&mut self, tools: Vec<Tool>) {
+        // A tool that ever ran here stays one whose results nobody else may bring.
+        let run_here = tools.iter().filter(|tool| tool.execute().is_some());
+        self.server_tools.extend(run_here.map(|tool| tool.name().to_owned()));
+        self.agent.model_outputs = with_mappings(self.own_outputs.clone(), &tools);
+        self.agent.tools = tools;
+    }
+}

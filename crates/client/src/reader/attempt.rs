@@ -1,0 +1,176 @@
+//! The life of one attempt: resolve, connect, read, fail, wait.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+
+use super::connect::{Connecting, Opened};
+use super::policy::{Failure, Next};
+use super::{Phase, Reader};
+use crate::{CallbackError, Error};
+
+impl Reader {
+    pub(super) fn connect(&mut self) {
+        // There is no attempt yet that a forced drop could mean.
+        self.control.take_force();
+        let call = self.options.call(self.decoder.last_event_id(), &self.fresh);
+        match Connecting::start(&self.route, &call) {
+            Ok(attempt) => {
+                let until = Instant::now() + self.retries.policy().fetch_timeout;
+                self.phase = Phase::Connecting { attempt, until };
+            }
+            Err(error) => self.fail(error, Failure::Other),
+        }
+    }
+
+    pub(super) async fn resolve(&mut self) {
+        let Phase::Resolving(resolving) = &mut self.phase else { return };
+        let resolved = tokio::select! {
+            biased;
+            () = self.control.cancelled() => return,
+            resolved = resolving => resolved,
+        };
+        match resolved {
+            Ok(fresh) => {
+                self.fresh = fresh;
+                self.phase = Phase::Idle;
+            }
+            Err(error) => self.give_up(own_error(error)),
+        }
+    }
+
+    pub(super) async fn wait_for_headers(&mut self) {
+        let Phase::Connecting { attempt, until } = &mut self.phase else { return };
+        let opened = tokio::select! {
+            biased;
+            () = self.control.interrupted() => Err(Error::Dropped),
+            opened = attempt.opened() => opened,
+            () = sleep_until(*until) => Err(timed_out("response headers", self.retries.policy().fetch_timeout)),
+        };
+        if self.control.is_cancelled() {
+            return;
+        }
+        match opened {
+            Ok(Opened { head, version, body }) => {
+                self.head = head.for_cursor(self.decoder.cursor());
+                self.decoder.begin(version);
+                self.phase = Phase::Reading { body, stall_at: None, has_sign: false };
+            }
+            Err(error) => self.fail(error, Failure::Other),
+        }
+    }
+
+    pub(super) async fn read(&mut self) {
+        let Phase::Reading { body, stall_at, has_sign } = &mut self.phase else { return };
+        let stall = self.retries.policy().stall_timeout;
+        if stall_at.is_none() {
+            *stall_at = stall.map(|limit| Instant::now() + limit);
+        }
+        let bytes = tokio::select! {
+            biased;
+            () = self.control.interrupted() => {
+                if !self.control.is_cancelled() {
+                    self.fail(Error::Dropped, Failure::Other);
+                }
+                return;
+            }
+            bytes = body.next_chunk() => bytes,
+            () = until(*stall_at) => {
+                let failure = if *has_sign { Failure::QuietStall } else { Failure::DeadStall };
+                self.fail(timed_out("record", stall.unwrap_or_default()), failure);
+                return;
+            }
+        };
+        match bytes {
+            None => self.end(),
+            Some(Err(error)) => self.fail(error.into(), Failure::Other),
+            Some(Ok(bytes)) => {
+                *has_sign = true;
+                self.decode(&bytes);
+            }
+        }
+    }
+
+    fn decode(&mut self, bytes: &[u8]) {
+        let decoded = match self.decoder.push(bytes, self.host.clock().now().as_millis()) {
+            Ok(decoded) => decoded,
+            Err(error) => return self.fail(error, Failure::Other),
+        };
+        if decoded.n_records > 0 {
+            self.retries.on_record();
+            self.is_resolved = false;
+            if let Phase::Reading { stall_at, has_sign, .. } = &mut self.phase {
+                *stall_at = None;
+                *has_sign = false;
+            }
+        }
+        self.queue.extend(decoded.parts);
+        if let Some(message) = decoded.broken {
+            self.fail(Error::StreamBroken { message }, Failure::Other);
+        }
+    }
+
+    pub(super) async fn wait_out(&mut self, until: Instant) {
+        self.control.set_waiting(true);
+        tokio::select! {
+            biased;
+            () = self.control.hurried() => {}
+            () = sleep_until(until) => {}
+        }
+        self.control.set_waiting(false);
+        self.phase = Phase::Idle;
+    }
+
+    /// Drops the attempt, and lets the policy decide what follows.
+    fn fail(&mut self, error: Error, failure: Failure) {
+        self.control.take_force();
+        self.hooks.attempt_failed(&error);
+        if error.is_auth()
+            && !self.is_resolved
+            && let Some(resolve) = &self.options.resolve_headers
+        {
+            self.is_resolved = true;
+            self.phase = Phase::Resolving(resolve());
+            return;
+        }
+        match self.retries.on_failure(error, failure, self.draws.unit()) {
+            Next::Retry { after } => self.wait(after),
+            Next::GiveUp(error) => self.give_up(error),
+        }
+    }
+
+    pub(super) fn wait(&mut self, wait: Duration) {
+        self.control.set_waiting(true);
+        self.phase = Phase::Backoff { until: Instant::now() + wait };
+    }
+
+    fn give_up(&mut self, error: Error) {
+        self.hooks.gave_up(&error);
+        self.failure = Some(error);
+        self.phase = Phase::Ended;
+    }
+
+    pub(super) fn end(&mut self) {
+        self.phase = Phase::Ended;
+        self.hooks.complete();
+    }
+}
+
+/// Keeps an error of ours that came back through a callback of ours.
+fn own_error(error: CallbackError) -> Error {
+    match error.downcast::<Error>() {
+        Ok(own) => *own,
+        Err(error) => Error::Callback { callback: "resolveHeaders", message: error.to_string() },
+    }
+}
+
+fn timed_out(awaited: &'static str, limit: Duration) -> Error {
+    Error::TimedOut { awaited, limit_ms: u64::try_from(limit.as_millis()).unwrap_or(u64::MAX) }
+}
+
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,241 @@
+//! [`ChatReader`]: the events of one answer in, stream parts out.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use super::NAME;
+use super::event::{CallDelta, Choice, Chunk, Delta, UrlCitation};
+use super::messages::{REASONING_FIELD, REASONING_FIELDS};
+use crate::error::ModelError;
+use crate::part::{StreamPart, ToolCall};
+use crate::provider::api::{Reader, broke_off};
+use crate::provider::{parse_input, reported};
+use crate::usage::{FinishReason, Usage};
+
+/// Ends a stream.
+const DONE: &str = "[DONE]";
+
+/// Names the one text of an answer; a text that reasoning or a call interrupts goes on under the next number.
+const TEXT: &str = "text";
+const REASONING: &str = "reasoning";
+
+/// Bounds the calls of one answer; an index past it is a mistake of the server.
+const MAX_CALLS: usize = 1024;
+
+/// Reads one answer.
+#[derive(Default)]
+pub(super) struct ChatReader {
+    /// Names the answer, once it has.
+    id: Option<String>,
+    has_begun: bool,
+    open: Option<Open>,
+    n_opened: usize,
+    n_sources: usize,
+    /// By the provider's index: pieces of several calls may come in turns.
+    calls: BTreeMap<usize, Call>,
+    finish_reason: Option<FinishReason>,
+    usage: Usage,
+}
+
+/// The text or reasoning that the next piece may add to.
+struct Open {
+    kind: &'static str,
+    id: String,
+}
+
+struct Call {
+    id: String,
+    name: String,
+    arguments: String,
+}
+
+impl Reader for ChatReader {
+    fn read(&mut self, data: &str, parts: &mut Vec<StreamPart>) -> Result<(), ModelError> {
+        if data.trim() == DONE {
+            self.finish(self.finish_reason.unwrap_or(FinishReason::Other), parts);
+            return Ok(());
+        }
+        let chunk: Chunk = serde_json::from_str(data)
+            .map_err(|error| ModelError::malformed(format!("an event of the answer is not understood: {error}")))?;
+        if let Some(error) = &chunk.error {
+            return Err(reported(error));
+        }
+        self.begin(&chunk, parts);
+        if let Some(counts) = chunk.usage {
+            self.usage = counts.into();
+        }
+        for choice in chunk.choices.into_iter().flatten().filter(|choice| choice.index == 0) {
+            self.choice(choice, parts)?;
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, parts: &mut Vec<StreamPart>) -> Result<(), ModelError> {
+        // Not everyone who speaks the API sends `[DONE]`, but everyone says why the answer ended.
+        let finish_reason = self.finish_reason.ok_or_else(|| broke_off("it ended without a finish reason"))?;
+        self.finish(finish_reason, parts);
+        Ok(())
+    }
+}
+
+impl ChatReader {
+    fn begin(&mut self, chunk: &Chunk, parts: &mut Vec<StreamPart>) {
+        if std::mem::replace(&mut self.has_begun, true) {
+            return;
+        }
+        self.id = chunk.id.clone().filter(|id| !id.is_empty());
+        parts.push(StreamPart::ResponseMetadata {
+            id: self.id.clone(),
+            model_id: chunk.model.clone(),
+            timestamp_ms: chunk.created.and_then(|seconds| seconds.checked_mul(1000)),
+        });
+    }
+
+    fn choice(&mut self, choice: Choice, parts: &mut Vec<StreamPart>) -> Result<(), ModelError> {
+        let delta = choice.delta.unwrap_or_default();
+        for (field, said) in REASONING_FIELDS.into_iter().zip([&delta.reasoning_content, &delta.reasoning]) {
+            if let Some(said) = said.as_deref().filter(|said| !said.is_empty()) {
+                self.reason(field, said, parts);
+                break;
+            }
+        }
+        self.speak(&delta, parts);
+        for call in delta.tool_calls.into_iter().flatten() {
+            self.call(call, parts)?;
+        }
+        for citation in delta.annotations.into_iter().flatten().filter_map(|annotation| annotation.url_citation) {
+            parts.push(self.source(citation));
+        }
+        if let Some(word) = choice.finish_reason {
+            self.finish_reason = Some(finish_reason(&word));
+        }
+        Ok(())
+    }
+
+    /// A refusal is what the model says, so people read it as text.
+    fn speak(&mut self, delta: &Delta, parts: &mut Vec<StreamPart>) {
+        let said = [&delta.content, &delta.refusal].into_iter().flatten().filter(|said| !said.is_empty());
+        for said in said {
+            let id = match self.resume(TEXT) {
+                Some(id) => id,
+                None => {
+                    let id = self.open(TEXT, parts);
+                    parts.push(StreamPart::text_start(id.clone()));
+                    id
+                }
+            };
+            parts.push(StreamPart::text_delta(id, said.clone()));
+        }
+    }
+
+    fn reason(&mut self, field: &str, said: &str, parts: &mut Vec<StreamPart>) {
+        let id = match self.resume(REASONING) {
+            Some(id) => id,
+            None => {
+                let id = self.open(REASONING, parts);
+                let provider_metadata = Some(json!({ NAME: { REASONING_FIELD: field } }));
+                parts.push(StreamPart::ReasoningStart { id: id.clone(), provider_metadata });
+                id
+            }
+        };
+        parts.push(StreamPart::ReasoningDelta { id, delta: said.to_owned(), provider_metadata: None });
+    }
+
+    /// Gives the id of what is open, if it is of this kind.
+    fn resume(&self, kind: &str) -> Option<String> {
+        self.open.as_ref().filter(|open| open.kind == kind).map(|open| open.id.clone())
+    }
+
+    fn open(&mut self, kind: &'static str, parts: &mut Vec<StreamPart>) -> String {
+        self.close(parts);
+        let id = format!("{kind}-{}", self.n_opened);
+        self.n_opened += 1;
+        self.open = Some(Open { kind, id: id.clone() });
+        id
+    }
+
+    fn close(&mut self, parts: &mut Vec<StreamPart>) {
+        match self.open.take() {
+            Some(Open { kind: TEXT, id }) => parts.push(StreamPart::text_end(id)),
+            Some(Open { id, .. }) => parts.push(StreamPart::ReasoningEnd { id, provider_metadata: None }),
+            None => {}
+        }
+    }
+
+    fn call(&mut self, delta: CallDelta, parts: &mut Vec<StreamPart>) -> Result<(), ModelError> {
+        let index = delta.index.unwrap_or_else(|| self.place(delta.id.as_deref()));
+        let function = delta.function.unwrap_or_default();
+        if !self.calls.contains_key(&index) {
+            if index >= MAX_CALLS {
+                return Err(ModelError::malformed(format!(
+                    "a tool call has the index {index}; the most is {MAX_CALLS}"
+                )));
+            }
+            let missing = |what| ModelError::malformed(format!("tool call {index} begins without {what}"));
+            let id = delta.id.filter(|id| !id.is_empty()).ok_or_else(|| missing("an id"))?;
+            let name = function.name.filter(|name| !name.is_empty()).ok_or_else(|| missing("the tool's name"))?;
+            self.close(parts);
+            parts.push(StreamPart::ToolInputStart {
+                id: id.clone(),
+                name: name.clone(),
+                provider_executed: false,
+                dynamic: false,
+                title: None,
+                provider_metadata: None,
+            });
+            self.calls.insert(index, Call { id, name, arguments: String::new() });
+        }
+        let call = self.calls.get_mut(&index).expect("it was there or has just been put there");
+        if let Some(delta) = function.arguments.filter(|arguments| !arguments.is_empty()) {
+            call.arguments.push_str(&delta);
+            parts.push(StreamPart::ToolInputDelta { id: call.id.clone(), delta });
+        }
+        Ok(())
+    }
+
+    /// Gives the index of a piece that has none: its id's, the next for a new id, the last without an id.
+    fn place(&self, id: Option<&str>) -> usize {
+        let last = self.calls.last_key_value().map(|(last, _)| *last);
+        match id.filter(|id| !id.is_empty()) {
+            Some(id) => {
+                let known = self.calls.iter().find(|(_, call)| call.id == id).map(|(index, _)| *index);
+                known.unwrap_or(last.map_or(0, |last| last.saturating_add(1)))
+            }
+            None => last.unwrap_or(0),
+        }
+    }
+
+    fn source(&mut self, citation: UrlCitation) -> StreamPart {
+        let id = format!("{}-source-{}", self.id.as_deref().unwrap_or("answer"), self.n_sources);
+        self.n_sources += 1;
+        StreamPart::SourceUrl { id, url: citation.url, title: citation.title, provider_metadata: None }
+    }
+
+    /// Ends what is open. Calls are whole only now: their pieces may come in turns.
+    fn finish(&mut self, finish_reason: FinishReason, parts: &mut Vec<StreamPart>) {
+        self.close(parts);
+        for Call { id, name, arguments } in std::mem::take(&mut self.calls).into_values() {
+            parts.push(StreamPart::ToolInputEnd { id: id.clone() });
+            let (input, invalid) = parse_input(&arguments);
+            parts.push(StreamPart::ToolCall(ToolCall {
+                tool_call_id: id,
+                tool_name: name,
+                input,
+                invalid,
+                ..ToolCall::default()
+            }));
+        }
+        parts.push(StreamPart::finish(finish_reason, self.usage));
+    }
+}
+
+fn finish_reason(word: &str) -> FinishReason {
+    match word {
+        "stop" => FinishReason::Stop,
+        "length" => FinishReason::Length,
+        "content_filter" => FinishReason::ContentFilter,
+        "tool_calls" | "function_call" => FinishReason::ToolCalls,
+        _ => FinishReason::Other,
+    }
+}
