@@ -145,7 +145,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn usage_sums_field_by_field_and_absence_counts_as_zero_beside_a_number_a_101() {
+    fn usage_sums_field_by_field_and_absence_counts_as_zero_beside_a_number_a101() {
         let cached = Usage { cached_input_tokens: Some(5), ..Usage::default() };
 
         let sum: Usage = [Usage::new(1, 2), cached, Usage::new(10, 20)].into_iter().sum();

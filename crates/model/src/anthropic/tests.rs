@@ -192,7 +192,7 @@ fn what_the_api_adds_is_passed_over_and_what_starts_full_is_kept() {
 }
 
 #[test]
-fn a_call_whose_input_is_no_json_is_invalid_a_119() {
+fn a_call_whose_input_is_no_json_is_invalid_a119() {
     let stream = events(&[
         block(json!({ "type": "tool_use", "id": "c", "name": "t", "input": {} })),
         delta(json!({ "type": "input_json_delta", "partial_json": "{x" })),

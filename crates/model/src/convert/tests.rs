@@ -22,7 +22,7 @@ fn check_assistant(parts: Value, want: Value) {
 }
 
 #[test]
-fn system_is_joined_text_and_user_is_text_and_files_a_132() {
+fn system_is_joined_text_and_user_is_text_and_files_a132() {
     check(
         json!([
             { "id": "s", "role": "system", "parts": [
@@ -47,7 +47,7 @@ fn system_is_joined_text_and_user_is_text_and_files_a_132() {
 }
 
 #[test]
-fn an_assistant_message_is_split_at_its_steps_a_132() {
+fn an_assistant_message_is_split_at_its_steps_a132() {
     check_assistant(
         json!([
             { "type": "step-start" },
@@ -79,7 +79,7 @@ fn an_assistant_message_is_split_at_its_steps_a_132() {
 }
 
 #[test]
-fn calls_without_an_outcome_are_left_out_a_131_a_206() {
+fn calls_without_an_outcome_are_left_out_a131_a206() {
     for state in ["partial-call", "input-streaming", "input-available", "approval-requested"] {
         check_assistant(
             json!([{ "type": "tool-t", "toolCallId": "c", "state": state, "input": {}, "approval": { "id": "p" } }]),
@@ -93,7 +93,7 @@ fn calls_without_an_outcome_are_left_out_a_131_a_206() {
 }
 
 #[test]
-fn approvals_come_as_request_and_response_a_132() {
+fn approvals_come_as_request_and_response_a132() {
     let call = |state: &str| {
         json!({ "type": "dynamic-tool", "toolName": "t", "toolCallId": "c", "state": state, "input": {}, "output": "ok",
             "approval": { "id": "p", "approved": true, "reason": "fine" } })
@@ -113,7 +113,7 @@ fn approvals_come_as_request_and_response_a_132() {
 }
 
 #[test]
-fn an_approved_call_that_never_ran_goes_when_a_user_message_follows_a_141() {
+fn an_approved_call_that_never_ran_goes_when_a_user_message_follows_a141() {
     let assistant = json!({ "id": "a", "role": "assistant", "parts": [
         { "type": "tool-t", "toolCallId": "c", "state": "approval-responded", "input": {}, "approval": { "id": "p", "approved": true } },
     ] });
@@ -122,7 +122,7 @@ fn an_approved_call_that_never_ran_goes_when_a_user_message_follows_a_141() {
 }
 
 #[test]
-fn a_denial_is_an_error_with_its_reason_or_the_default_a_133() {
+fn a_denial_is_an_error_with_its_reason_or_the_default_a133() {
     let denied = |approval: Value| json!([{ "type": "tool-t", "toolCallId": "c", "state": "output-denied", "input": {}, "approval": approval }]);
     let text = |parts: Value| {
         let messages = convert(json!([{ "id": "a", "role": "assistant", "parts": parts }]), &ModelOutputs::new())
@@ -137,7 +137,7 @@ fn a_denial_is_an_error_with_its_reason_or_the_default_a_133() {
 }
 
 #[test]
-fn results_of_the_provider_stay_with_the_call_a_132() {
+fn results_of_the_provider_stay_with_the_call_a132() {
     check_assistant(
         json!([{ "type": "tool-search", "toolCallId": "c", "state": "output-available", "providerExecuted": true, "input": {}, "output": [1],
             "callProviderMetadata": { "p": 1 }, "resultProviderMetadata": { "p": 2 } }]),
@@ -148,25 +148,49 @@ fn results_of_the_provider_stay_with_the_call_a_132() {
     );
 }
 
-#[test]
-fn a_tools_own_mapping_is_applied_to_old_turns_a_131_aa_50() {
-    let history = || {
-        json!([{ "id": "a", "role": "assistant", "parts": [
-            { "type": "tool-t", "toolCallId": "c", "state": "output-available", "input": { "q": 1 }, "output": { "big": true } },
-        ] }])
-    };
-    let tools =
-        ModelOutputs::new().with("t", |call| Ok(ToolResultOutput::Text(format!("{}: small", call.tool_call_id))));
-    let broken = ModelOutputs::new().with("t", |_| Err("odd".to_owned()));
-
-    let messages = convert(history(), &tools).expect("converts");
-    assert_eq!(messages[1]["content"][0]["output"], json!({ "type": "text", "value": "c: small" }));
-    let error = convert(history(), &broken).expect_err("the mapping refuses");
-    assert_eq!(error.to_string(), "tool `t` cannot map the output of call `c`: odd");
+/// An old turn whose tool gave `output`, and the question after it.
+fn old_turn(output: Value) -> Value {
+    json!([
+        { "id": "a", "role": "assistant", "parts": [
+            { "type": "tool-t", "toolCallId": "c", "state": "output-available", "input": { "q": 1 }, "output": output },
+            { "type": "text", "text": "Done." },
+        ] },
+        { "id": "u", "role": "user", "parts": [{ "type": "text", "text": "And now?" }] },
+    ])
 }
 
 #[test]
-fn item_ids_of_the_provider_are_never_sent_back_a_102() {
+fn a_tools_own_mapping_is_applied_to_old_turns_a131_aa50() {
+    let tools = ModelOutputs::new().with("t", |call| {
+        let q = call.input.map_or(Value::Null, |input| input["q"].clone());
+        Ok(ToolResultOutput::Text(format!("{} of {q}: small", call.tool_call_id)))
+    });
+    let broken = ModelOutputs::new().with("t", |_| Err("odd".to_owned()));
+
+    let messages = convert(old_turn(json!({ "big": true })), &tools).expect("converts");
+    assert_eq!(messages[1]["content"][0]["output"], json!({ "type": "text", "value": "c of 1: small" }));
+    let error = convert(old_turn(json!({ "big": true })), &broken).expect_err("the mapping refuses");
+    assert_eq!(error.to_string(), "tool `t` cannot map the output of call `c`: odd");
+    assert!(!error.is_retryable());
+}
+
+#[test]
+fn without_a_mapping_text_stays_text_and_the_rest_json_aa52_a133() {
+    let others = ModelOutputs::new().with("another", |_| Err("never asked".to_owned()));
+    for (output, kind) in [
+        (json!("as it is"), "text"),
+        (json!(""), "text"),
+        (json!({ "big": [true, null] }), "json"),
+        (json!(7), "json"),
+        (json!(null), "json"),
+    ] {
+        let messages = convert(old_turn(output.clone()), &others).expect("converts");
+        assert_eq!(messages[1]["content"][0]["output"], json!({ "type": kind, "value": output }));
+    }
+}
+
+#[test]
+fn item_ids_of_the_provider_are_never_sent_back_a102_af14() {
     let parts = |metadata: Value| json!([{ "type": "text", "text": "x", "providerMetadata": metadata }]);
     let want = |options: Value| json!([{ "role": "assistant", "content": [{ "type": "text", "text": "x", "providerOptions": options }] }]);
 
@@ -180,7 +204,7 @@ fn item_ids_of_the_provider_are_never_sent_back_a_102() {
 
 proptest! {
     #[test]
-    fn every_kept_call_is_answered_before_the_next_user_message_a_141(
+    fn every_kept_call_is_answered_before_the_next_user_message_a141(
         turns in prop::collection::vec((prop::sample::select(turnkeep_protocol::ToolState::ALL.to_vec()), any::<bool>()), 0..6),
     ) {
         let mut messages = Vec::new();

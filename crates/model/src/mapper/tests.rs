@@ -51,7 +51,7 @@ fn tool_result(outcome: Result<Value, String>) -> ToolResult {
 }
 
 #[test]
-fn a_generation_is_start_steps_and_finish_a_114() {
+fn a_generation_is_start_steps_and_finish_a114() {
     let usage = Usage::new(3, 4);
     let step = |part| {
         [
@@ -74,14 +74,14 @@ fn a_generation_is_start_steps_and_finish_a_114() {
 }
 
 #[test]
-fn an_abort_carries_its_cause_a_114() {
+fn an_abort_carries_its_cause_a114() {
     let abort = |reason: Option<&str>| GenerationEvent::Abort { reason: reason.map(str::to_owned) };
     let want = json!([{ "type": "abort", "reason": "stopped" }, { "type": "abort" }]);
     assert_eq!(map_all(UiStreamOptions::new(), [abort(Some("stopped")), abort(None)]), want);
 }
 
 #[test]
-fn text_is_mapped_and_empty_deltas_are_dropped_a_120() {
+fn text_is_mapped_and_empty_deltas_are_dropped_a120() {
     check(
         UiStreamOptions::new(),
         [
@@ -101,7 +101,7 @@ fn text_is_mapped_and_empty_deltas_are_dropped_a_120() {
 }
 
 #[test]
-fn what_is_not_for_clients_never_reaches_them_a_120_d_25() {
+fn what_is_not_for_clients_never_reaches_them_a120_d25() {
     check(
         UiStreamOptions::new(),
         [
@@ -117,7 +117,7 @@ fn what_is_not_for_clients_never_reaches_them_a_120_d_25() {
 }
 
 #[test]
-fn reasoning_is_sent_unless_chosen_otherwise_a_121() {
+fn reasoning_is_sent_unless_chosen_otherwise_a121() {
     check(
         UiStreamOptions::new(),
         reasoning(),
@@ -131,7 +131,7 @@ fn reasoning_is_sent_unless_chosen_otherwise_a_121() {
 }
 
 #[test]
-fn sources_are_sent_only_when_chosen_a_121() {
+fn sources_are_sent_only_when_chosen_a121() {
     check(UiStreamOptions::new(), sources(), json!([]));
     check(
         UiStreamOptions::new().send_sources(true),
@@ -189,7 +189,7 @@ fn tool_calls_and_results_are_mapped_with_the_flags_that_are_set() {
 }
 
 #[test]
-fn errors_show_their_own_text_unless_masked_and_provider_tools_bypass_the_mask_a_122_d_14() {
+fn errors_show_their_own_text_unless_masked_and_provider_tools_bypass_the_mask_a122_d14() {
     let parts = || {
         [
             StreamPart::Error(ModelError::unavailable("overloaded")),
@@ -210,14 +210,14 @@ fn errors_show_their_own_text_unless_masked_and_provider_tools_bypass_the_mask_a
 }
 
 #[test]
-fn start_and_finish_can_be_left_out_with_their_metadata_a_121() {
+fn start_and_finish_can_be_left_out_with_their_metadata_a121() {
     let options = UiStreamOptions::new().send_start(false).send_finish(false).message_metadata(|_| Some(json!(1)));
     let finish = GenerationEvent::Finish { finish_reason: FinishReason::Stop, total_usage: Usage::default() };
     assert_eq!(map_all(options, [GenerationEvent::Start, finish]), json!([]));
 }
 
 #[test]
-fn metadata_rides_on_start_and_finish_and_follows_other_events_a_121() {
+fn metadata_rides_on_start_and_finish_and_follows_other_events_a121() {
     let options = UiStreamOptions::new().message_metadata(|event| match event {
         GenerationEvent::Start => Some(json!({ "at": "start" })),
         GenerationEvent::FinishStep { usage, .. } => Some(json!({ "tokens": usage.total_tokens })),
@@ -243,7 +243,7 @@ fn metadata_rides_on_start_and_finish_and_follows_other_events_a_121() {
 }
 
 #[test]
-fn the_turns_choices_win_one_by_one_a_121() {
+fn the_turns_choices_win_one_by_one_a121() {
     let agent = UiStreamOptions::new().send_reasoning(false).send_sources(true);
     let turn = UiStreamOptions::new().send_reasoning(true);
     let parts: Vec<StreamPart> = reasoning().into_iter().chain(sources()).collect();
@@ -254,7 +254,7 @@ fn the_turns_choices_win_one_by_one_a_121() {
 }
 
 #[test]
-fn a_response_continues_the_last_assistant_message_or_gets_a_fresh_id_a_123() {
+fn a_response_continues_the_last_assistant_message_or_gets_a_fresh_id_a123() {
     use turnkeep_protocol::UiMessage;
 
     let assistant = UiMessage::assistant("a1", vec![]);

@@ -152,7 +152,7 @@ fn servers_that_leave_out_what_they_can_are_understood() {
 }
 
 #[test]
-fn a_call_whose_input_is_no_json_is_invalid_a_119() {
+fn a_call_whose_input_is_no_json_is_invalid_a119() {
     let call =
         delta(json!({ "tool_calls": [{ "index": 0, "id": "a", "function": { "name": "t", "arguments": "{x" } }] }));
     check(

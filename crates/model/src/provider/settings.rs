@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn an_input_that_is_no_json_stays_as_it_came_a_119() {
+    fn an_input_that_is_no_json_stays_as_it_came_a119() {
         assert_eq!(parse_input(r#"{"a":1}"#), (json!({ "a": 1 }), None));
         assert_eq!(parse_input(""), (json!({}), None));
         let (input, invalid) = parse_input(r#"{"a":"#);
@@ -98,14 +98,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_sent_back_as_input_is_an_object_a_119() {
+    fn what_is_sent_back_as_input_is_an_object_a119() {
         assert_eq!(object_input(Some(&json!({ "a": 1 }))), json!({ "a": 1 }));
         assert_eq!(object_input(Some(&json!("{bad"))), json!({}));
         assert_eq!(object_input(None), json!({}));
     }
 
     #[test]
-    fn every_form_of_a_result_has_a_text_a_133() {
+    fn every_form_of_a_result_has_a_text_a133() {
         #[track_caller]
         fn check(output: Value, text: &str, is_error: bool) {
             let output: JsonObject = serde_json::from_value(output).expect("an object");

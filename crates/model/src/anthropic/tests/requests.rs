@@ -80,7 +80,7 @@ fn a_file_that_the_api_does_not_take_is_refused_by_name() {
 }
 
 #[test]
-fn answers_calls_and_results_are_sent_in_turns_with_errors_and_denials_a_133() {
+fn answers_calls_and_results_are_sent_in_turns_with_errors_and_denials_a133() {
     let result =
         |id: &str, output: Value| json!({ "type": "tool-result", "toolCallId": id, "toolName": "t", "output": output });
     check_sent(
@@ -173,7 +173,7 @@ fn reasoning_goes_back_with_its_seal_or_not_at_all() {
 }
 
 #[test]
-fn what_the_provider_ran_goes_back_as_it_came_a_132() {
+fn what_the_provider_ran_goes_back_as_it_came_a132() {
     let options = |options: Value| json!({ "anthropic": options });
     let call = |id: &str, name: &str, said: Value| json!({ "type": "tool-call", "toolCallId": id, "toolName": name, "input": {}, "providerExecuted": true, "providerOptions": said });
     let result = |id: &str, output: Value, said: Value| json!({ "type": "tool-result", "toolCallId": id, "toolName": "x", "output": output, "providerOptions": said });

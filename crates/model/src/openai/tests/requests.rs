@@ -52,7 +52,7 @@ fn a_file_that_the_api_does_not_take_is_refused_by_name() {
 }
 
 #[test]
-fn answers_calls_and_results_are_sent_with_errors_and_denials_a_133() {
+fn answers_calls_and_results_are_sent_with_errors_and_denials_a133() {
     check_sent(
         json!([
             { "role": "assistant", "content": [
@@ -103,7 +103,7 @@ fn reasoning_goes_back_only_under_the_field_it_came_in() {
 }
 
 #[test]
-fn item_ids_of_the_provider_are_never_sent_back_af_14_a_102() {
+fn item_ids_of_the_provider_are_never_sent_back_af14_a102() {
     let with_id = |mut part: Value| {
         part["providerOptions"] = json!({ "openai": { "itemId": "rs_0" } });
         part
