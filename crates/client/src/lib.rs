@@ -37,6 +37,6 @@ pub use sessions::SessionsApi;
 pub use state::ChatSessionState;
 pub use transport::{
     AbortHandle, AccessToken, ChatEvent, ChatEventKind, ChatStream, ClosedSource, Delivered, OnAbort, OnEvent,
-    OnSessionChange, Outcome, SendMessages, Sent, Source, StartRequest, StartSession, TokenRequest, Transport,
-    TransportBuilder,
+    OnSessionChange, Outcome, PageEvent, PendingSource, SendMessages, Sent, Source, StartRequest, StartSession,
+    TokenRequest, Transport, TransportBuilder,
 };

@@ -1,4 +1,4 @@
-//! The chat transport: send and get a stream of chunks, reconnect, stop (C §3, without tabs, watch mode and head start).
+//! The chat transport: send and get a stream of chunks, reconnect, stop (C §3, without head start).
 //!
 //! ```text
 //! send ──▶ start once ──▶ append (one part id) ──▶ register ──▶ ChatStream
@@ -19,6 +19,7 @@ mod start;
 mod stop;
 mod stream;
 mod turn;
+mod wake;
 
 use std::fmt;
 use std::sync::Arc;
@@ -28,17 +29,19 @@ use turnkeep_host::Host;
 use turnkeep_host::http::BaseUrl;
 use turnkeep_protocol::{JsonObject, SeqNum, TaskId, UiMessage};
 
-pub use self::event::{ChatEvent, ChatEventKind, ClosedSource, Sent, Source};
+pub use self::event::{ChatEvent, ChatEventKind, ClosedSource, PendingSource, Sent, Source};
 pub use self::options::{
     AccessToken, OnEvent, OnSessionChange, StartRequest, StartSession, TokenRequest, TransportBuilder,
 };
 pub use self::payload::SendMessages;
 pub use self::stream::{AbortHandle, ChatStream, Delivered, OnAbort, Outcome};
+pub use self::wake::PageEvent;
 
 use self::inner::{Active, Inner};
 use self::payload::Outgoing;
 use self::send::{Opening, Repair};
 use self::stream::StreamCell;
+use self::turn::Span;
 use crate::route::Fetch;
 use crate::{ChatSessionState, Error};
 
@@ -145,8 +148,8 @@ impl Transport {
         let cell = Arc::new(StreamCell::default());
         let state = self.inner.chat(chat_id, |chat| {
             let state = chat.state.clone()?;
-            let has_nothing = state.is_streaming == Some(false) || state.closed || state.requires_transcript_reload;
-            if has_nothing || chat.active.is_some() {
+            let is_idle = state.is_streaming == Some(false) && self.inner.span == Span::Turn;
+            if is_idle || state.closed || state.requires_transcript_reload || chat.active.is_some() {
                 return None;
             }
             chat.active = Some(Active { id, baseline: state.active_input_seq, cell: cell.clone() });
@@ -232,6 +235,11 @@ impl Transport {
     /// Replaces who hears of events (C-66).
     pub fn set_on_event(&self, heard: Option<OnEvent>) {
         self.inner.change_callbacks(|callbacks| callbacks.on_event = heard);
+    }
+
+    /// Tells what happened to the page; every live reader wakes up as need be (C-134).
+    pub fn page_event(&self, event: PageEvent) {
+        self.inner.on_page_event(event);
     }
 
     /// Ends every open stream of this transport without a stop; the turns go on (C-151).

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use tokio::time::Instant;
 use turnkeep_host::Draws;
 use turnkeep_protocol::SeqNum;
 
@@ -24,6 +25,8 @@ pub(crate) struct Drive {
     pub(crate) backlog: Backlog,
     pub(crate) reader: Reader,
     pub(crate) draws: Draws,
+    /// When the current read window began.
+    pub(crate) window: Instant,
     /// Whether a reload resumed it.
     pub(crate) is_resumed: bool,
     /// The cursor it started after.
@@ -73,18 +76,25 @@ impl Drive {
         let Some(seen) = self.inner.as_active(&self.chat_id, self.id, |state| turn.on_record(state, part)) else {
             return Some(Ok(Outcome::Superseded));
         };
-        let Seen { is_connected, is_closed_news, is_pending_version, must_notify, verdict } = seen;
+        let Seen { is_connected, is_closed_news, pending_version, must_notify, verdict } = seen;
         if is_connected {
             self.emit_connected();
         }
-        if is_pending_version {
-            self.inner.emit(&self.chat_id, ChatEventKind::RunPendingVersion);
+        if let Some(source) = pending_version {
+            self.inner.emit(&self.chat_id, ChatEventKind::RunPendingVersion { source });
         }
-        if let Verdict::Finish { input } = verdict {
-            if let Some(released) = self.inner.release(&self.chat_id, self.id) {
-                released.cell.commit(input);
+        match verdict {
+            Verdict::Finish { input } => {
+                if let Some(released) = self.inner.release(&self.chat_id, self.id) {
+                    released.cell.commit(input);
+                }
+                self.emit_completed(seq_num, input);
             }
-            self.emit_completed(seq_num, input);
+            Verdict::NextTurn { input } => {
+                self.inner.commit(&self.chat_id, self.id, input);
+                self.emit_completed(seq_num, input);
+            }
+            _ => {}
         }
         if must_notify {
             self.inner.notify(&self.chat_id);
@@ -94,7 +104,7 @@ impl Drive {
             self.inner.emit(&self.chat_id, closed);
         }
         match verdict {
-            Verdict::Drop => None,
+            Verdict::Drop | Verdict::NextTurn { .. } => None,
             Verdict::Deliver { delivered, is_first } => {
                 if is_first {
                     self.emit_first_chunk(&delivered);
@@ -109,9 +119,9 @@ impl Drive {
     }
 
     fn on_body_end(&mut self) -> Option<Ended> {
-        let (settled, unit) = (self.reader.session_settled(), self.draws.unit());
+        let (settled, lasted, unit) = (self.reader.session_settled(), self.window.elapsed(), self.draws.unit());
         let turn = &mut self.turn;
-        let end = self.inner.as_active(&self.chat_id, self.id, |state| turn.on_body_end(state, settled, unit));
+        let end = self.inner.as_active(&self.chat_id, self.id, |state| turn.on_body_end(state, settled, lasted, unit));
         match end {
             None => Some(Ok(Outcome::Superseded)),
             Some(BodyEnd::Close { must_notify }) => {
@@ -123,6 +133,7 @@ impl Drive {
             }
             Some(BodyEnd::Resubscribe { after }) => {
                 self.reader.resubscribe_after(after);
+                self.window = Instant::now() + after;
                 None
             }
             Some(BodyEnd::Exhausted { windows }) => self.fail(Error::ReconnectBudget { windows }),

@@ -60,6 +60,15 @@ pub enum ClosedSource {
     Append,
 }
 
+/// Why a run waits for its deployment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PendingSource {
+    /// A send wants it.
+    Send,
+    /// An upgrade was asked for.
+    Upgrade,
+}
+
 /// One append as events show it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sent {
@@ -134,8 +143,11 @@ pub enum ChatEventKind {
         /// Who told.
         source: ClosedSource,
     },
-    /// `run-pending-version`: the run waits for its deployment.
-    RunPendingVersion,
+    /// `run-pending-version`: the run waits for its deployment; repeated per send.
+    RunPendingVersion {
+        /// Since when.
+        source: PendingSource,
+    },
     /// `history-gap`: records after the cursor are gone (D-57).
     HistoryGap(HistoryGap),
 }
@@ -151,7 +163,7 @@ impl ChatEventKind {
             Self::TurnCompleted { .. } => "turn-completed",
             Self::StreamError { .. } => "stream-error",
             Self::SessionClosed { .. } => "session-closed",
-            Self::RunPendingVersion => "run-pending-version",
+            Self::RunPendingVersion { .. } => "run-pending-version",
             Self::HistoryGap(_) => "history-gap",
         }
     }

@@ -11,6 +11,8 @@ use turnkeep_protocol::{PartId, SeqNum, TaskId};
 use super::options::{Callbacks, TransportBuilder};
 use super::start::Starting;
 use super::stream::StreamCell;
+use super::turn::Span;
+use super::wake::{PageEvent, Visibility, Wake};
 use super::{ChatEvent, ChatEventKind, ClosedSource, TokenRequest};
 use crate::api::Api;
 use crate::reader::quietly;
@@ -30,6 +32,8 @@ pub(crate) struct Inner {
     entropy: turnkeep_host::Entropy,
     part_ids: Draws,
     next_stream: AtomicU64,
+    pub(crate) span: Span,
+    visibility: Mutex<Visibility>,
     callbacks: Mutex<Callbacks>,
     chats: Mutex<BTreeMap<String, Chat>>,
 }
@@ -78,8 +82,18 @@ impl Chat {
 impl Inner {
     pub(crate) fn new(builder: TransportBuilder) -> Self {
         let base = builder.base_for();
-        let TransportBuilder { host, fetch, task, name, headers, stream_timeout_seconds, sessions, callbacks, .. } =
-            builder;
+        let TransportBuilder {
+            host,
+            fetch,
+            task,
+            name,
+            headers,
+            stream_timeout_seconds,
+            span,
+            sessions,
+            callbacks,
+            ..
+        } = builder;
         let entropy = host.entropy().child("client").child(&name);
         let route = Route::new(host.clone(), base);
         route.set_fetch(fetch);
@@ -95,6 +109,8 @@ impl Inner {
             part_ids: entropy.child("part-ids").draws(),
             entropy,
             next_stream: AtomicU64::new(0),
+            span,
+            visibility: Mutex::default(),
             callbacks: Mutex::new(callbacks),
             chats: Mutex::new(chats),
             host,
@@ -132,6 +148,27 @@ impl Inner {
     /// Removes the registration, if it is still this stream's (C-90, CR-9), and gives it.
     pub(crate) fn release(&self, chat_id: &str, id: u64) -> Option<Active> {
         self.chat(chat_id, |chat| chat.active.take_if(|active| active.id == id))
+    }
+
+    /// Notes on the stream, while it is registered, which input its boundary named.
+    pub(crate) fn commit(&self, chat_id: &str, id: u64, input: Option<SeqNum>) {
+        let active = self.chat(chat_id, |chat| chat.active.clone());
+        if let Some(active) = active.filter(|active| active.id == id) {
+            active.cell.commit(input);
+        }
+    }
+
+    /// Tells every live reader that the page woke up (C-134, C-135).
+    pub(crate) fn on_page_event(&self, event: PageEvent) {
+        let wake = self.visibility.lock().unwrap_or_else(PoisonError::into_inner).on(event, Instant::now());
+        let Some(wake) = wake else { return };
+        let readers: Vec<_> = self.chats().values().filter_map(|chat| chat.active.as_ref()?.cell.reader()).collect();
+        for reader in readers {
+            match wake {
+                Wake::Reconnect => reader.force_reconnect(),
+                Wake::RetryNow => reader.retry_now(),
+            }
+        }
     }
 
     /// Takes every registered reader away.

@@ -10,6 +10,7 @@ use turnkeep_host::Host;
 use turnkeep_host::http::BaseUrl;
 use turnkeep_protocol::{JsonObject, TaskId};
 
+use super::turn::Span;
 use super::{ChatEvent, Transport};
 use crate::route::{BaseUrlFor, Endpoint, Fetch, HeadersFor};
 use crate::{CallbackError, ChatSessionState};
@@ -64,6 +65,7 @@ pub struct TransportBuilder {
     pub(crate) name: String,
     pub(crate) headers: HeadersFor,
     pub(crate) stream_timeout_seconds: u32,
+    pub(crate) span: Span,
     pub(crate) sessions: BTreeMap<String, ChatSessionState>,
     pub(crate) callbacks: Callbacks,
 }
@@ -79,6 +81,7 @@ impl TransportBuilder {
             name: "transport".to_owned(),
             headers: Arc::new(|_| HeaderMap::new()),
             stream_timeout_seconds: 120,
+            span: Span::Turn,
             sessions: BTreeMap::new(),
             callbacks: Callbacks {
                 access_token,
@@ -139,6 +142,12 @@ impl TransportBuilder {
     #[must_use]
     pub fn stream_timeout_seconds(self, seconds: u32) -> Self {
         Self { stream_timeout_seconds: seconds, ..self }
+    }
+
+    /// Keeps every stream open over its boundaries, whoever's turns come (`watch`, C-121).
+    #[must_use]
+    pub fn watch(self) -> Self {
+        Self { span: Span::Watch, ..self }
     }
 
     /// Sets the default metadata of every send (C-74).

@@ -12,7 +12,7 @@ use super::drive::Drive;
 use super::inner::{Active, Chat, Inner, LastSend};
 use super::payload::Outgoing;
 use super::stream::{ChatStream, OnAbort, Outcome, StreamCell};
-use super::turn::Turn;
+use super::turn::{Span, Turn};
 use super::{ChatEventKind, ClosedSource, Sent};
 use crate::append::Append;
 use crate::reader::{ReadOptions, Reader, ResolveHeaders, RetryPolicy, StallBudget};
@@ -134,18 +134,22 @@ impl Inner {
         let Opening { chat_id, id, cell, baseline, on_abort, is_resumed } = opening;
         let mut options = self.read_options(chat_id).after(state.last_event_id);
         // Only a reload peeks, and not while its own input is known: the boundary before may still be the tail (C-100, CR-1).
-        if is_resumed && baseline.is_none() {
+        if is_resumed && baseline.is_none() && self.span == Span::Turn {
             options = options.peek_settled();
         }
+        let reader = Reader::over(self.host.clone(), self.route.clone(), options, self.jitter("reader", id));
+        cell.set_reader(reader.handle());
         let drive = Drive {
-            reader: Reader::over(self.host.clone(), self.route.clone(), options, self.jitter("reader", id)),
+            reader,
             inner: self.clone(),
             chat_id: chat_id.to_owned(),
             id,
             slot: cell.slot(),
-            turn: Turn::new(baseline),
-            backlog: Backlog::new(baseline),
+            turn: Turn::new(baseline, self.span),
+            // A watcher wants the turns of others.
+            backlog: Backlog::new(baseline.filter(|_| self.span == Span::Turn)),
             draws: self.jitter("windows", id),
+            window: Instant::now(),
             is_resumed,
             started_after: state.last_event_id,
         };
@@ -165,7 +169,7 @@ impl Inner {
         ReadOptions::with_token(chat_id.to_owned(), ChannelName::Out, Arc::new(token))
             .timeout_seconds(self.stream_timeout_seconds)
             .headers_for(self.headers.clone())
-            .policy(read_policy())
+            .policy(read_policy(self.span))
             .resolve_headers(renew)
     }
 }
@@ -180,11 +184,12 @@ pub(crate) struct Opening<'a> {
     pub(crate) is_resumed: bool,
 }
 
-/// The transport's reader: 60 s without a record is a stall, five in a row on dead connections are the end (C-136, RC-2).
-fn read_policy() -> RetryPolicy {
+/// The transport's reader: 60 s without a record is a stall, five in a row on dead connections are the end unless it
+/// watches (C-136, RC-2).
+fn read_policy(span: Span) -> RetryPolicy {
     RetryPolicy {
         stall_timeout: Some(STALL_TIMEOUT),
-        max_stall_retries: Some(MAX_STALLS),
+        max_stall_retries: (span == Span::Turn).then_some(MAX_STALLS),
         stall_budget: StallBudget::Dead,
         ..RetryPolicy::default()
     }

@@ -14,7 +14,7 @@ use futures::task::AtomicWaker;
 use turnkeep_protocol::{SeqNum, UiMessageChunk};
 
 use super::inner::Inner;
-use crate::Error;
+use crate::{Error, ReaderHandle};
 
 /// A chunk and its place on `out`.
 #[derive(Clone, Debug, PartialEq)]
@@ -55,6 +55,7 @@ pub(crate) struct StreamCell {
     outcome: Mutex<Option<Outcome>>,
     committed: Mutex<Option<SeqNum>>,
     consumer: AtomicWaker,
+    reader: Mutex<Option<ReaderHandle>>,
 }
 
 /// Room for one chunk between the read loop and the consumer.
@@ -81,6 +82,16 @@ impl Slot {
 impl StreamCell {
     pub(crate) fn slot(&self) -> Arc<Slot> {
         self.slot.clone()
+    }
+
+    /// Keeps the handle of the stream's reader, which is one over all its windows (C-135).
+    pub(crate) fn set_reader(&self, reader: ReaderHandle) {
+        *self.reader.lock().unwrap_or_else(PoisonError::into_inner) = Some(reader);
+    }
+
+    /// Gives the handle of the stream's reader.
+    pub(crate) fn reader(&self) -> Option<ReaderHandle> {
+        self.reader.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Puts the read loop in, unless the stream has ended before it began.

@@ -9,10 +9,14 @@ use turnkeep_protocol::{
 };
 
 use crate::reader::backoff;
+use crate::transport::PendingSource;
 use crate::{ChatSessionState, Delivered, Part};
 
 /// Resubscriptions in a row without a record before an unfinished turn is an error (C-94).
 pub(crate) const MAX_EMPTY_RESUBSCRIPTIONS: u32 = 5;
+
+/// A watcher's window that ends sooner is no quiet window but a failing server: only such ones make it wait longer (RC-15).
+const QUICK_WINDOW: Duration = Duration::from_secs(1);
 
 /// Control subtype: the run waits for its deployment (C-7).
 const PENDING_VERSION: &str = "pending-version";
@@ -37,6 +41,11 @@ pub(crate) enum Verdict {
         /// The committed input, when the boundary names one.
         input: Option<SeqNum>,
     },
+    /// A boundary that a watcher reads on over (C-121).
+    NextTurn {
+        /// As in `Finish`.
+        input: Option<SeqNum>,
+    },
     /// The gate swallowed this stream's reply (C-111).
     OutputLost,
     /// The session is closed and nothing more will come (C-85).
@@ -50,11 +59,21 @@ pub(crate) struct Seen {
     pub(crate) is_connected: bool,
     /// The session was closed by this record, and that is news (C-85).
     pub(crate) is_closed_news: bool,
-    /// The run waits for its deployment.
-    pub(crate) is_pending_version: bool,
+    /// The run waits for its deployment, and since when.
+    pub(crate) pending_version: Option<PendingSource>,
     /// The persisted state must be told (C-64).
     pub(crate) must_notify: bool,
     pub(crate) verdict: Verdict,
+}
+
+/// How long a stream lives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Span {
+    /// Until its own boundary.
+    #[default]
+    Turn,
+    /// Over all turns (C-121).
+    Watch,
 }
 
 /// What follows from a clean end of body (C-93…C-96).
@@ -73,8 +92,10 @@ pub(crate) enum BodyEnd {
 pub(crate) struct Turn {
     /// The place of this stream's input; boundaries below it belong to earlier turns (C-82).
     baseline: Option<SeqNum>,
+    span: Span,
     is_connected: bool,
     has_first_chunk: bool,
+    has_upgrade: bool,
     empty_windows: u32,
 }
 
@@ -89,14 +110,16 @@ enum Mark {
         reason: Option<String>,
     },
     PendingVersion,
-    /// `upgrade-required`, unknown controls, unknown `trigger:` chunks.
+    /// The run is being replaced by a newer version (C-244).
+    Upgrade,
+    /// Unknown controls, unknown `trigger:` chunks.
     Noise,
     Content,
 }
 
 impl Turn {
-    pub(crate) fn new(baseline: Option<SeqNum>) -> Self {
-        Self { baseline, is_connected: false, has_first_chunk: false, empty_windows: 0 }
+    pub(crate) fn new(baseline: Option<SeqNum>, span: Span) -> Self {
+        Self { baseline, span, is_connected: false, has_first_chunk: false, has_upgrade: false, empty_windows: 0 }
     }
 
     /// Decides what becomes of `part`, and moves the chat's state.
@@ -106,7 +129,7 @@ impl Turn {
         let mut seen = Seen {
             is_connected: !std::mem::replace(&mut self.is_connected, true),
             is_closed_news: false,
-            is_pending_version: false,
+            pending_version: None,
             must_notify: false,
             verdict: Verdict::Drop,
         };
@@ -114,7 +137,11 @@ impl Turn {
             Mark::Boundary { token, input, closed } => self.on_boundary(state, token, input, closed, &mut seen),
             // Control marks are never swallowed by the gate (C-107).
             Mark::Closed { reason } => close(state, reason, &mut seen),
-            Mark::PendingVersion => seen.is_pending_version = true,
+            Mark::PendingVersion => {
+                seen.pending_version =
+                    Some(if self.has_upgrade { PendingSource::Upgrade } else { PendingSource::Send });
+            }
+            Mark::Upgrade => self.has_upgrade = true,
             Mark::Noise => {}
             Mark::Content => {
                 if !state.skip_to_turn_complete {
@@ -126,7 +153,7 @@ impl Turn {
     }
 
     fn on_boundary(
-        &self,
+        &mut self,
         state: &mut ChatSessionState,
         token: Option<String>,
         input: Option<SeqNum>,
@@ -141,7 +168,13 @@ impl Turn {
             }
             state.settle();
             seen.must_notify = true;
-            seen.verdict = Verdict::Finish { input };
+            seen.verdict = match self.span {
+                Span::Turn => Verdict::Finish { input },
+                Span::Watch => {
+                    self.has_first_chunk = false;
+                    Verdict::NextTurn { input }
+                }
+            };
         }
         if let Some(reason) = closed {
             let verdict = std::mem::replace(&mut seen.verdict, Verdict::Drop);
@@ -172,22 +205,35 @@ impl Turn {
             return Verdict::Drop;
         };
         // A stop must know that there is something to stop (C-89).
-        state.is_streaming.get_or_insert(true);
         let is_first = !std::mem::replace(&mut self.has_first_chunk, true);
+        if self.span == Span::Watch && is_first {
+            state.is_streaming = Some(true);
+        }
+        state.is_streaming.get_or_insert(true);
         Verdict::Deliver { delivered: Delivered { seq_num, chunk }, is_first }
     }
 
-    /// Decides what follows a clean end of body; `unit` is a draw in [0, 1).
-    pub(crate) fn on_body_end(&mut self, state: &mut ChatSessionState, is_settled: bool, unit: f64) -> BodyEnd {
-        if is_settled || state.is_streaming != Some(true) {
+    /// Decides what follows a clean end of body after a window of a length; `unit` is a draw in [0, 1).
+    pub(crate) fn on_body_end(
+        &mut self,
+        state: &mut ChatSessionState,
+        is_settled: bool,
+        lasted: Duration,
+        unit: f64,
+    ) -> BodyEnd {
+        let is_watching = self.span == Span::Watch;
+        if is_settled || (!is_watching && state.is_streaming != Some(true)) {
             // Everything up to the tail has been read, so there is no stopped output left to discard.
             let had_gate = is_settled && state.clear_gate();
             let was_streaming = state.is_streaming == Some(true);
             state.settle();
             return BodyEnd::Close { must_notify: was_streaming || had_gate };
         }
-        self.empty_windows += 1;
-        if self.empty_windows > MAX_EMPTY_RESUBSCRIPTIONS {
+        if is_watching && lasted >= QUICK_WINDOW {
+            self.empty_windows = 0;
+        }
+        self.empty_windows = self.empty_windows.saturating_add(1);
+        if !is_watching && self.empty_windows > MAX_EMPTY_RESUBSCRIPTIONS {
             state.is_streaming = Some(false);
             return BodyEnd::Exhausted { windows: self.empty_windows };
         }
@@ -219,6 +265,7 @@ fn read_mark(part: &Part) -> Mark {
             },
             control::SESSION_CLOSED => Mark::Closed { reason: reason() },
             PENDING_VERSION => Mark::PendingVersion,
+            control::UPGRADE_REQUIRED => Mark::Upgrade,
             _ => Mark::Noise,
         };
     }
@@ -231,6 +278,7 @@ fn read_mark(part: &Part) -> Mark {
             input: None,
             closed: None,
         },
+        Some("upgrade-required") => Mark::Upgrade,
         Some(_) => Mark::Noise,
     }
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::convert::Infallible;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::stream;
@@ -42,6 +43,8 @@ pub enum After {
     Ping,
     /// Nothing for ever, not even pings.
     Silent,
+    /// Nothing for so long, then as `Done`.
+    Wait(Duration),
 }
 
 /// What happens to one read.
@@ -50,6 +53,8 @@ pub enum ReadPlan {
     Refuse(u16),
     /// No headers ever.
     Hang,
+    /// No record for so long, then `[DONE]` and a clean end; new records are not sent either.
+    QuietWindow(Duration),
     /// A success without a body.
     NoContent,
     /// At most so many records, then…
@@ -306,6 +311,7 @@ impl Fake {
             Some(ReadPlan::Refuse(status)) => return Err(status),
             Some(ReadPlan::NoContent) => return Err(204),
             Some(ReadPlan::Hang) => std::future::pending().await,
+            Some(ReadPlan::QuietWindow(length)) => (0, After::Wait(length), Vec::new()),
             Some(ReadPlan::Serve { max, after, headers }) => (max, after, headers),
             None => (usize::MAX, After::Follow, Vec::new()),
         };
@@ -371,9 +377,13 @@ impl Feed {
                     tokio::task::yield_now().await;
                     return Some(Err(io::ErrorKind::ConnectionReset.into()));
                 }
+                (true, After::Wait(length)) => {
+                    tokio::time::sleep(length).await;
+                    self.after = After::Done;
+                }
                 (true, After::Silent) => std::future::pending().await,
                 (true, After::Ping) => {
-                    tokio::time::sleep(std::time::Duration::from_secs(5)).await;
+                    tokio::time::sleep(Duration::from_secs(5)).await;
                     self.send("event: ping\ndata: {\"timestamp\":1}\n\n");
                 }
             }

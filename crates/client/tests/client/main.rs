@@ -1,6 +1,7 @@
 //! The reader and the transport against a scripted session server, over an in-memory network in paused time.
 
 mod fake;
+mod keeping;
 mod net;
 mod os;
 mod reader;
@@ -13,3 +14,5 @@ mod sending;
 mod sessions;
 mod stopping;
 mod streaming;
+mod waking;
+mod watching;
