@@ -17,7 +17,7 @@ async fn set_session_replaces_all_and_tells_only_the_newest_listener_c66_ca25() 
 
     rig.transport.set_session(CHAT, state.clone());
     let first = rig.heard.changes.lock().unwrap().clone();
-    assert_eq!(first, [state.clone()]);
+    assert_eq!(first, std::slice::from_ref(&state));
 
     let swapped = Arc::new(Mutex::new(Vec::new()));
     let heard = swapped.clone();

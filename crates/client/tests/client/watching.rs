@@ -36,7 +36,11 @@ async fn two_turns_come_through_one_subscription_that_never_peeks_c121_c122_cr22
     let reads = rig.fake.reads();
     assert_eq!((reads.len(), reads[0].peek), (1, false));
     let per_turn = ["first-chunk", "turn-completed"];
-    assert_eq!(rig.heard.event_names(), [&["stream-connected"][..], &per_turn, &per_turn].concat(), "ca53");
+    assert_eq!(
+        rig.heard.event_names(),
+        [&["stream-connected"][..], &per_turn, &per_turn].concat(),
+        "repeated per turn (CA-53)"
+    );
     let told = rig.heard.last_change();
     assert_eq!((told.is_streaming, told.last_event_id), (Some(false), Some(SeqNum::new(3))));
 }
