@@ -72,3 +72,73 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .layer(axum::middleware::from_fn_with_state(app.clone(), edge::finish))
         .with_state(app)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use axum::body::Body;
+    use futures::FutureExt as _;
+    use http::{Request, StatusCode};
+    use http_body_util::BodyExt as _;
+    use tower::ServiceExt as _;
+    use turnkeep_protocol::ChannelName;
+
+    use super::*;
+    use crate::actor::Driver;
+    use crate::core::Core;
+    use crate::wakes::Wake;
+    use crate::{MemoryDisk, MemoryStorage};
+
+    fn app() -> (Arc<App>, Driver) {
+        let host = Host::os();
+        let core = Core::load(Vec::new(), host.entropy().draws(), Duration::from_secs(10));
+        let storage = Arc::new(MemoryStorage::open(Arc::new(MemoryDisk::new())));
+        let (driver, actor) = Driver::new(core, storage, host.clone());
+        (App::new(host, actor, Environment::new("env_1", "secret")), driver)
+    }
+
+    fn request(method: &str, path: &str, body: &'static str) -> Request<Body> {
+        let request = Request::builder().method(method).uri(path).header("authorization", "Bearer secret");
+        request.header("content-length", body.len()).body(Body::from(body)).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_leaves_takes_its_read_along_s112() {
+        let (app, driver) = app();
+        let _running = app.host.spawn(async move { driver.run().await.unwrap() });
+        let reader = Wake::Channel("chat".to_owned(), ChannelName::Out);
+        let holders = || Arc::strong_count(&app.actor.wakes().bell(reader.clone()));
+
+        let response = router(app.clone()).oneshot(request("GET", "/realtime/v1/sessions/chat/out", "")).await.unwrap();
+        let mut body = response.into_body();
+        body.frame().await.expect("a ping at the live edge").unwrap();
+        assert!(body.frame().now_or_never().is_none(), "now it waits");
+        let while_reading = holders();
+        drop(body);
+
+        assert!(while_reading > 2, "{while_reading}: the reader holds its bell");
+        assert_eq!(holders(), 2, "the server's own and ours");
+    }
+
+    #[tokio::test]
+    async fn a_server_that_has_stopped_answers_500_and_tells_nothing_s19_s187() {
+        let (app, driver) = app();
+        drop(driver);
+        let create = r#"{"type":"t","taskIdentifier":"t","triggerConfig":{"basePayload":{}}}"#;
+        for (method, path, body, want) in [
+            ("POST", "/api/v1/sessions", create, r#"{"error":"Something went wrong"}"#),
+            ("GET", "/api/v1/sessions/chat", "", r#"{"error":"Internal Server Error"}"#),
+            ("GET", "/api/v1/sessions", "", r#"{"error":"Internal Server Error"}"#),
+        ] {
+            let response = router(app.clone()).oneshot(request(method, path, body)).await.unwrap();
+            let status = response.status();
+            let text = response.into_body().collect().await.unwrap().to_bytes();
+            assert_eq!(
+                (status, text.as_ref()),
+                (StatusCode::INTERNAL_SERVER_ERROR, want.as_bytes()),
+                "{method} {path}"
+            );
+        }
+    }
+}

@@ -37,7 +37,9 @@ pub(super) async fn create(State(app): State<Arc<App>>, request: Request) -> Ans
         return Err(Fail::forbidden());
     }
     let new = checked(asked).map_err(|text| Fail::error(StatusCode::BAD_REQUEST, &text))?;
-    let created = app.actor.call(move |core, now| core.create(now, new)).await?;
+    let created = app.actor.call(move |core, now| core.create(now, new)).await;
+    let failed = |_| Fail::error(StatusCode::INTERNAL_SERVER_ERROR, "Something went wrong");
+    let created = created.map_err(failed)?;
     let created = created.map_err(|refused| Route::Create.refuse(refused))?;
     let environment = &app.environment;
     let public_access_token =

@@ -8,7 +8,7 @@ use crate::support::{World, delta, message, turn_complete};
 const APPEND: &str = "/realtime/v1/sessions/chat/in/append";
 
 #[tokio::test]
-async fn an_append_is_acknowledged_with_its_seq_and_a_retry_with_the_same_s63_s76() {
+async fn an_append_is_acknowledged_with_its_seq_and_a_retry_with_the_same_s63_s75_s76() {
     let world = World::start().await;
     world.create().await;
     let part = [("x-part-id", "p-1")];
@@ -23,7 +23,7 @@ async fn an_append_is_acknowledged_with_its_seq_and_a_retry_with_the_same_s63_s7
 }
 
 #[tokio::test]
-async fn a_closed_session_refuses_for_good_d1_rc9() {
+async fn a_closed_session_refuses_for_good_s15_s61_d1_d54_rc9() {
     let world = World::start().await;
     world.create().await;
     world.call("POST", "/api/v1/sessions/chat/close", Some(json!({ "reason": "over" }))).await;

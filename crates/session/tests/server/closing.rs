@@ -9,7 +9,7 @@ const OUT: &str = "/realtime/v1/sessions/chat/out";
 const CLOSE: &str = "/api/v1/sessions/chat/close";
 
 #[tokio::test]
-async fn close_answers_the_row_and_a_second_close_the_same_row_s23() {
+async fn close_answers_the_row_and_a_second_close_without_a_body_the_same_row_s23_s25_d55() {
     let world = World::start().await;
     world.create().await;
 
@@ -40,7 +40,7 @@ async fn bad_closes_are_refused_s23_s191() {
 }
 
 #[tokio::test]
-async fn waiting_readers_and_runs_learn_of_the_close_d2() {
+async fn waiting_readers_and_runs_learn_of_the_close_d2_rc20() {
     let world = World::start().await;
     world.create().await;
     let run = world.lease(0).await.unwrap();

@@ -178,7 +178,7 @@ async fn an_owed_message_starts_a_continuation_in_the_step_that_ends_the_run_d3_
 }
 
 #[tokio::test]
-async fn marks_are_set_once_and_come_with_the_next_lease_d45() {
+async fn marks_are_set_once_and_come_with_the_next_lease_d11_d45() {
     let world = World::start().await;
     world.create().await;
     let run = world.lease(0).await.unwrap();

@@ -26,7 +26,7 @@ async fn create_answers_201_then_200_with_every_field_present_s17_rc8() {
 }
 
 #[tokio::test]
-async fn create_refuses_what_breaks_a_limit_with_400_s12_s191() {
+async fn create_refuses_what_breaks_a_limit_with_400_s12_s19_s191() {
     let world = World::start().await;
     let with = |field: &str, value: Value| {
         let mut body = create_body(json!({}));

@@ -9,7 +9,7 @@ use crate::support::{World, delta, turn_complete};
 const OUT: &str = "/realtime/v1/sessions/chat/out";
 
 #[tokio::test]
-async fn records_come_in_batches_with_the_tail_then_a_ping_at_the_live_edge_s108_s109_s111_rc1() {
+async fn records_come_in_batches_with_the_tail_then_a_ping_at_the_live_edge_s107_s108_s109_s111_rc1() {
     let world = World::start().await;
     world.create().await;
     let run = world.lease(0).await.unwrap();
@@ -22,6 +22,7 @@ async fn records_come_in_batches_with_the_tail_then_a_ping_at_the_live_edge_s108
     assert_eq!(events.header("x-stream-version"), Some("v2"));
     assert_eq!(events.header("content-type"), Some("text/event-stream"));
     assert!(events.header("cache-control").unwrap().contains("no-cache"));
+    assert_eq!(events.header("x-accel-buffering"), Some("no"));
     assert_eq!(events.header("x-session-settled"), None);
     assert_eq!((batch.name.as_str(), ping.name.as_str()), ("batch", "ping"));
     let batch: Batch = serde_json::from_str(&batch.data).unwrap();
@@ -79,6 +80,49 @@ async fn a_settled_session_answers_a_peek_at_once_with_what_is_left_s118() {
     assert_eq!(owed.header("x-session-settled"), None, "reload between send and first chunk (SR-22)");
     let other_word = world.subscribe(OUT, &[("x-peek-settled", "true")]).await;
     assert_eq!(other_word.header("x-session-settled"), None);
+}
+
+#[tokio::test]
+async fn a_peek_at_an_open_turn_is_an_ordinary_read_whose_end_says_nothing_of_the_turn_s113_s117() {
+    let world = World::start().await;
+    world.create().await;
+    let run = world.lease(0).await.unwrap();
+    world.write(&run, &[delta("a")]).await;
+    let peek = |seconds| [("x-peek-settled", "1"), ("timeout-seconds", seconds)];
+
+    let mut patient = world.subscribe(OUT, &peek("600")).await;
+    let mut brief = world.subscribe(OUT, &peek("1")).await;
+    patient.records(1).await;
+    brief.records(1).await;
+    brief.expect_done().await;
+    world.write(&run, &[turn_complete(0)]).await;
+
+    assert_eq!((patient.header("x-session-settled"), brief.header("x-session-settled")), (None, None));
+    assert!(patient.records(1).await[0].is_turn_complete(), "the longer budget was kept");
+}
+
+#[tokio::test]
+async fn a_read_is_checked_in_order_of_caller_session_scope_and_request_s100_s101() {
+    let world = World::start().await;
+    world.create().await;
+    let minted =
+        world.call("POST", "/api/v1/auth/public-tokens", Some(json!({ "scopes": ["read:sessions:chat"] }))).await;
+    let bearer = format!("Bearer {}", minted.json::<Value>()["token"].as_str().unwrap());
+    let bad_budget = ("timeout-seconds", "never");
+    let (nobody, token) = (("authorization", "Bearer who"), ("authorization", bearer.as_str()));
+    let elsewhere = "/realtime/v1/sessions/session_x/out";
+    for (method, path, headers, want) in [
+        ("GET", elsewhere, vec![nobody, bad_budget], 401),
+        ("GET", elsewhere, vec![token, bad_budget], 403),
+        ("GET", elsewhere, vec![bad_budget], 404),
+        ("HEAD", OUT, vec![token, bad_budget], 200),
+        ("GET", OUT, vec![token, bad_budget], 400),
+    ] {
+        let reply = world.call_with(method, path, None, &headers).await;
+        assert_eq!(reply.status.as_u16(), want, "{method} {path} {headers:?}");
+    }
+    let without_accept = world.call_with("GET", OUT, None, &[("timeout-seconds", "1")]).await;
+    assert_eq!(without_accept.status, StatusCode::OK, "released servers do not check either");
 }
 
 #[tokio::test]

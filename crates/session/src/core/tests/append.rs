@@ -96,6 +96,26 @@ fn without_a_part_id_there_is_no_deduplication_s78() {
 }
 
 #[test]
+fn every_session_has_two_channels_of_its_own_each_numbered_from_0_s53_s54() {
+    let mut fixture = Fixture::with_chat();
+    fixture.create_as(new_session(Some("other"), json!({}))).unwrap();
+    let mut append = |chat: &str, channel| {
+        let seq = fixture.core.append(fixture.now, chat, channel, format!("{chat} {channel}"), None, None);
+        fixture.keep(seq).unwrap().get()
+    };
+
+    let seqs = [append("chat", IN), append("chat", OUT), append("other", IN), append("other", OUT), append("chat", IN)];
+
+    assert_eq!(seqs, [0, 0, 0, 0, 1]);
+    for (chat, channel, want) in [("chat", IN, 2), ("chat", OUT, 1), ("other", IN, 1), ("other", OUT, 1)] {
+        let records = fixture.core.read(chat, channel, SeqNum::ZERO).unwrap().records;
+        assert_eq!(records.len(), want);
+        let text = format!("{chat} {channel}");
+        assert!(records.iter().all(|record| record.envelope().unwrap().data == text), "{text}");
+    }
+}
+
+#[test]
 fn equal_part_ids_on_other_channels_and_sessions_are_strangers_s77_sr19() {
     let mut fixture = Fixture::with_chat();
     fixture.create_as(new_session(Some("chat:in"), json!({}))).unwrap();

@@ -75,7 +75,7 @@ fn a_warm_server_writes_without_a_lease_until_the_session_is_closed_c188_d39() {
 }
 
 #[test]
-fn a_boundary_moves_the_rows_cursors_and_never_back_d32_i4() {
+fn a_boundary_moves_the_rows_cursors_and_never_back_s84_s88_d4_d32_i4() {
     let mut fixture = Fixture::with_chat();
     for _ in 0..5 {
         fixture.send();

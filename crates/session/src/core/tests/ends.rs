@@ -17,6 +17,20 @@ fn a_run_that_ends_with_nothing_owed_has_no_successor_d3() {
 }
 
 #[test]
+fn the_end_of_a_run_leaves_no_record_s86() {
+    for outcome in [RunOutcome::Completed, failed()] {
+        let mut fixture = Fixture::with_chat();
+        let run = fixture.lease();
+        fixture.write(&run, vec![turn_complete(0)]).unwrap();
+        let before = fixture.out();
+
+        fixture.end(&run, outcome).unwrap();
+
+        assert_eq!(fixture.out(), before);
+    }
+}
+
+#[test]
 fn the_end_and_the_question_what_is_owed_are_one_step_d3_s42_sr9() {
     let mut fixture = Fixture::with_chat();
     fixture.send();

@@ -36,7 +36,7 @@ fn live_runs(fixture: &Fixture) -> usize {
 }
 
 #[test]
-fn create_gives_the_run_and_a_second_create_gives_the_same_sr1_sr2() {
+fn create_gives_the_run_and_a_second_create_gives_the_same_s17_s20_sr1() {
     let mut fixture = Fixture::new();
 
     let one = fixture.create(json!({})).unwrap();

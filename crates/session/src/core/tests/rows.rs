@@ -103,7 +103,7 @@ fn rows_without_external_id_never_collide_and_one_external_id_is_one_row_s2() {
 }
 
 #[test]
-fn each_run_that_takes_the_slot_raises_the_version_by_one_and_keeps_its_reason_s1_s8_s35() {
+fn each_run_that_takes_the_slot_raises_the_version_by_one_and_keeps_its_reason_s1_s8_s35_s38() {
     let mut fixture = Fixture::with_chat();
     let first = fixture.lease();
     fixture.end(&first, RunOutcome::Completed).unwrap();
@@ -123,7 +123,7 @@ fn each_run_that_takes_the_slot_raises_the_version_by_one_and_keeps_its_reason_s
 }
 
 #[test]
-fn a_run_gets_what_the_trigger_config_says_when_it_starts_s11_s14() {
+fn a_run_gets_what_the_trigger_config_says_when_it_starts_s11_s14_s34() {
     let mut fixture = Fixture::new();
     let mut new = new_session(Some("chat"), json!({}));
     let said = RunOptions {

@@ -39,7 +39,7 @@ fn a_swap_ends_the_caller_announces_the_upgrade_and_queues_a_continuation_in_one
 }
 
 #[test]
-fn the_deferred_message_is_answered_by_the_successor_alone_s52() {
+fn the_deferred_message_is_answered_by_the_successor_alone_on_the_same_stream_s52_s85() {
     let mut fixture = Fixture::with_chat();
     let old = fixture.lease();
     fixture.send();
