@@ -224,3 +224,23 @@ fn length(field: &str, text: &str, least: usize, most: usize) -> Result<(), Stri
         Err(format!("{field}: {least} to {most} characters, not {length}"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_we_do_not_know_is_the_callers_own_s44() {
+        for (text, want) in [
+            ("initial", RunReason::Initial),
+            ("continuation", RunReason::Continuation),
+            ("upgrade", RunReason::Upgrade),
+            ("manual", RunReason::Manual),
+            ("Upgrade", RunReason::Manual),
+            ("", RunReason::Manual),
+            ("new model", RunReason::Manual),
+        ] {
+            assert_eq!(reason(text), want, "{text:?}");
+        }
+    }
+}
