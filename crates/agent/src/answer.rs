@@ -14,6 +14,7 @@ pub use self::prepare::{PrepareStep, StepChange, ToolChoice};
 pub use self::steps::{StepCall, StepResult, Steps, StopCondition, has_tool_call, step_count_is};
 use crate::agent::{Hook, boxed};
 use crate::error::HookError;
+use crate::prompt::StreamTextOptions;
 use crate::tool::Tool;
 
 /// The setting under which a tool choice is told to the model.
@@ -26,6 +27,8 @@ pub struct StreamText {
     pub(crate) model: Arc<dyn LanguageModel>,
     pub(crate) messages: Vec<ModelMessage>,
     pub(crate) system: Option<String>,
+    /// Options for providers on the system message; with any, it is sent as a message of its own.
+    pub(crate) system_options: JsonObject,
     pub(crate) tools: Vec<Tool>,
     pub(crate) stop_when: Vec<StopCondition>,
     pub(crate) settings: JsonObject,
@@ -40,6 +43,7 @@ impl StreamText {
             model,
             messages,
             system: None,
+            system_options: JsonObject::new(),
             tools,
             stop_when: Vec::new(),
             settings: JsonObject::new(),
@@ -58,6 +62,21 @@ impl StreamText {
     /// Instructs the model before the conversation.
     pub fn system(mut self, text: impl Into<String>) -> Self {
         self.system = Some(text.into());
+        self
+    }
+
+    /// Sets one provider's options on the system message, for caching it for example.
+    pub fn system_provider_options(mut self, provider: impl Into<String>, options: Value) -> Self {
+        self.system_options.insert(provider.into(), options);
+        self
+    }
+
+    /// Takes the chat's prompt, its settings, its skills and their tools; whatever is said after that wins.
+    pub fn options(mut self, options: StreamTextOptions) -> Self {
+        let StreamTextOptions { system, system_options, model, settings, tools } = options;
+        (self.system, self.system_options, self.tools) = (system, system_options, tools);
+        self.settings.extend(settings);
+        self.model = model.unwrap_or(self.model);
         self
     }
 

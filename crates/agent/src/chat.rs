@@ -15,6 +15,8 @@ use crate::error::{Error, HookError};
 use crate::history::ChatHistory;
 use crate::inject::{InjectQueue, InjectQueueFull};
 use crate::out::OutWriter;
+use crate::prompt::ChatPrompt;
+use crate::skills::ChatSkills;
 
 /// How long a turn, a suspend and an exit wait for deferred work.
 pub(crate) const DEFERRED_LIMIT: Duration = Duration::from_secs(5);
@@ -33,6 +35,8 @@ struct Shared {
     host: Host,
     history: ChatHistory,
     injected: InjectQueue,
+    prompt: ChatPrompt,
+    skills: ChatSkills,
     settings: Mutex<Settings>,
     deferred: Tasks,
     /// Each piece of deferred work holds a permit until it ends.
@@ -51,9 +55,10 @@ impl Chat {
         let deferred_done = Arc::new(Semaphore::new(MAX_DEFERRED as usize));
         let settings = Mutex::default();
         let (history, injected) = (ChatHistory::default(), InjectQueue::default());
-        Self {
-            shared: Arc::new(Shared { id, host, history, injected, settings, deferred: Tasks::new(), deferred_done }),
-        }
+        let (prompt, skills) = (ChatPrompt::default(), ChatSkills::default());
+        let deferred = Tasks::new();
+        let shared = Shared { id, host, history, injected, prompt, skills, settings, deferred, deferred_done };
+        Self { shared: Arc::new(shared) }
     }
 
     /// Gives the author's own id of the chat.
@@ -64,6 +69,21 @@ impl Chat {
     /// Reads and rewrites the history.
     pub fn history(&self) -> &ChatHistory {
         &self.shared.history
+    }
+
+    /// Gives the machine that the run is on, whose clock, files and programs an author's code should use.
+    pub fn host(&self) -> &Host {
+        &self.shared.host
+    }
+
+    /// Reads and sets the system prompt.
+    pub fn prompt(&self) -> &ChatPrompt {
+        &self.shared.prompt
+    }
+
+    /// Reads and sets the skills.
+    pub fn skills(&self) -> &ChatSkills {
+        &self.shared.skills
     }
 
     /// Runs `work` beside the turn; the turn's end, a suspend and the run's end wait for it, at most 5 s.

@@ -190,7 +190,7 @@ impl Generation {
     /// Makes one model call and runs the tools it asks for.
     async fn step(&mut self, plan: StepPlan) -> Result<(StepEnd, StepCalls), Cut> {
         let mut calls = StepCalls::new(plan.tools);
-        let messages = plan.prompt.messages.clone();
+        let messages = plan.messages;
         let mut parts: StreamParts = tokio::select! {
             biased;
             reason = self.setting.stop.wait() => return Err(Cut::Stopped(reason)),

@@ -51,9 +51,11 @@ mod input;
 mod link;
 mod model_history;
 mod out;
+mod prompt;
 mod record;
 mod run;
 mod signal;
+mod skills;
 mod spoken;
 #[cfg(test)]
 mod testing;
@@ -75,7 +77,9 @@ pub use event::{
 };
 pub use history::{ChatHistory, PendingCall, ResolvedCall};
 pub use inject::{InjectQueueFull, MAX_INJECTED};
+pub use prompt::{CacheControl, ChatPrompt, PromptUnset, ResolvedPrompt, StreamTextOptions, ToStreamText};
 pub use signal::Signal;
+pub use skills::{ChatSkills, FrontMatterError, ResolvedSkill, Skill, SkillError, SkillFrontmatter};
 pub use tool::{Tool, ToolContext, TypedToolPart, schema_of};
 pub use worker::{DEFAULT_CONCURRENCY, Worker, WorkerOptions};
 

@@ -49,6 +49,7 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("crates/host/src/os/files.rs", "std::fs", "these are the real machine's files behind Host::os()"),
     ("crates/host/src/os/process.rs", "std::process", "these are the real machine's programs behind Host::os()"),
     ("crates/host/src/os/process.rs", "tokio::process", "these are the real machine's programs behind Host::os()"),
+    ("crates/agent/src/skills/tests.rs", "std::fs", "the test's skills are folders of this machine"),
     ("crates/host/tests/host/machine.rs", "std::fs", "the test's folders are of this machine"),
     ("harness/src/world/driver.rs", "watch::", "this is the world's own module, not tokio's"),
     ("harness/src/world/disk.rs", "std::fs", "this is turmoil's simulated disk under that name"),

@@ -15,6 +15,8 @@ use crate::tool::Tool;
 pub(super) struct StepPlan {
     pub(super) model: Arc<dyn LanguageModel>,
     pub(super) prompt: Prompt,
+    /// The prompt's messages without the system's.
+    pub(super) messages: Vec<ModelMessage>,
     pub(super) tools: Vec<Tool>,
 }
 
@@ -84,15 +86,24 @@ impl Generation {
         let (mut settings, mut provider_options) = (stream.settings.clone(), stream.provider_options.clone());
         settings.extend(change.settings);
         provider_options.extend(change.provider_options);
+        let messages = change.messages.unwrap_or(messages);
+        let mut sent = messages.clone();
+        let mut system = change.system.or_else(|| stream.system.clone());
+        if !stream.system_options.is_empty()
+            && let Some(text) = system.take()
+        {
+            let provider_options = Some(stream.system_options.clone().into());
+            sent.insert(0, ModelMessage { provider_options, ..ModelMessage::system(text) });
+        }
         let prompt = Prompt {
-            system: change.system.or_else(|| stream.system.clone()),
-            messages: change.messages.unwrap_or(messages),
+            system,
+            messages: sent,
             tools: tools.iter().map(|tool| tool.spec().clone()).collect(),
             step: self.steps.n_steps,
             settings,
             provider_options,
             origin: Some(self.setting.origin.clone()),
         };
-        StepPlan { model: change.model.unwrap_or_else(|| stream.model.clone()), prompt, tools }
+        StepPlan { model: change.model.unwrap_or_else(|| stream.model.clone()), prompt, messages, tools }
     }
 }
