@@ -15,6 +15,9 @@ use crate::verdict::Verdict;
 /// The seeds that `ci` adds to every scenario's own.
 const MORE_SEEDS: std::ops::Range<u64> = 101..111;
 
+/// The features that authors turn on in a workspace of their own.
+const FOR_AUTHORS: &str = "turnkeep-model/anthropic,turnkeep-model/openai";
+
 type Step = fn() -> Result<Verdict>;
 
 /// Runs every test of the workspace with every feature, or what `rest` asks cargo for.
@@ -61,7 +64,7 @@ fn without_the_flag() -> Result<()> {
         packages.push(format!("turnkeep-{}", entry?.file_name().to_string_lossy()));
     }
     packages.sort();
-    let args = packages.iter().flat_map(|package| ["-p", package]);
+    let args = packages.iter().flat_map(|package| ["-p", package]).chain(["--features", FOR_AUTHORS]);
     // An empty RUSTFLAGS replaces the flags of .cargo/config.toml; a folder of its own keeps both builds warm.
     let plain = house::root().join("target").join("plain");
     cargo(
