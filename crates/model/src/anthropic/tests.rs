@@ -7,7 +7,9 @@ use super::stream::MessageReader;
 use super::*;
 use crate::part::StreamPart;
 use crate::prompt::ToolSpec;
-use crate::provider::testing::{check_every_cut, check_fields, check_messages, check_stream, decode, object, prompt};
+use crate::provider::testing::{
+    check_every_cut, check_fields, check_messages, check_stream, decode, object, prompt, send_back,
+};
 
 const TEXT: &str = include_str!("../../tests/streams/anthropic/text.sse");
 const TOOLS: &str = include_str!("../../tests/streams/anthropic/reasoning-and-tools.sse");
@@ -250,6 +252,42 @@ fn an_answer_says_the_same_however_its_bytes_are_cut() {
     for stream in [TEXT, TOOLS, REDACTED, WEB_SEARCH, CITATIONS, OVERLOADED] {
         check_every_cut(reader, stream);
     }
+}
+
+#[test]
+fn what_the_model_said_goes_back_sealed_and_whole_through_the_history() {
+    assert_eq!(
+        send_back(&Messages, TOOLS),
+        json!([
+            { "role": "assistant", "content": [
+                { "type": "thinking", "thinking": "Two cities, two calls.", "signature": "EqQBCgIYAhIM" },
+                { "type": "text", "text": "Let me look." },
+                { "type": "tool_use", "id": "toolu_oslo", "name": "forecast", "input": { "city": "Oslo" } },
+                { "type": "tool_use", "id": "toolu_now", "name": "now", "input": {} },
+            ] },
+            { "role": "user", "content": [
+                { "type": "tool_result", "tool_use_id": "toolu_oslo", "content": "fine" },
+                { "type": "tool_result", "tool_use_id": "toolu_now", "content": "fine" },
+            ] },
+        ])
+    );
+    assert_eq!(
+        send_back(&Messages, REDACTED),
+        json!([{ "role": "assistant", "content": [
+            { "type": "redacted_thinking", "data": "EmwKAhgBEgy3" },
+            { "type": "text", "text": "Done." },
+        ] }])
+    );
+    let found = json!({ "type": "web_search_result", "url": "https://example.com/oslo", "title": "Oslo",
+        "encrypted_content": "EqgfCioI", "page_age": "1 day ago" });
+    assert_eq!(
+        send_back(&Messages, WEB_SEARCH),
+        json!([{ "role": "assistant", "content": [
+            { "type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": { "query": "rain in Oslo" } },
+            { "type": "web_search_tool_result", "tool_use_id": "srvtoolu_1", "content": [found] },
+            { "type": "text", "text": "It rains." },
+        ] }])
+    );
 }
 
 proptest! {

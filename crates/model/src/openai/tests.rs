@@ -6,7 +6,9 @@ use serde_json::json;
 use super::stream::ChatReader;
 use super::*;
 use crate::prompt::ToolSpec;
-use crate::provider::testing::{check_every_cut, check_fields, check_messages, check_stream, decode, object, prompt};
+use crate::provider::testing::{
+    check_every_cut, check_fields, check_messages, check_stream, decode, object, prompt, send_back,
+};
 
 const TEXT: &str = include_str!("../../tests/streams/openai/text.sse");
 const REASONING: &str = include_str!("../../tests/streams/openai/reasoning.sse");
@@ -218,6 +220,26 @@ fn an_answer_says_the_same_however_its_bytes_are_cut() {
     for stream in [TEXT, REASONING, PARALLEL_TOOLS, SOURCES, REFUSAL] {
         check_every_cut(reader, stream);
     }
+}
+
+#[test]
+fn what_the_model_said_goes_back_whole_through_the_history() {
+    assert_eq!(
+        send_back(&ChatCompletions, REASONING),
+        json!([{ "role": "assistant", "content": "Cold.", "reasoning_content": "Oslo is north." }])
+    );
+    let call = |id: &str, arguments: &str| json!({ "id": id, "type": "function", "function": { "name": "forecast", "arguments": arguments } });
+    assert_eq!(
+        send_back(&ChatCompletions, PARALLEL_TOOLS),
+        json!([
+            { "role": "assistant", "content": null, "tool_calls": [
+                call("call_oslo", r#"{"city":"Oslo"}"#),
+                call("call_rome", r#"{"city":"Rome"}"#),
+            ] },
+            { "role": "tool", "tool_call_id": "call_oslo", "content": "fine" },
+            { "role": "tool", "tool_call_id": "call_rome", "content": "fine" },
+        ])
+    );
 }
 
 proptest! {

@@ -3,11 +3,14 @@
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
-use turnkeep_protocol::{JsonObject, ModelMessage};
+use turnkeep_protocol::{JsonObject, MessageReducer, ModelMessage, UiMessage};
 
 use super::api::{Api, Reader};
 use super::decode::AnswerDecoder;
-use crate::part::StreamPart;
+use crate::convert::{ModelOutputs, to_model_messages};
+use crate::mapper::ChunkMapper;
+use crate::options::UiStreamOptions;
+use crate::part::{StreamPart, ToolResult};
 use crate::prompt::Prompt;
 
 /// Decodes an answer that comes in these pieces and then ends.
@@ -37,6 +40,35 @@ pub(crate) fn check_every_cut(reader: impl Fn() -> Box<dyn Reader>, stream: &str
         assert_eq!(decode(reader(), [left, right]), whole, "cut at {cut}");
     }
     assert_eq!(decode(reader(), bytes.chunks(1)), whole, "byte by byte");
+}
+
+/// Takes an answer the whole way: parts to chunks, chunks to a message of the history, and that back to the provider.
+///
+/// Every call of the author's tools is answered with `"fine"`.
+pub(crate) fn send_back(api: &dyn Api, stream: &str) -> Value {
+    let mapper = ChunkMapper::new("a", UiStreamOptions::new());
+    let mut reducer = MessageReducer::resume(UiMessage::assistant("a", Vec::new()));
+    let mut parts = decode(api.reader(), [stream.as_bytes()]);
+    let calls = parts.iter().filter_map(|part| match part {
+        StreamPart::ToolCall(call) if !call.provider_executed => Some(StreamPart::ToolResult(ToolResult {
+            tool_call_id: call.tool_call_id.clone(),
+            tool_name: call.tool_name.clone(),
+            outcome: Ok(json!("fine")),
+            provider_executed: false,
+            dynamic: false,
+            preliminary: false,
+            provider_metadata: None,
+        })),
+        _ => None,
+    });
+    let results: Vec<StreamPart> = calls.collect();
+    parts.extend(results);
+    for chunk in parts.into_iter().flat_map(|part| mapper.map_stream_part(part)) {
+        reducer.apply(&chunk).expect("the chunks of an answer follow each other");
+    }
+    let history = [reducer.into_message()];
+    let messages = to_model_messages(&history, &ModelOutputs::new()).expect("converts");
+    api.body("m", &Prompt { messages, ..Prompt::default() }).expect("a body")["messages"].clone()
 }
 
 /// Makes a prompt of messages as the AI SDK writes them.
