@@ -12,6 +12,7 @@ compile_error!(
 pub mod app;
 #[cfg(feature = "world")]
 pub mod checks;
+pub mod document;
 #[cfg(feature = "world")]
 pub mod golden;
 mod memory_files;

@@ -4,7 +4,6 @@
 //! never listed ([`crate::checks`]); `expect` holds only what is particular to the story.
 
 mod expect;
-mod place;
 mod read;
 mod step;
 

@@ -6,7 +6,7 @@ mod vocabulary;
 
 use std::collections::BTreeSet;
 
-use crate::scenario::place::Segment;
+use crate::document::Segment;
 use crate::scenario::{Cut, Dribble, Expectation, LinkEnds, Scenario, Step};
 
 pub use vocabulary::Vocabulary;

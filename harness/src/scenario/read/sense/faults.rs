@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::Complaint;
-use crate::scenario::place::Segment;
+use crate::document::Segment;
 use crate::scenario::{LinkEnds, Step};
 
 /// A link, its ends in order.

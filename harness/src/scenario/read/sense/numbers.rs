@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use super::Complaint;
+use crate::document::Segment;
 use crate::scenario::Scenario;
-use crate::scenario::place::Segment;
 
 /// An hour of virtual time, the longest that any story may take.
 const MAX_MS: u64 = 3_600_000;

@@ -1,8 +1,8 @@
 //! The names that only the caller knows: who is in the cast, which checks there are.
 
 use super::Complaint;
+use crate::document::Segment;
 use crate::scenario::Scenario;
-use crate::scenario::place::Segment;
 
 /// The names that a story may use beyond its own people and hosts.
 #[derive(Debug, Clone, Copy)]

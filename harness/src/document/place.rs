@@ -5,9 +5,9 @@ use std::fmt;
 use jsonc_parser::ast;
 use jsonc_parser::common::{Range, Ranged as _};
 
-/// A scenario file that cannot be used: where, what is wrong, and what would be right.
+/// A file that cannot be used: where, what is wrong, and what would be right.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ScenarioError {
+pub struct DocumentError {
     /// The file, or the folder when no single file is to blame.
     pub file: String,
     /// The place in the file; none when the file as a whole is wrong.
@@ -33,23 +33,23 @@ pub struct Place {
     pub source: String,
 }
 
-impl ScenarioError {
+impl DocumentError {
     /// Blames a file as a whole.
-    pub(super) fn of_file(file: &str, message: String) -> Self {
+    pub(crate) fn of_file(file: &str, message: String) -> Self {
         Self { file: file.to_owned(), place: None, message, allowed: Vec::new(), suggestion: None }
     }
 
     /// Names the words that would be right here and suggests the one nearest to `word`.
-    pub(super) fn allow(mut self, allowed: Vec<String>, word: &str) -> Self {
+    pub(crate) fn allow(mut self, allowed: Vec<String>, word: &str) -> Self {
         self.suggestion = nearest(word, &allowed);
         self.allowed = allowed;
         self
     }
 }
 
-impl std::error::Error for ScenarioError {}
+impl std::error::Error for DocumentError {}
 
-impl fmt::Display for ScenarioError {
+impl fmt::Display for DocumentError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(place) = &self.place else {
             return write!(f, "{}: {}", self.file, self.message);
@@ -75,7 +75,7 @@ impl fmt::Display for ScenarioError {
 
 impl Place {
     /// Finds the line and column of a byte range; what runs over the line's end is cut there.
-    pub(super) fn of(text: &str, range: Range) -> Self {
+    pub(crate) fn of(text: &str, range: Range) -> Self {
         let start = floor_char(text, range.start);
         let line_start = text[..start].rfind('\n').map_or(0, |at| at + 1);
         let line_end = text[start..].find('\n').map_or(text.len(), |at| start + at);
@@ -97,7 +97,7 @@ fn floor_char(text: &str, at: usize) -> usize {
 
 /// One step on the way from the root of a file to a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Segment {
+pub(crate) enum Segment {
     Key(String),
     Index(usize),
 }
@@ -116,7 +116,7 @@ impl From<usize> for Segment {
 
 /// Finds the range of the value at `path`, or of the last value on the way that is there; when `word` is a key at or in that
 /// value, the range of that key.
-pub(super) fn locate(root: &ast::Value<'_>, path: &[Segment], word: Option<&str>) -> Range {
+pub(crate) fn locate(root: &ast::Value<'_>, path: &[Segment], word: Option<&str>) -> Range {
     let mut value = root;
     let mut last_key: Option<(&str, Range)> = None;
     for segment in path {
@@ -150,7 +150,7 @@ pub(super) fn locate(root: &ast::Value<'_>, path: &[Segment], word: Option<&str>
 }
 
 /// Gives the word nearest to `word`, if one is near enough to be meant.
-pub(super) fn nearest(word: &str, allowed: &[String]) -> Option<String> {
+pub(crate) fn nearest(word: &str, allowed: &[String]) -> Option<String> {
     let score = |candidate: &String| strsim::damerau_levenshtein(word, candidate);
     let best = allowed.iter().min_by_key(|candidate| score(candidate))?;
     (score(best) <= (word.chars().count() / 3).max(1)).then(|| best.clone())
