@@ -28,6 +28,7 @@ mod run;
 #[cfg(feature = "world")]
 pub mod scenario;
 mod scripted_processes;
+mod simulate;
 #[cfg(feature = "world")]
 pub mod trace;
 #[cfg(feature = "world")]
@@ -43,5 +44,6 @@ pub use outcome::{Outcome, Violation, ViolationKind};
 #[cfg(feature = "world")]
 pub use run::{run, run_with};
 pub use scripted_processes::ScriptedProcesses;
+pub use simulate::{SimulateStream, simulate_stream};
 #[cfg(feature = "world")]
 pub use world::World;

@@ -1,63 +1,78 @@
 //! [`MockLanguageModel`]: a language model that plays a script.
 //!
-//! A script is a list of steps, one per model call; a step is a list of [`ScriptPart`]s played in order, in virtual time.
-//! The position in the script belongs to the model, not to a run: a call that dies with its worker has used up its step, and the
-//! next attempt gets the next one.
+//! A script is a list of steps, one per model call; a step is a list of [`ScriptPart`]s played in order, in virtual time. Which step
+//! answers a call is decided by content first ([`When`]); what is left is taken in order. When nothing fits the call is refused, and
+//! [`MockLanguageModel::assert_used_up`] says what was asked, what the script holds and how near they came.
+//!
+//! The position in the script belongs to the model, not to a run: clones share it, so it survives the death of a worker. A call that
+//! dies with its worker has used up its step, unless [`MockLanguageModel::replay_interrupted`] is chosen. Steps that name a chat, a
+//! run or an attempt give each its own answers, whoever asks first.
+//!
+//! ```
+//! use serde_json::json;
+//! use turnkeep_harness::model::{MockLanguageModel, ScriptStep, When, call, say, speak};
+//!
+//! let model = MockLanguageModel::new()
+//!     .step([call("forecast", json!({ "city": "Oslo" }))])
+//!     .step_when(When::new().tool_result("forecast"), [speak("Rain, 4 degrees.")])
+//!     .script([ScriptStep::new([say("Good bye.")]).when("bye").forever()]);
+//!
+//! assert_eq!(model.unused().len(), 2); // A step that may answer any number of calls is never left over.
+//! ```
 
+mod assertions;
+mod call;
+mod chunking;
+mod disagreement;
+mod double;
+mod exact;
+mod facts;
+mod improvise;
+mod made_up;
+mod perform;
+mod play;
 mod script;
+mod script_file;
+mod stage;
+#[cfg(test)]
+mod tests;
+mod when;
+mod whole;
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use futures::future::BoxFuture;
-use futures::stream::{self, StreamExt as _};
-use turnkeep_model::{LanguageModel, ModelError, Prompt, StreamPart, StreamParts};
+use turnkeep_host::Entropy;
+use turnkeep_model::{LanguageModel, ModelError, Prompt, StreamParts};
 
-pub use script::{ScriptPart, ScriptStep, call, cut, fail, reason, say, stall, wait};
-use script::{Timed, perform};
+pub use assertions::PromptAssert;
+pub use call::{CallEnd, ModelCall};
+pub use chunking::{Chunking, Pace};
+pub use double::{MockTool, MockToolCall};
+pub use exact::ExactPart;
+pub use facts::last_user_text;
+pub use improvise::{RandomModel, ToolCaller};
+pub use made_up::make_up;
+pub use script::{
+    Break, BreakAt, Failure, Repeat, ScriptPart, ScriptStep, Speech, Tokens, ToolUse, bad_call, call, cut, cut_mid,
+    fail, fail_with, file, finish, parallel, part, provider_metadata, reason, say, source, speak, stall, think, usage,
+    wait,
+};
+pub use script_file::ScriptFile;
+pub use stage::{CallObserver, MAX_RECORDED_CALLS, RunsOut};
+pub use when::When;
+pub use whole::WholeAnswer;
+
+use disagreement::count;
+use perform::{Manner, perform};
+use play::{Witness, play};
+use stage::{Answer, Respond, Stage};
 
 /// A scripted model; clones share one script, so one model can serve several workers.
-///
-/// ```
-/// use turnkeep_harness::model::{MockLanguageModel, call, say};
-///
-/// let model = MockLanguageModel::new()
-///     .step([call("forecast", serde_json::json!({ "city": "Oslo" }))])
-///     .step([say("Rain, "), say("4 degrees.")]);
-///
-/// assert_eq!(model.unused().len(), 2);
-/// ```
 #[derive(Clone, Default)]
 pub struct MockLanguageModel {
     stage: Arc<Mutex<Stage>>,
-}
-
-/// Told of every call, with the step it got, before the step plays.
-pub type CallObserver = Arc<dyn Fn(&ModelCall) + Send + Sync>;
-
-#[derive(Default)]
-struct Stage {
-    steps: VecDeque<ScriptStep>,
-    pace: Duration,
-    prompts: Vec<Prompt>,
-    complaints: Vec<String>,
-    observer: Option<CallObserver>,
-    tool_calls: usize,
-}
-
-/// One call of the model.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ModelCall {
-    /// Which call of this model it is, from 0.
-    pub number: usize,
-    /// The text of the newest user message.
-    pub asked: String,
-    /// How many messages the prompt held.
-    pub n_messages: usize,
-    /// What the script answers; none when it had no fitting step left.
-    pub answer: Option<ScriptStep>,
 }
 
 impl MockLanguageModel {
@@ -66,29 +81,160 @@ impl MockLanguageModel {
         Self::default()
     }
 
-    /// Adds a step that answers the next call not claimed by a [`MockLanguageModel::step_when`].
+    /// Adds a step that answers the next call that no step with a [`When`] claims.
     #[must_use]
     pub fn step(self, parts: impl IntoIterator<Item = ScriptPart>) -> Self {
-        self.script([ScriptStep { when: None, parts: parts.into_iter().collect() }])
+        self.script([ScriptStep::new(parts)])
     }
 
-    /// Adds a step that answers the first call whose newest user message contains `text`; such steps are tried first.
+    /// Adds a step that answers the first call that fits; a text stands for one that the newest user message contains.
     #[must_use]
-    pub fn step_when(self, text: impl Into<String>, parts: impl IntoIterator<Item = ScriptPart>) -> Self {
-        self.script([ScriptStep { when: Some(text.into()), parts: parts.into_iter().collect() }])
+    pub fn step_when(self, when: impl Into<When>, parts: impl IntoIterator<Item = ScriptPart>) -> Self {
+        self.script([ScriptStep::new(parts).when(when)])
     }
 
-    /// Adds steps as they come from a scenario file.
+    /// Adds steps, such as those of a file.
     #[must_use]
     pub fn script(self, steps: impl IntoIterator<Item = ScriptStep>) -> Self {
-        self.stage().steps.extend(steps);
+        let mut stage = self.stage();
+        steps.into_iter().for_each(|step| stage.add(step, None));
+        drop(stage);
         self
     }
 
-    /// Waits `pace` before each text, reasoning and call part; nothing by default.
+    /// Adds steps that answer one chat alone.
     #[must_use]
-    pub fn pace(self, pace: Duration) -> Self {
-        self.stage().pace = pace;
+    pub fn script_for_chat(self, chat: &str, steps: impl IntoIterator<Item = ScriptStep>) -> Self {
+        self.script(steps.into_iter().map(|mut step| {
+            step.when = Some(step.when.unwrap_or_default().chat(chat));
+            step
+        }))
+    }
+
+    /// Adds steps that answer one run of their chat alone, counted from 0 as the model meets them.
+    #[must_use]
+    pub fn script_for_run(self, run: usize, steps: impl IntoIterator<Item = ScriptStep>) -> Self {
+        self.script(steps.into_iter().map(|mut step| {
+            step.when = Some(step.when.unwrap_or_default().run(run));
+            step
+        }))
+    }
+
+    /// Adds a step that says what `respond` makes of the call.
+    #[must_use]
+    pub fn step_with<P>(self, respond: impl Fn(&ModelCall) -> P + Send + Sync + 'static) -> Self
+    where
+        P: IntoIterator<Item = ScriptPart>,
+    {
+        self.computed(ScriptStep::default(), sync(respond))
+    }
+
+    /// Adds a step that says what `respond` makes of the call, after whatever it awaits.
+    #[must_use]
+    pub fn step_with_async<P, Fut>(self, respond: impl Fn(ModelCall) -> Fut + Send + Sync + 'static) -> Self
+    where
+        P: IntoIterator<Item = ScriptPart>,
+        Fut: Future<Output = P> + Send + 'static,
+    {
+        self.computed(ScriptStep::default(), asynchronous(respond))
+    }
+
+    /// Adds a step whose parts `respond` makes of the call; `step` lends what it wants and how often it answers.
+    #[must_use]
+    pub fn script_with<P>(self, step: ScriptStep, respond: impl Fn(&ModelCall) -> P + Send + Sync + 'static) -> Self
+    where
+        P: IntoIterator<Item = ScriptPart>,
+    {
+        self.computed(step, sync(respond))
+    }
+
+    fn computed(self, step: ScriptStep, respond: Respond) -> Self {
+        self.stage().add(step, Some(respond));
+        self
+    }
+
+    /// Answers every call for which the script has nothing.
+    #[must_use]
+    pub fn otherwise<P>(self, respond: impl Fn(&ModelCall) -> P + Send + Sync + 'static) -> Self
+    where
+        P: IntoIterator<Item = ScriptPart>,
+    {
+        self.stage().otherwise(sync(respond));
+        self
+    }
+
+    /// Answers every call for which the script has nothing, after whatever `respond` awaits.
+    #[must_use]
+    pub fn otherwise_async<P, Fut>(self, respond: impl Fn(ModelCall) -> Fut + Send + Sync + 'static) -> Self
+    where
+        P: IntoIterator<Item = ScriptPart>,
+        Fut: Future<Output = P> + Send + 'static,
+    {
+        self.stage().otherwise(asynchronous(respond));
+        self
+    }
+
+    /// Calls every tool once a turn, wherever the script has nothing.
+    #[must_use]
+    pub fn call_every_tool(self, caller: ToolCaller) -> Self {
+        self.improvise(move |call| caller.answer(call))
+    }
+
+    /// Answers by chance wherever the script has nothing.
+    #[must_use]
+    pub fn random(self, random: RandomModel) -> Self {
+        self.improvise(move |call| random.answer(call))
+    }
+
+    fn improvise(self, answer: impl Fn(&ModelCall) -> Result<Vec<ScriptPart>, String> + Send + Sync + 'static) -> Self {
+        self.stage().otherwise(Arc::new(move |call| {
+            let answer = answer(&call);
+            Box::pin(async move { answer })
+        }));
+        self
+    }
+
+    /// Answers a prompt whole, as one that does not stream.
+    ///
+    /// # Errors
+    ///
+    /// Gives what refused the call or broke the answer.
+    pub async fn generate(&self, prompt: Prompt) -> Result<WholeAnswer, ModelError> {
+        WholeAnswer::of(self.stream(prompt).await?).await
+    }
+
+    /// Chooses what happens when no step fits; without a choice the call is refused.
+    #[must_use]
+    pub fn when_it_runs_out(self, runs_out: RunsOut) -> Self {
+        self.stage().runs_out = runs_out;
+        self
+    }
+
+    /// Plays the step of a call that died with its worker again, when a later attempt or run of the chat asks the same.
+    #[must_use]
+    pub fn replay_interrupted(self) -> Self {
+        self.stage().replays_interrupted = true;
+        self
+    }
+
+    /// Spreads parts in time; a duration is waited before each delta and call. Nothing by default.
+    #[must_use]
+    pub fn pace(self, pace: impl Into<Pace>) -> Self {
+        self.stage().pace = pace.into();
+        self
+    }
+
+    /// Chooses how [`speak`] and [`think`] cut their texts; word by word by default.
+    #[must_use]
+    pub fn chunking(self, chunking: Chunking) -> Self {
+        self.stage().chunking = chunking;
+        self
+    }
+
+    /// Chooses where jitter comes from; 1 by default.
+    #[must_use]
+    pub fn seed(self, seed: u64) -> Self {
+        self.stage().entropy = Entropy::from_seed(seed);
         self
     }
 
@@ -99,65 +245,138 @@ impl MockLanguageModel {
         self
     }
 
-    /// Gives every prompt so far, in order.
+    /// Gives every call so far, in order, at most the newest [`MAX_RECORDED_CALLS`].
+    pub fn calls(&self) -> Vec<ModelCall> {
+        self.stage().calls.clone()
+    }
+
+    /// Counts the calls so far.
+    pub fn n_calls(&self) -> usize {
+        self.stage().n_calls()
+    }
+
+    /// Gives every prompt so far, in order, at most the newest [`MAX_RECORDED_CALLS`].
     pub fn prompts(&self) -> Vec<Prompt> {
-        self.stage().prompts.clone()
+        self.stage().calls.iter().map(|call| (*call.prompt).clone()).collect()
     }
 
-    /// Gives the steps that no call has used.
+    /// Checks the prompt of a call, counted from 0.
+    ///
+    /// # Panics
+    ///
+    /// When there was no such call.
+    #[track_caller]
+    pub fn assert_prompt(&self, number: usize) -> PromptAssert {
+        let stage = self.stage();
+        let found = stage.calls.iter().find(|call| call.number == number).cloned();
+        let n_calls = stage.n_calls();
+        drop(stage);
+        PromptAssert::new(found.unwrap_or_else(|| panic!("there is no model call {number}; there were {n_calls}")))
+    }
+
+    /// Wants so many calls.
+    ///
+    /// # Panics
+    ///
+    /// When there were more or fewer, with what each asked.
+    #[track_caller]
+    pub fn assert_calls(&self, want: usize) {
+        let (found, calls) = (self.n_calls(), self.calls());
+        let asked: Vec<String> = calls.iter().map(|call| format!("  {call}")).collect();
+        let want_calls = count(want, "model call");
+        assert!(found == want, "wanted {want_calls}, there were {found}:\n{}", asked.join("\n"));
+    }
+
+    /// Wants the script to be used up and every call to have had a step.
+    ///
+    /// # Panics
+    ///
+    /// When the agent and the script disagree: says which call or step, what it wanted and how near the other came.
+    #[track_caller]
+    pub fn assert_used_up(&self) {
+        let verdict = self.verdict();
+        assert!(verdict.is_none(), "the agent and the script disagree\n{}", verdict.unwrap_or_default());
+    }
+
+    /// Says how the agent and the script disagree; nothing when they agree.
+    pub fn verdict(&self) -> Option<String> {
+        self.stage().verdict()
+    }
+
+    /// Gives the steps that must still be used.
     pub fn unused(&self) -> Vec<ScriptStep> {
-        self.stage().steps.iter().cloned().collect()
+        self.stage().unused().into_iter().map(|slot| slot.step.clone()).collect()
     }
 
-    /// Gives what went against the script: calls without a step.
+    /// Gives what went against the script: calls without a step, one line each.
     pub fn complaints(&self) -> Vec<String> {
-        self.stage().complaints.clone()
+        let one_line = |text: &String| text.split("\n").map(str::trim).collect::<Vec<_>>().join("; ");
+        self.stage().complaints().iter().map(one_line).collect()
     }
 
     fn stage(&self) -> MutexGuard<'_, Stage> {
         self.stage.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    async fn answer(self, prompt: Prompt) -> Result<StreamParts, ModelError> {
+        let (number, answer) = self.stage().take_up(prompt);
+        let witness = Witness::new(self.stage.clone(), number);
+        let step = match answer {
+            Answer::Step(step) => step,
+            Answer::Respond(respond, step) => {
+                let call = self.stage().call(number);
+                match respond(call).await {
+                    Ok(parts) => ScriptStep { parts, ..step },
+                    Err(complaint) => {
+                        self.stage().complain(complaint.clone());
+                        return Err(witness.refused(ModelError::refused(complaint)));
+                    }
+                }
+            }
+            Answer::Nothing(complaint) => return Err(witness.refused(ModelError::refused(complaint))),
+        };
+        let parts = self.stage().perform(number, step);
+        match parts {
+            Ok(parts) => Ok(play(parts, witness)),
+            Err(refused) => Err(witness.refused(refused)),
+        }
+    }
 }
 
 impl Stage {
-    fn take_step(&mut self, asked: &str) -> Option<ScriptStep> {
-        let fits = |step: &ScriptStep| step.when.as_ref().is_some_and(|text| asked.contains(text));
-        let at = self.steps.iter().position(fits).or_else(|| self.steps.iter().position(|step| step.when.is_none()))?;
-        self.steps.remove(at)
+    fn call(&self, number: usize) -> ModelCall {
+        let call = self.calls.iter().rfind(|call| call.number == number);
+        call.cloned().expect("a call is remembered while it is answered")
     }
 
-    fn answer(&mut self, prompt: Prompt) -> Result<VecDeque<Timed>, ModelError> {
-        let asked = last_user_text(&prompt);
-        let step = self.take_step(&asked);
-        let call =
-            ModelCall { number: self.prompts.len(), asked, n_messages: prompt.messages.len(), answer: step.clone() };
-        self.prompts.push(prompt);
-        if let Some(observer) = &self.observer {
-            observer(&call);
-        }
-        let Some(step) = step else {
-            let complaint = complain(&call, &self.steps);
-            self.complaints.push(complaint.clone());
-            return Err(ModelError::refused(complaint));
-        };
-        perform(step, self.pace, &mut self.tool_calls)
+    fn perform(
+        &mut self,
+        number: usize,
+        step: ScriptStep,
+    ) -> Result<std::collections::VecDeque<perform::Timed>, ModelError> {
+        self.note(number, |call| call.answer = Some(step.clone()));
+        let draws = self.entropy.child(&format!("call-{number}")).draws();
+        let (pace, chunking) = (self.pace, self.chunking);
+        perform(step, Manner { pace, chunking, draws, tool_calls: &mut self.tool_calls })
     }
 }
 
-fn complain(call: &ModelCall, left: &VecDeque<ScriptStep>) -> String {
-    let waiting: Vec<&str> = left.iter().filter_map(|step| step.when.as_deref()).collect();
-    let rest = if waiting.is_empty() {
-        "the script is used up".to_owned()
-    } else {
-        format!("the steps left want a message with one of {waiting:?}")
-    };
-    format!("the script has no step for model call {} (asked {:?}); {rest}", call.number, call.asked)
+fn sync<P: IntoIterator<Item = ScriptPart>>(respond: impl Fn(&ModelCall) -> P + Send + Sync + 'static) -> Respond {
+    Arc::new(move |call| {
+        let parts = respond(&call).into_iter().collect();
+        Box::pin(async move { Ok(parts) })
+    })
 }
 
-/// Gives the text of the newest user message of a prompt.
-pub fn last_user_text(prompt: &Prompt) -> String {
-    let newest = prompt.messages.iter().rev().find(|message| message.role == turnkeep_protocol::ModelRole::User);
-    newest.map(|message| message.text()).unwrap_or_default()
+fn asynchronous<P, Fut>(respond: impl Fn(ModelCall) -> Fut + Send + Sync + 'static) -> Respond
+where
+    P: IntoIterator<Item = ScriptPart>,
+    Fut: Future<Output = P> + Send + 'static,
+{
+    Arc::new(move |call| {
+        let said = respond(call);
+        Box::pin(async move { Ok(said.await.into_iter().collect()) })
+    })
 }
 
 impl LanguageModel for MockLanguageModel {
@@ -166,119 +385,16 @@ impl LanguageModel for MockLanguageModel {
     }
 
     fn stream(&self, prompt: Prompt) -> BoxFuture<'static, Result<StreamParts, ModelError>> {
-        let answer = self.stage().answer(prompt);
-        Box::pin(async move { answer.map(play) })
+        Box::pin(self.clone().answer(prompt))
     }
-}
-
-/// Plays timed parts; dropping the stream ends the play.
-fn play(parts: VecDeque<Timed>) -> StreamParts {
-    stream::unfold(parts, |mut parts| async move {
-        let next: Option<StreamPart> = match parts.pop_front()? {
-            Timed::Part { after, part } => {
-                if !after.is_zero() {
-                    tokio::time::sleep(after).await;
-                }
-                Some(*part)
-            }
-            Timed::Stall => std::future::pending().await,
-        };
-        next.map(|part| (part, parts))
-    })
-    .boxed()
 }
 
 impl fmt::Debug for MockLanguageModel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let stage = self.stage();
         f.debug_struct("MockLanguageModel")
-            .field("calls", &stage.prompts.len())
-            .field("unused", &stage.steps.len())
+            .field("calls", &stage.n_calls())
+            .field("unused", &stage.unused().len())
             .finish()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-    use turnkeep_model::FinishReason;
-    use turnkeep_protocol::ModelMessage;
-
-    use super::*;
-
-    fn ask(text: &str) -> Prompt {
-        Prompt { messages: vec![ModelMessage::user(text)], ..Prompt::default() }
-    }
-
-    async fn parts(model: &MockLanguageModel, text: &str) -> Vec<StreamPart> {
-        model.stream(ask(text)).await.unwrap().collect().await
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn says_and_calls_become_stream_parts_with_the_right_finish() {
-        let model = MockLanguageModel::new().step([say("a"), say("b"), call("t", json!({ "x": 1 }))]);
-
-        let parts = parts(&model, "hi").await;
-
-        let names: Vec<String> = parts.iter().map(|part| format!("{part:?}").chars().take(9).collect()).collect();
-        assert_eq!(names, ["StreamSta", "TextStart", "TextDelta", "TextDelta", "TextEnd {", "ToolCall(", "Finish { "]);
-        assert!(matches!(parts.last(), Some(StreamPart::Finish { finish_reason: FinishReason::ToolCalls, .. })));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn content_match_comes_first_and_order_decides_the_rest() {
-        let model = MockLanguageModel::new().step([say("first")]).step_when("cat", [say("meow")]);
-
-        let cat = parts(&model, "the cat").await;
-        let other = parts(&model, "the dog").await;
-
-        assert!(cat.contains(&StreamPart::text_delta("text-0", "meow")));
-        assert!(other.contains(&StreamPart::text_delta("text-0", "first")));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_call_without_a_step_fails_and_is_complained_about() {
-        let model = MockLanguageModel::new().step_when("cat", [say("meow")]);
-
-        let refused = model.stream(ask("dog")).await.err().unwrap();
-
-        assert_eq!(
-            refused.to_string(),
-            "the script has no step for model call 0 (asked \"dog\"); the steps left want a message with one of [\"cat\"]"
-        );
-        assert_eq!(model.complaints().len(), 1);
-        assert_eq!(model.unused().len(), 1);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_cut_stream_has_no_finish_and_a_failed_one_ends_with_its_error() {
-        let model = MockLanguageModel::new().step([say("a"), cut()]).step([say("a"), fail("boom")]);
-
-        let cut = parts(&model, "1").await;
-        let failed = parts(&model, "2").await;
-
-        assert_eq!(cut.last(), Some(&StreamPart::text_delta("text-0", "a")));
-        assert!(matches!(failed.last(), Some(StreamPart::Error(error)) if error.to_string() == "boom"));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_fail_that_comes_first_refuses_the_call() {
-        let model = MockLanguageModel::new().step([fail("no quota")]);
-
-        assert_eq!(model.stream(ask("1")).await.err().unwrap().to_string(), "no quota");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn waits_and_pace_pass_in_virtual_time() {
-        let model = MockLanguageModel::new().pace(Duration::from_millis(20)).step([
-            say("a"),
-            wait(Duration::from_secs(5)),
-            say("b"),
-        ]);
-        let started = tokio::time::Instant::now();
-
-        parts(&model, "1").await;
-
-        assert_eq!(started.elapsed(), Duration::from_millis(5040));
     }
 }

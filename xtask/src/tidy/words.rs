@@ -56,6 +56,7 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("harness/src/golden.rs", "std::fs", "goldens are files of this machine, read after the run"),
     ("harness/src/golden/tests.rs", "std::fs", "the test's goldens are files of this machine"),
     ("harness/src/golden/tests.rs", "std::process", "the test's folder is named after its process"),
+    ("harness/src/model/script_file.rs", "std::fs", "scripts are files of this machine, read before the test"),
     ("harness/src/scenario/read.rs", "std::fs", "stories are files of this machine, read before the run"),
     ("harness/src/scenario/read/tests.rs", "std::process", "the test's folder is named after its process"),
     ("harness/src/run.rs", STATIC, "panics are heard per thread, and the hook that hears them is set once per process"),

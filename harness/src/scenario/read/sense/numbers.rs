@@ -21,6 +21,9 @@ const MAX_COUNT: u64 = 100_000;
 /// The most bytes that a shaped link counts, 16 MiB.
 const MAX_BYTES: u64 = 16 << 20;
 
+/// The most tokens of one step, so that any sum of them stays a number.
+const MAX_TOKENS: u64 = 1 << 40;
+
 /// Each number's key, in whatever object it is, with its least and most.
 const BOUNDS: &[(&str, u64, u64)] = &[
     ("workers", 1, MAX_WORKERS),
@@ -44,10 +47,24 @@ const BOUNDS: &[(&str, u64, u64)] = &[
     ("turns", 0, MAX_COUNT),
     ("inputs", 0, MAX_COUNT),
     ("model_calls", 0, MAX_COUNT),
+    ("times", 1, MAX_COUNT),
+    ("at", 0, MAX_COUNT),
+    ("chars", 1, MAX_COUNT),
+    ("run", 0, MAX_COUNT),
+    ("attempt", 1, MAX_COUNT),
+    ("turn", 0, MAX_COUNT),
+    ("step", 0, MAX_COUNT),
+    ("input_tokens", 0, MAX_TOKENS),
+    ("output_tokens", 0, MAX_TOKENS),
+    ("cached_tokens", 0, MAX_TOKENS),
+    ("reasoning_tokens", 0, MAX_TOKENS),
+    ("server_error", 500, 599),
+    ("retry_after_ms", 0, MAX_MS),
+    ("timestampMs", 0, u64::MAX),
 ];
 
-/// What a tool is called with is the author's own, not a number of the story.
-const FOREIGN: &str = "input";
+/// What tools and providers are called with and give back is the author's own, not a number of the story.
+const FOREIGN: &[&str] = &["input", "output", "provider_metadata", "part"];
 
 /// Says which number is the first past its bounds.
 pub(super) fn check(scenario: &Scenario) -> Result<(), Complaint> {
@@ -57,12 +74,14 @@ pub(super) fn check(scenario: &Scenario) -> Result<(), Complaint> {
 
 fn walk(value: &Value, key: &str, path: &mut Vec<Segment>) -> Result<(), Complaint> {
     match value {
-        Value::Object(object) => object.iter().filter(|(key, _)| *key != FOREIGN).try_for_each(|(key, value)| {
-            path.push(key.as_str().into());
-            walk(value, key, path)?;
-            path.pop();
-            Ok(())
-        }),
+        Value::Object(object) => {
+            object.iter().filter(|(key, _)| !FOREIGN.contains(&key.as_str())).try_for_each(|(key, value)| {
+                path.push(key.as_str().into());
+                walk(value, key, path)?;
+                path.pop();
+                Ok(())
+            })
+        }
         Value::Array(array) => array.iter().enumerate().try_for_each(|(index, value)| {
             path.push(index.into());
             walk(value, key, path)?;
@@ -89,7 +108,11 @@ mod tests {
 
     /// Lists the keys of all numbers in a schema, those in lists included.
     fn numbers(schema: &Value, found: &mut Vec<String>) {
-        let is_number = |value: &Value| value["type"] == "integer" || value["type"] == "number";
+        let names_number = |kind: &Value| kind == "integer" || kind == "number";
+        let is_number = |value: &Value| {
+            let kinds = value["type"].as_array();
+            names_number(&value["type"]) || kinds.is_some_and(|kinds| kinds.iter().any(names_number))
+        };
         match schema {
             Value::Object(object) => {
                 for (key, value) in object.get("properties").and_then(Value::as_object).into_iter().flatten() {
