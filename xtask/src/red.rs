@@ -86,8 +86,9 @@ impl Bench {
     /// Copies the tree and builds it once, so that a copy that does not build is not taken for a red story.
     fn set_up(tree: &Tree) -> Result<Self> {
         let folder = house::root().join("target").join("red");
-        let own = || folder.join("target");
-        let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(own, PathBuf::from);
+        // Never a folder that the tree itself is built in: cargo tells two checkouts apart by their relative paths alone, and would take
+        // the tree's libraries for the copy's.
+        let target = folder.join("target");
         let copy = Copy::of(tree, &folder.join("tree"))?;
         let bench = Self { copy, target };
         bench.build().context("the tree as it is does not build")?;
