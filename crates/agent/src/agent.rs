@@ -19,6 +19,7 @@ use crate::event::{
     RecoveryBoot, ResolveTools, RunContext, Suspension, TurnComplete, TurnStart, ValidateMessages,
 };
 use crate::signal::Signal;
+use crate::steering::PendingMessages;
 use crate::tool::Tool;
 
 /// A hook: takes an event it owns, may do anything that is async, may fail.
@@ -40,6 +41,7 @@ pub struct Agent {
     /// Whether an action without `on_action` has been warned of: once is enough.
     pub(crate) has_warned: Arc<AtomicBool>,
     pub(crate) model_outputs: ModelOutputs,
+    pub(crate) pending_messages: Option<PendingMessages>,
     pub(crate) limits: Limits,
 }
 
@@ -221,6 +223,7 @@ impl Agent {
             action_schema: None,
             has_warned: Arc::default(),
             model_outputs,
+            pending_messages: None,
             limits,
         }
     }
@@ -235,6 +238,7 @@ impl Agent {
         if gate.is_watched() {
             self.run = gate.around("run", self.run);
             self.hooks = self.hooks.gated(gate);
+            self.pending_messages = self.pending_messages.map(|pending| pending.gated(gate));
         }
         self
     }

@@ -8,6 +8,8 @@ use turnkeep_protocol::{
     ChatTaskWirePayload, RefusedAnswer, ToolPart, Trigger, UiMessage, UiPart, overlay_tool_states,
 };
 
+use crate::steering::INJECTED;
+
 /// The chain and its index of tool calls.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Chain {
@@ -148,6 +150,15 @@ impl Chain {
         at + 1 < self.messages.len() || !rest.all(says_nothing)
     }
 
+    /// Puts a message in front of the response of this id, or at the end when that is not there yet. One that is there
+    /// stays where it is.
+    pub(crate) fn insert_before(&mut self, response_id: &str, message: UiMessage) {
+        if !self.contains(&message.id) {
+            let at = self.position(response_id).unwrap_or(self.messages.len());
+            self.messages.insert(at, message);
+        }
+    }
+
     /// Finds the message whose call an assistant message of unknown id answers (A-91, AR-15).
     fn caller_of(&self, incoming: &UiMessage) -> Option<usize> {
         if !incoming.is_assistant() {
@@ -217,6 +228,8 @@ pub(crate) fn says_nothing(part: &UiPart) -> bool {
         UiPart::StepStart(_) => true,
         UiPart::Text(part) => part.text.is_empty(),
         UiPart::Reasoning(part) => part.text.is_empty(),
+        // It tells what a person said.
+        UiPart::Data(part) => part.kind.name() == INJECTED,
         _ => false,
     }
 }

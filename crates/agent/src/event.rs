@@ -2,6 +2,7 @@
 
 mod action;
 mod hydrate;
+mod steering;
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use crate::error::HookError;
 
 pub use self::action::{Action, ActionAnswer};
 pub use self::hydrate::HydrateMessages;
+pub use self::steering::{PendingMessageReceived, PendingMessagesBatch, PendingMessagesInjected};
 
 /// Tells a hook which run it is in.
 #[derive(Clone, Debug, PartialEq, Eq)]

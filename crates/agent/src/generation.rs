@@ -4,6 +4,7 @@
 
 mod history;
 mod prepare;
+mod steering;
 mod tools;
 
 use std::collections::BTreeSet;
@@ -11,13 +12,16 @@ use std::sync::Arc;
 
 use futures::StreamExt;
 use serde_json::Value;
+use turnkeep_host::Draws;
 use turnkeep_model::{
-    ChunkMapper, FinishReason, GenerationEvent, ModelError, ModelOutputs, Origin, StreamPart, StreamParts, Usage,
+    ChunkMapper, ConvertError, FinishReason, GenerationEvent, ModelError, ModelOutputs, Origin, StreamPart,
+    StreamParts, Usage,
 };
-use turnkeep_protocol::{MessageReducer, ModelMessage, UiMessage};
+use turnkeep_protocol::{MessageReducer, ModelMessage, UiMessage, UiMessageChunk};
 
 use self::history::StepHistory;
 use self::prepare::StepPlan;
+pub(crate) use self::steering::Hearing;
 use self::tools::StepCalls;
 use crate::answer::{StepResult, Steps, StreamText};
 use crate::chat::{Chat, ChunkWriter};
@@ -26,6 +30,9 @@ use crate::signal::Signal;
 
 /// How many steps one answer may have, whatever its stop conditions say.
 const MAX_STEPS: usize = 1000;
+
+/// The length of the ids of parts that the runtime makes.
+const PART_ID_CHARACTERS: usize = 16;
 
 /// What a generation needs from its turn.
 pub(crate) struct Setting {
@@ -39,6 +46,14 @@ pub(crate) struct Setting {
     pub(crate) origin: Origin,
     pub(crate) turn: usize,
     pub(crate) client_data: Value,
+    /// Where ids of parts come from.
+    pub(crate) ids: Arc<Draws>,
+}
+
+impl Setting {
+    fn fresh_id(&self) -> String {
+        self.ids.alphanumeric(PART_ID_CHARACTERS)
+    }
 }
 
 /// What came of it.
@@ -54,6 +69,8 @@ pub(crate) struct Generated {
     pub(crate) usage: Option<Usage>,
     /// What came in between the steps, in order.
     pub(crate) arrivals: Vec<Arrived>,
+    /// The people's messages among them.
+    pub(crate) steered: Vec<UiMessage>,
     /// The tools that ran here, or might have.
     pub(crate) executors: BTreeSet<String>,
 }
@@ -63,6 +80,8 @@ pub(crate) struct Generated {
 pub(crate) struct Arrived {
     pub(crate) n_steps: usize,
     pub(crate) messages: Vec<ModelMessage>,
+    /// The people's messages that these tell; none for what only the model knows.
+    pub(crate) speaks_for: Vec<String>,
 }
 
 /// How a generation ended.
@@ -78,7 +97,7 @@ pub(crate) enum Ended {
 }
 
 /// A generation under way.
-struct Generation {
+struct Generation<'r> {
     stream: StreamText,
     setting: Setting,
     mapper: ChunkMapper,
@@ -87,7 +106,10 @@ struct Generation {
     steps: Steps,
     usage: Option<Usage>,
     arrivals: Vec<Arrived>,
+    steered: Vec<UiMessage>,
     executors: BTreeSet<String>,
+    /// None when nobody may steer.
+    hearing: Option<Hearing<'r>>,
 }
 
 /// Why a step, or the whole answer, goes no further.
@@ -100,6 +122,12 @@ enum Cut {
 impl From<Error> for Cut {
     fn from(error: Error) -> Self {
         Self::Run(error)
+    }
+}
+
+impl From<ConvertError> for Cut {
+    fn from(error: ConvertError) -> Self {
+        Self::Failed(ModelError::refused(error.to_string()))
     }
 }
 
@@ -128,7 +156,11 @@ struct StepEnd {
 /// # Errors
 ///
 /// Fails when `out` cannot be written; the captured message then comes with the error.
-pub(crate) async fn generate(stream: StreamText, setting: Setting) -> (Generated, Result<(), Error>) {
+pub(crate) async fn generate(
+    stream: StreamText,
+    setting: Setting,
+    hearing: Option<Hearing<'_>>,
+) -> (Generated, Result<(), Error>) {
     let mapper = ChunkMapper::new(setting.response.id.clone(), stream.ui_options.clone());
     let mut generation = Generation {
         mapper,
@@ -137,7 +169,9 @@ pub(crate) async fn generate(stream: StreamText, setting: Setting) -> (Generated
         steps: Steps::default(),
         usage: None,
         arrivals: Vec::new(),
+        steered: Vec::new(),
         executors: BTreeSet::new(),
+        hearing,
         stream,
         setting,
     };
@@ -159,12 +193,13 @@ pub(crate) async fn generate(stream: StreamText, setting: Setting) -> (Generated
         Err(Cut::Run(error)) => result = Err(error),
     }
     generated.arrivals = generation.arrivals;
+    generated.steered = generation.steered;
     generated.executors = generation.executors;
     generated.message = Some(generation.reducer.into_message());
     (generated, result)
 }
 
-impl Generation {
+impl Generation<'_> {
     async fn run(&mut self) -> Result<FinishReason, Cut> {
         self.emit(GenerationEvent::Start).await?;
         loop {
@@ -191,18 +226,10 @@ impl Generation {
     async fn step(&mut self, plan: StepPlan) -> Result<(StepEnd, StepCalls), Cut> {
         let mut calls = StepCalls::new(plan.tools);
         let messages = plan.messages;
-        let mut parts: StreamParts = tokio::select! {
-            biased;
-            reason = self.setting.stop.wait() => return Err(Cut::Stopped(reason)),
-            begun = plan.model.stream(plan.prompt) => begun.map_err(Cut::Failed)?,
-        };
+        let begun = self.unless_stopped(plan.model.stream(plan.prompt)).await?;
+        let mut parts: StreamParts = begun.map_err(Cut::Failed)?;
         let end = loop {
-            let part = tokio::select! {
-                biased;
-                reason = self.setting.stop.wait() => return Err(Cut::Stopped(reason)),
-                part = parts.next() => part,
-            };
-            match part {
+            match self.unless_stopped(parts.next()).await? {
                 Some(StreamPart::Finish { finish_reason, usage }) => break StepEnd { finish_reason, usage },
                 Some(StreamPart::Error(error)) => return Err(Cut::Failed(error)),
                 Some(part) => {
@@ -228,12 +255,7 @@ impl Generation {
         }
         let mut running = calls.start(&self.setting, &messages);
         loop {
-            let result = tokio::select! {
-                biased;
-                reason = self.setting.stop.wait() => return Err(Cut::Stopped(reason)),
-                result = running.next() => result,
-            };
-            let Some(result) = result else {
+            let Some(result) = self.unless_stopped(running.next()).await? else {
                 return Ok(());
             };
             let result = result.map_err(|_| Error::OutOfMemory)?;
@@ -244,10 +266,15 @@ impl Generation {
 
     async fn emit(&mut self, event: GenerationEvent) -> Result<(), Error> {
         for chunk in self.mapper.map(event) {
-            self.setting.writer.stream(&chunk).await?;
-            // A chunk that does not follow is on the wire as the model said it; readers skip it as we do.
-            let _ = self.reducer.apply(&chunk);
+            self.emit_chunk(chunk).await?;
         }
+        Ok(())
+    }
+
+    async fn emit_chunk(&mut self, chunk: UiMessageChunk) -> Result<(), Error> {
+        self.setting.writer.stream(&chunk).await?;
+        // A chunk that does not follow is on the wire as the model said it; readers skip it as we do.
+        let _ = self.reducer.apply(&chunk);
         Ok(())
     }
 }

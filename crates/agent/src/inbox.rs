@@ -55,6 +55,8 @@ pub(crate) struct Inbox {
     buffer: VecDeque<(SeqNum, ChatInputChunk)>,
     /// Received and not finished.
     open: BTreeSet<SeqNum>,
+    /// Open, and finished with the running turn, which they have joined.
+    joined: BTreeSet<SeqNum>,
     handlers: BTreeSet<Facade>,
     min_timestamp: Option<u64>,
 }
@@ -135,6 +137,21 @@ impl Inbox {
         Some(taken)
     }
 
+    /// Shows the buffer, in channel order.
+    pub(crate) fn buffered(&self) -> impl Iterator<Item = &(SeqNum, ChatInputChunk)> {
+        self.buffer.iter()
+    }
+
+    /// Takes a buffered record into the running turn, with which it is finished.
+    pub(crate) fn join_turn(&mut self, seq_num: SeqNum) {
+        let Some(at) = self.buffer.iter().position(|(place, _)| *place == seq_num) else {
+            return;
+        };
+        self.buffer.remove(at);
+        self.consume(seq_num);
+        self.joined.insert(seq_num);
+    }
+
     /// Shows the head of the buffer without taking it (S-153).
     #[cfg(test)]
     pub(crate) fn peek(&self) -> Option<&(SeqNum, ChatInputChunk)> {
@@ -158,14 +175,21 @@ impl Inbox {
         self.open.remove(&seq_num);
     }
 
+    /// Says that the running turn has ended: the record it served and those that joined it are finished.
+    pub(crate) fn finish_turn(&mut self, served: Option<SeqNum>) {
+        for seq_num in std::mem::take(&mut self.joined).into_iter().chain(served) {
+            self.finish(seq_num);
+        }
+    }
+
     /// Gives the highest place at and below which every record is finished (A-30, D-32).
     pub(crate) fn settled(&self) -> Option<SeqNum> {
         self.settled_with(None)
     }
 
-    /// Gives what [`Inbox::settled`] will be once `finishing` is finished: what its `turn-complete` publishes.
+    /// Gives what [`Inbox::settled`] will be once the turn that serves `finishing` has ended: what its `turn-complete` publishes.
     pub(crate) fn settled_with(&self, finishing: Option<SeqNum>) -> Option<SeqNum> {
-        match self.open.iter().find(|seq_num| Some(**seq_num) != finishing) {
+        match self.open.iter().find(|seq_num| Some(**seq_num) != finishing && !self.joined.contains(seq_num)) {
             Some(first_open) => first_open.previous(),
             None => self.received,
         }

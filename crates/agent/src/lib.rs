@@ -57,6 +57,7 @@ mod run;
 mod signal;
 mod skills;
 mod spoken;
+mod steering;
 #[cfg(test)]
 mod testing;
 mod tool;
@@ -71,15 +72,16 @@ pub use chat::{Chat, ChunkWriter};
 pub use checkpoint::{Checkpoint, Checkpoints, Place};
 pub use error::{ChunkTooLarge, Error, HookError, OutOfMemory};
 pub use event::{
-    Action, ActionAnswer, BeforeTurnComplete, Boot, ChatStart, HydrateMessages, PendingToolCall, Preload,
-    PrepareMessages, Recovery, RecoveryBoot, ResolveTools, RunContext, SuspendPhase, Suspension, TurnComplete,
-    TurnStart, ValidateMessages,
+    Action, ActionAnswer, BeforeTurnComplete, Boot, ChatStart, HydrateMessages, PendingMessageReceived,
+    PendingMessagesBatch, PendingMessagesInjected, PendingToolCall, Preload, PrepareMessages, Recovery, RecoveryBoot,
+    ResolveTools, RunContext, SuspendPhase, Suspension, TurnComplete, TurnStart, ValidateMessages,
 };
 pub use history::{ChatHistory, PendingCall, ResolvedCall};
 pub use inject::{InjectQueueFull, MAX_INJECTED};
 pub use prompt::{CacheControl, ChatPrompt, PromptUnset, ResolvedPrompt, StreamTextOptions, ToStreamText};
 pub use signal::Signal;
 pub use skills::{ChatSkills, FrontMatterError, ResolvedSkill, Skill, SkillError, SkillFrontmatter};
+pub use steering::PendingMessages;
 pub use tool::{Tool, ToolContext, TypedToolPart, schema_of};
 pub use worker::{DEFAULT_CONCURRENCY, Worker, WorkerOptions};
 

@@ -32,6 +32,7 @@ use crate::link::Link;
 use crate::model_history::ModelHistory;
 use crate::out::OutWriter;
 use crate::record::{UNUSABLE, is_unreadable};
+use crate::steering::Steering;
 use crate::worker::Warn;
 
 /// The length of a message id, as the AI SDK makes them.
@@ -64,6 +65,7 @@ pub(crate) struct Run {
     chat: Chat,
     chain: Chain,
     model_history: ModelHistory,
+    steering: Steering,
     boundaries: Boundaries,
     /// Turns that recovery wants first.
     recovered: VecDeque<Owed>,
@@ -78,6 +80,7 @@ pub(crate) struct Run {
     previous_turn_usage: Option<Usage>,
     total_usage: Usage,
     message_ids: Draws,
+    part_ids: Arc<Draws>,
     warn: Warn,
     gate: Gate,
 }
@@ -100,6 +103,7 @@ impl Run {
             chat: Chat::new(payload.chat_id.clone(), host.clone()),
             chain: Chain::default(),
             model_history: ModelHistory::default(),
+            steering: Steering::default(),
             boundaries: if is_hydrated { Boundaries::kept_by_author(None) } else { Boundaries::default() },
             recovered: VecDeque::new(),
             ends_after_recovered: false,
@@ -109,6 +113,7 @@ impl Run {
             previous_turn_usage: None,
             total_usage: Usage::default(),
             message_ids: entropy.child("message-ids").draws(),
+            part_ids: Arc::new(entropy.child("data-ids").draws()),
             host,
             agent,
             model,
@@ -214,6 +219,10 @@ impl Run {
     /// Does what one payload asks for.
     async fn take_up(&mut self, owed: Owed) -> Result<(), Error> {
         match owed.payload.trigger {
+            // Its words have had turns of their own; the sender only waits for a boundary (D-42).
+            Some(Trigger::SubmitMessage) if self.is_sent_again(&owed) => {
+                self.close_turn(owed.seq_num, None).await.map(drop)
+            }
             Some(Trigger::SubmitMessage) if owed.payload.message.is_some() => self.message_turn(owed).await,
             Some(Trigger::RegenerateMessage) => self.message_turn(owed).await,
             Some(Trigger::SubmitMessage) if is_unreadable(&owed.payload) => {

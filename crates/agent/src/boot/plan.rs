@@ -49,17 +49,13 @@ pub(crate) fn plan(mut replay: Replay, payload: &ChatTaskWirePayload, choice: Op
     let boundaries = Boundaries::booted(replay.snapshot_boundary, replay.newest_boundary);
     let choice = choice.unwrap_or_default();
     let cut = replay.open_turns_record().and_then(|owed| owed.seq_num);
-    let (default_chain, n_answered) = default(&replay);
+    let (default_chain, answered) = default(&replay);
     let settled_chain = replay.settled.messages().to_vec();
 
     let all = std::mem::take(&mut replay.in_flight);
     let (recovered, unserved) = match choice.recovered_turns {
         Some(messages) => chosen(messages, all, payload),
-        None => {
-            let mut answered = all;
-            let rest = answered.split_off(n_answered);
-            (rest, answered)
-        }
+        None => all.into_iter().partition(|owed| !owed.seq_num.is_some_and(|seq_num| answered.contains(&seq_num))),
     };
     // A record that runs again must not find its own cut answer in the history: it would count as answered.
     let runs_again = cut.is_some() && recovered.iter().any(|owed| owed.seq_num == cut);
@@ -67,7 +63,7 @@ pub(crate) fn plan(mut replay: Replay, payload: &ChatTaskWirePayload, choice: Op
 
     let unserved: Vec<_> =
         unserved.iter().filter_map(|owed| owed.seq_num).chain(replay.unusable.iter().copied()).collect();
-    let closing = closing(&replay, &recovered, &unserved, n_answered);
+    let closing = closing(&replay, &recovered, &unserved, !answered.is_empty());
     let mut finished = replay.dropped;
     finished.extend(unserved);
     let recovered = recovered.into_iter().map(|owed| with_boot_fields(owed, payload)).collect();
@@ -82,17 +78,17 @@ pub(crate) fn plan(mut replay: Replay, payload: &ChatTaskWirePayload, choice: Op
     }
 }
 
-/// The smart default: what a dead turn had said stays, under the message it answers; the rest runs again. Gives the chain and
-/// how many in-flight records are answered.
-fn default(replay: &Replay) -> (Vec<UiMessage>, usize) {
-    let settled = || (replay.settled.messages().to_vec(), 0);
+/// The smart default: what a dead turn had said stays, under the messages it answers; the rest runs again. Gives the chain and
+/// the places of the in-flight records that are answered: the turn's own, and what had joined it.
+fn default(replay: &Replay) -> (Vec<UiMessage>, Vec<SeqNum>) {
+    let settled = || (replay.settled.messages().to_vec(), Vec::new());
     let Some(turn) = &replay.open_turn else {
         return settled();
     };
     // A partial alone is dropped; and when nothing was said yet, the turn runs again as a whole.
-    if replay.open_turns_record().is_none() || !turn.has_answer() {
+    let Some(first) = replay.open_turns_record().and_then(|first| first.seq_num).filter(|_| turn.has_answer()) else {
         return settled();
-    }
+    };
     let mut chain = turn.base.clone();
     for message in &turn.ended {
         chain.commit(message.clone());
@@ -100,16 +96,16 @@ fn default(replay: &Replay) -> (Vec<UiMessage>, usize) {
     if let Some(partial) = &turn.partial {
         chain.commit(partial.cleaned.clone());
     }
-    (chain.messages().to_vec(), 1)
+    (chain.messages().to_vec(), [first].into_iter().chain(turn.joined.iter().copied()).collect())
 }
 
 /// Decides what must be written for the dead turn and the records that will not run (D-31, D-33, A-20).
-fn closing(replay: &Replay, recovered: &[Owed], unserved: &[SeqNum], n_answered: usize) -> Option<Closing> {
+fn closing(replay: &Replay, recovered: &[Owed], unserved: &[SeqNum], is_answered: bool) -> Option<Closing> {
     let first_run = recovered.iter().filter_map(|owed| owed.seq_num).min();
     let covers = unserved.iter().any(|seq_num| first_run.is_none_or(|first| *seq_num < first));
     let turn = replay.open_turn.as_ref();
     // The next turn goes on where this one had not begun.
-    let runs_whole = n_answered == 0 && !recovered.is_empty() && turn.is_some_and(|turn| !turn.has_answer());
+    let runs_whole = !is_answered && !recovered.is_empty() && turn.is_some_and(|turn| !turn.has_answer());
     if !covers && (turn.is_none() || runs_whole) {
         return None;
     }

@@ -24,6 +24,21 @@ pub(crate) struct Found {
     pub(crate) server_tools: BTreeSet<String>,
 }
 
+impl Found {
+    /// Lists the messages that joined a turn: the answer's id, the place and the message. Of records with equal ids the first one
+    /// did, the others are duplicates (D-42).
+    fn joined<'f>(&'f self, turn: &'f TurnRecords) -> impl Iterator<Item = (&'f str, SeqNum, &'f UiMessage)> {
+        turn.injected().filter_map(|(response, id)| {
+            let mut messages = self.input.iter().filter_map(|record| match &record.input {
+                Some(ChatInputChunk::Message { payload }) => Some((record.seq_num, payload.message.as_ref()?)),
+                _ => None,
+            });
+            let (seq_num, message) = messages.find(|(_, message)| message.is_user() && message.id == id)?;
+            Some((response, seq_num, message))
+        })
+    }
+}
+
 /// What it means.
 #[derive(Debug, Default)]
 pub(crate) struct Replay {
@@ -44,6 +59,8 @@ pub(crate) struct Replay {
     /// The newest boundary on `out`, and the one the snapshot covers.
     pub(crate) newest_boundary: Option<SeqNum>,
     pub(crate) snapshot_boundary: Option<SeqNum>,
+    /// The places of messages that joined an answer of a closed turn.
+    served: BTreeSet<SeqNum>,
     /// Segments that could not be folded.
     pub(crate) n_malformed: usize,
 }
@@ -63,6 +80,8 @@ pub(crate) struct OpenTurn {
     pub(crate) base: Chain,
     /// The messages it had ended.
     pub(crate) ended: Vec<UiMessage>,
+    /// The places of the messages that had joined it: they belong to it.
+    pub(crate) joined: Vec<SeqNum>,
     /// The message it was streaming, as it stood and cleaned; none when cleaning leaves nothing.
     pub(crate) partial: Option<Partial>,
     /// Whether the last segment still wants its end.
@@ -112,9 +131,17 @@ pub(crate) fn replay(found: &Found) -> Replay {
         .peekable();
     for turn in &turns {
         let covered = turn.boundary.and_then(|boundary| boundary.settled);
+        let joined: Vec<_> = found.joined(turn).collect();
+        // What joined the turn is served, even where a record that waits holds it above the cursor.
+        replay.served.extend(joined.iter().map(|(_, seq_num, _)| seq_num));
         // The messages that a boundary covers came before its answers: user and assistant keep their order (A-48, AR-48).
         while let Some(record) = history.next_if(|record| Some(record.seq_num) <= covered) {
-            replay.apply(record, &found.server_tools);
+            if !replay.served.contains(&record.seq_num) {
+                replay.apply(record, &found.server_tools);
+            }
+        }
+        for (response, _, message) in joined {
+            replay.settled.insert_before(response, message.clone());
         }
         replay.fold_closed(turn);
     }
@@ -125,7 +152,7 @@ pub(crate) fn replay(found: &Found) -> Replay {
         replay.sort_in(record);
     }
     if let Some(turn) = open {
-        replay.fold_open(&turn, &found.server_tools);
+        replay.fold_open(&turn, found);
     }
     replay
 }
@@ -139,6 +166,7 @@ impl Replay {
 
     fn sort_in(&mut self, record: &InputRecord) {
         match &record.input {
+            _ if self.served.contains(&record.seq_num) => {}
             Some(ChatInputChunk::Message { payload }) if wants_turn(payload) => {
                 self.in_flight.push(Owed { seq_num: Some(record.seq_num), payload: (**payload).clone() });
                 return;
@@ -170,14 +198,21 @@ impl Replay {
         }
     }
 
-    fn fold_open(&mut self, turn: &TurnRecords, server_tools: &BTreeSet<String>) {
+    fn fold_open(&mut self, turn: &TurnRecords, found: &Found) {
         let mut base = self.settled.clone();
         if let Some(first) = self.open_turns_record() {
-            base.apply_history(&first.payload, server_tools);
+            base.apply_history(&first.payload, &found.server_tools);
+        }
+        let mut joined = Vec::new();
+        for (response, seq_num, message) in found.joined(turn) {
+            if self.in_flight.iter().any(|owed| owed.seq_num == Some(seq_num)) {
+                base.insert_before(response, message.clone());
+                joined.push(seq_num);
+            }
         }
         let is_open = turn.segments.last().is_some_and(|last| last.end == SegmentEnd::Open);
         let mut chain = base.clone();
-        let mut open_turn = OpenTurn { base, ended: Vec::new(), partial: None, is_open };
+        let mut open_turn = OpenTurn { base, ended: Vec::new(), joined, partial: None, is_open };
         for (at, segment) in turn.segments.iter().enumerate() {
             let Some(Folded { message, base }) = self.fold(segment, &chain) else {
                 continue;

@@ -4,6 +4,8 @@ use turnkeep_protocol::reduce::{MessageReducer, ReduceError};
 use turnkeep_protocol::session_api::DrainedRecord;
 use turnkeep_protocol::{Header, SESSION_IN_EVENT_ID, SeqNum, TRIGGER_CONTROL, UiMessage, UiMessageChunk, control};
 
+use crate::steering::INJECTED;
+
 /// One turn's part of `out`.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct TurnRecords {
@@ -51,6 +53,14 @@ impl Segment {
             UiMessageChunk::Start(start) => start.message_id.as_deref(),
             _ => None,
         })
+    }
+
+    fn injected(&self) -> impl Iterator<Item = &str> {
+        let ids = self.chunks.iter().filter_map(|chunk| match chunk {
+            UiMessageChunk::Data(data) if data.kind.name() == INJECTED => data.data.get("messageIds")?.as_array(),
+            _ => None,
+        });
+        ids.flatten().filter_map(|id| id.as_str())
     }
 
     /// Folds the chunks into a message, going on from `base` when they continue one.
@@ -105,6 +115,14 @@ fn header<'a>(headers: &'a [Header], name: &str) -> Option<&'a str> {
 }
 
 impl TurnRecords {
+    /// Lists the people's messages that joined the turn's answers, by id, each with the id of its answer.
+    pub(crate) fn injected(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.segments.iter().flat_map(|segment| {
+            let response = segment.message_id().unwrap_or_default();
+            segment.injected().map(move |id| (response, id))
+        })
+    }
+
     fn push(&mut self, chunk: UiMessageChunk) {
         let opens = matches!(chunk, UiMessageChunk::Start(_));
         match self.segments.last_mut() {

@@ -3,6 +3,7 @@
 mod choice;
 mod cut;
 mod hydrated;
+mod steering;
 
 use serde_json::{Value, json};
 use turnkeep_protocol::session_api::DrainedRecord;

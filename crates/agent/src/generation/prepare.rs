@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use turnkeep_model::{LanguageModel, ModelError, Prompt};
+use turnkeep_model::{LanguageModel, Prompt};
 use turnkeep_protocol::ModelMessage;
 
 use super::{Arrived, Cut, Generation};
@@ -20,10 +20,11 @@ pub(super) struct StepPlan {
     pub(super) tools: Vec<Tool>,
 }
 
-impl Generation {
+impl Generation<'_> {
     /// Prepares the next step; each change feeds the next.
     pub(super) async fn prepare(&mut self) -> Result<StepPlan, Cut> {
         let mut messages = self.messages()?;
+        self.steer(&mut messages).await?;
         self.take_injected(&mut messages);
         let change = self.ask_author(&messages).await?;
         let plan = self.plan(messages, change);
@@ -33,8 +34,7 @@ impl Generation {
     }
 
     fn messages(&self) -> Result<Vec<ModelMessage>, Cut> {
-        let messages = self.history.messages(self.reducer.message(), &self.setting.model_outputs);
-        messages.map_err(|error| Cut::Failed(ModelError::refused(error.to_string())))
+        Ok(self.history.messages(self.reducer.message(), &self.setting.model_outputs)?)
     }
 
     /// Tells the model what was injected since the last look.
@@ -42,22 +42,23 @@ impl Generation {
         // Whatever looks for approvals looks in the last message only (AR-26).
         if !ends_with_approval(messages) {
             let injected = self.setting.chat.take_injected();
-            self.arrive(messages, injected);
+            let n_steps = n_steps(self.reducer.message());
+            self.arrive(messages, Arrived { n_steps, messages: injected, speaks_for: Vec::new() });
         }
     }
 
     /// Puts messages behind the steps so far, for this step, for the rest of the answer and for the history after it.
-    fn arrive(&mut self, messages: &mut Vec<ModelMessage>, arriving: Vec<ModelMessage>) {
-        if arriving.is_empty() {
+    pub(super) fn arrive(&mut self, messages: &mut Vec<ModelMessage>, arrived: Arrived) {
+        if arrived.messages.is_empty() {
             return;
         }
-        messages.extend(arriving.iter().cloned());
-        self.history.arrive(self.steps.n_steps, arriving.clone());
-        self.arrivals.push(Arrived { n_steps: n_steps(self.reducer.message()), messages: arriving });
+        messages.extend(arrived.messages.iter().cloned());
+        self.history.arrive(self.steps.n_steps, arrived.messages.clone());
+        self.arrivals.push(arrived);
     }
 
-    async fn ask_author(&self, messages: &[ModelMessage]) -> Result<StepChange, Cut> {
-        let Some(hook) = &self.stream.prepare_step else {
+    async fn ask_author(&mut self, messages: &[ModelMessage]) -> Result<StepChange, Cut> {
+        let Some(hook) = self.stream.prepare_step.clone() else {
             return Ok(StepChange::none());
         };
         let event = PrepareStep {
@@ -69,15 +70,6 @@ impl Generation {
             messages: messages.to_vec(),
         };
         self.unless_stopped(hook(event)).await?.map_err(Cut::from)
-    }
-
-    /// Waits for an author's code, but not past a stop.
-    pub(super) async fn unless_stopped<T>(&self, work: impl Future<Output = T>) -> Result<T, Cut> {
-        tokio::select! {
-            biased;
-            reason = self.setting.stop.wait() => Err(Cut::Stopped(reason)),
-            done = work => Ok(done),
-        }
     }
 
     fn plan(&self, messages: Vec<ModelMessage>, change: StepChange) -> StepPlan {

@@ -15,7 +15,7 @@ const SNAPSHOT_LIMIT: Duration = Duration::from_secs(10);
 impl Run {
     /// Writes the turn's one `turn-complete` and trims what is settled behind it; gives its place.
     ///
-    /// The record that the turn served is finished with this boundary and not before: a crash in between must find it owed.
+    /// The record that the turn served, and whatever joined it, is finished with this boundary and not before: a crash in between must find it owed.
     pub(super) async fn close_turn(&mut self, served: Option<SeqNum>, token: Option<String>) -> Result<SeqNum, Error> {
         let (settled, received) = self.input.with(|inbox| (inbox.settled_with(served), inbox.received()));
         let token = token.map(|token| Header::new(PUBLIC_ACCESS_TOKEN, token));
@@ -24,9 +24,7 @@ impl Run {
         let siblings = token.into_iter().chain(settled_header).chain(received);
 
         let seq_num = self.out.control(NewRecord::control(control::TURN_COMPLETE, siblings)).await?;
-        if let Some(served) = served {
-            self.input.with(|inbox| inbox.finish(served));
-        }
+        self.input.with(|inbox| inbox.finish_turn(served));
         self.input.publish(settled);
         if let Some(keep_from) = self.boundaries.turn_completed(seq_num) {
             self.out.queue(NewRecord::trim(keep_from)).await?;

@@ -16,6 +16,7 @@ impl Run {
         self.tell_error(text.clone()).await?;
         let last_event_id = self.close_turn(turn.seq_num, None).await?;
         self.fold_incoming(&mut turn);
+        self.take_in_steered(&mut turn);
         self.recover_partial(&mut turn);
         self.tell_arrivals(&mut turn);
         // An override of the failed turn is not its successor's (A-157, AR-27).

@@ -7,5 +7,6 @@ mod hydrate;
 mod inject;
 mod prepare_step;
 mod recovery;
+mod steering;
 mod turns;
 mod waits;

@@ -39,6 +39,8 @@ pub(super) struct Turn {
     pub(super) raw_response: Option<UiMessage>,
     /// What came in between the steps of the answer.
     pub(super) arrivals: Vec<Arrived>,
+    /// The people's messages among them.
+    pub(super) steered: Vec<UiMessage>,
     /// Whether the response is in the chain; an error after that leaves it there.
     pub(super) is_committed: bool,
     pub(super) stopped: bool,
@@ -59,6 +61,7 @@ impl Run {
         let mut turn = Turn::new(self.n_turns, owed, stop);
         // What nobody took up belongs to no turn (A-182, AR-27).
         self.chat.history().publish(self.chain.messages());
+        self.steering.begin(self.input.with(|inbox| inbox.received()));
         let outcome = self.run_turn(&mut turn).await;
         // The turn no longer hears stops, however it ended (A-85, AR-12).
         self.input.leave_turn();
@@ -66,10 +69,12 @@ impl Run {
             Ok(Merge::AlreadyAnswered) => self.close_turn(turn.seq_num, None).await.map(drop),
             Ok(_) => {
                 self.n_turns += 1;
+                self.end_steering();
                 self.complete_turn(turn).await
             }
             Err(TurnFailure::Turn(text)) => {
                 self.n_turns += 1;
+                self.end_steering();
                 self.errored_turn(turn, text).await
             }
             Err(TurnFailure::Run(error)) => Err(error),
@@ -94,6 +99,7 @@ impl Run {
         }
         self.input.leave_turn();
         self.apply_override();
+        self.take_in_steered(turn);
         self.commit(turn);
         self.tell_arrivals(turn);
         self.chat.settle_deferred().await;
@@ -259,6 +265,7 @@ impl Turn {
             response: None,
             raw_response: None,
             arrivals: Vec::new(),
+            steered: Vec::new(),
             is_committed: false,
             stopped: false,
             usage: None,

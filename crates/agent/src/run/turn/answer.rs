@@ -7,7 +7,7 @@ use crate::agent::TurnInput;
 use crate::answer::{Answer, StreamText};
 use crate::approval_tail::keep_approval_tail;
 use crate::event::PrepareMessages;
-use crate::generation::{Ended, Setting, generate};
+use crate::generation::{Ended, Hearing, Setting, generate};
 use turnkeep_model::Origin;
 use turnkeep_protocol::{Trigger, UiMessageChunk};
 
@@ -95,10 +95,18 @@ impl Run {
             origin: self.origin(turn.number),
             turn: turn.number,
             client_data: turn.client_data.clone(),
+            ids: self.part_ids.clone(),
         };
-        let (generated, result) = generate(stream, setting).await;
+        let hearing = self.agent.pending_messages.clone().map(|options| Hearing {
+            options,
+            steering: &mut self.steering,
+            chain: &self.chain,
+            input: self.input.clone(),
+        });
+        let (generated, result) = generate(stream, setting, hearing).await;
         self.server_tools.extend(generated.executors);
         turn.arrivals = generated.arrivals;
+        turn.steered = generated.steered;
         turn.raw_response = generated.message;
         turn.usage = generated.usage;
         turn.finish_reason = generated.finish_reason;

@@ -4,6 +4,7 @@ use turnkeep_model::ConvertError;
 use turnkeep_protocol::ModelMessage;
 
 use super::{Run, Turn};
+use crate::boot::replay::Owed;
 use crate::inject::ends_with_tool_message;
 
 impl Run {
@@ -18,12 +19,31 @@ impl Run {
         Ok(messages)
     }
 
+    /// Tells whether a message only repeats what the last turns have left over (D-42).
+    pub(in crate::run) fn is_sent_again(&mut self, owed: &Owed) -> bool {
+        owed.payload.message.as_ref().is_some_and(|message| self.steering.is_sent_again(owed.seq_num, message))
+    }
+
+    /// Leaves what nobody took in to turns of its own.
+    pub(super) fn end_steering(&mut self) {
+        self.steering.end(self.input.with(|inbox| inbox.received()));
+    }
+
+    /// Puts people's messages that joined the answer into the chain, in front of it.
+    pub(in crate::run) fn take_in_steered(&mut self, turn: &mut Turn) {
+        let response = turn.raw_response.as_ref().map(|response| response.id.as_str()).unwrap_or_default();
+        for message in std::mem::take(&mut turn.steered) {
+            self.chain.insert_before(response, message.clone());
+            turn.new_ui_messages.push(message);
+        }
+    }
+
     /// Keeps what came in during the answer at its place in what the model reads from now on.
     pub(in crate::run) fn tell_arrivals(&mut self, turn: &mut Turn) {
         let response = turn.raw_response.as_ref().map(|response| response.id.clone()).unwrap_or_default();
         for arrived in std::mem::take(&mut turn.arrivals) {
             let spot = (response.as_str(), arrived.n_steps);
-            self.model_history.steer(self.chain.messages(), spot, arrived.messages, Vec::new());
+            self.model_history.steer(self.chain.messages(), spot, arrived.messages, arrived.speaks_for);
         }
     }
 }
