@@ -99,7 +99,7 @@ pub(crate) enum Ended {
 /// A generation under way.
 struct Generation<'r> {
     stream: StreamText,
-    setting: Setting,
+    setting: Arc<Setting>,
     mapper: ChunkMapper,
     reducer: MessageReducer,
     history: StepHistory,
@@ -173,7 +173,7 @@ pub(crate) async fn generate(
         executors: BTreeSet::new(),
         hearing,
         stream,
-        setting,
+        setting: Arc::new(setting),
     };
 
     let outcome = generation.run().await;
@@ -249,7 +249,8 @@ impl Generation<'_> {
 
     /// Asks for consent where it is due, then runs the other calls side by side; each result is told as it comes.
     async fn run_tools(&mut self, calls: &mut StepCalls, messages: Vec<ModelMessage>) -> Result<(), Cut> {
-        let asked = self.unless_stopped(calls.ask(&self.setting, &messages)).await?;
+        let setting = self.setting.clone();
+        let asked = self.unless_stopped(calls.ask(&setting, &messages)).await?;
         for part in asked.map_err(|_| Error::OutOfMemory)? {
             self.emit(GenerationEvent::Part(part)).await?;
         }

@@ -45,6 +45,7 @@ impl Run {
         } else {
             self.commit(&mut turn)
         }
+        self.tell_arrivals(&mut turn);
         self.total_usage += turn.usage.unwrap_or_default();
         self.close_turn(turn.seq_num, None).await?;
         // An action that changed nothing leaves nothing to store; a failed one waits for the next turn's snapshot (D-43).

@@ -189,3 +189,24 @@ async fn leftovers_that_a_client_sends_again_as_one_message_run_once_d42_d15() {
     assert_eq!(session.saved_texts(), ["a", "r1", "s1", "r2", "s2", "r3", "s1\ns2", "r4"]);
     assert_eq!(session.state().boundaries().len(), 5);
 }
+
+#[tokio::test(start_paused = true)]
+async fn nobody_steers_an_action_and_no_message_is_lost_to_one_a163_a159() {
+    let (session, gate, diary) = (Arc::new(FakeSession::default()), Gate::default(), Diary::default());
+    session.say("a");
+    session.send(trigger(Trigger::Action));
+    let tool = gate.tool();
+    let agent = agent(&gate, always()).on_action(move |action: crate::Action| {
+        let tool = tool.clone();
+        async move { Ok(action.stream_text().tools([tool]).stop_when(step_count_is(5))) }
+    });
+    let model = noting(&diary, |call| if call == 1 { calls("c", "t", json!({})) } else { says(&format!("r{call}")) });
+    let talk = gate.during(|| {
+        session.say("m");
+    });
+
+    let ((), ()) = tokio::join!(run(&session, agent, model), talk);
+
+    assert_eq!(injected(&session), [] as [Value; 0]);
+    assert_eq!(session.saved_texts(), ["a", "r0", "r2", "m", "r3"]);
+}
