@@ -18,6 +18,7 @@ use crate::event::{
     Action, ActionAnswer, BeforeTurnComplete, Boot, ChatStart, HydrateMessages, Preload, PrepareMessages, Recovery,
     RecoveryBoot, ResolveTools, RunContext, Suspension, TurnComplete, TurnStart, ValidateMessages,
 };
+use crate::locals::SetUpLocals;
 use crate::signal::Signal;
 use crate::steering::PendingMessages;
 use crate::tool::Tool;
@@ -43,6 +44,7 @@ pub struct Agent {
     pub(crate) model_outputs: ModelOutputs,
     pub(crate) pending_messages: Option<PendingMessages>,
     pub(crate) limits: Limits,
+    pub(crate) setup_locals: Vec<SetUpLocals>,
 }
 
 #[derive(Clone, Default)]
@@ -221,6 +223,7 @@ impl Agent {
             tools: Vec::new(),
             client_data: None,
             action_schema: None,
+            setup_locals: Vec::new(),
             has_warned: Arc::default(),
             model_outputs,
             pending_messages: None,

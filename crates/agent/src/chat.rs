@@ -14,6 +14,7 @@ use turnkeep_protocol::{ModelMessage, UiMessageChunk, UiPart};
 use crate::error::{Error, HookError};
 use crate::history::ChatHistory;
 use crate::inject::{InjectQueue, InjectQueueFull};
+use crate::locals::{ChatLocal, Local, Locals};
 use crate::out::OutWriter;
 use crate::prompt::ChatPrompt;
 use crate::skills::ChatSkills;
@@ -37,6 +38,7 @@ struct Shared {
     injected: InjectQueue,
     prompt: ChatPrompt,
     skills: ChatSkills,
+    locals: Locals,
     settings: Mutex<Settings>,
     deferred: Tasks,
     /// Each piece of deferred work holds a permit until it ends.
@@ -51,13 +53,13 @@ struct Settings {
 }
 
 impl Chat {
-    pub(crate) fn new(id: String, host: Host) -> Self {
+    pub(crate) fn new(id: String, host: Host, locals: Locals) -> Self {
         let deferred_done = Arc::new(Semaphore::new(MAX_DEFERRED as usize));
         let settings = Mutex::default();
         let (history, injected) = (ChatHistory::default(), InjectQueue::default());
         let (prompt, skills) = (ChatPrompt::default(), ChatSkills::default());
         let deferred = Tasks::new();
-        let shared = Shared { id, host, history, injected, prompt, skills, settings, deferred, deferred_done };
+        let shared = Shared { id, host, history, injected, prompt, skills, locals, settings, deferred, deferred_done };
         Self { shared: Arc::new(shared) }
     }
 
@@ -84,6 +86,16 @@ impl Chat {
     /// Reads and sets the skills.
     pub fn skills(&self) -> &ChatSkills {
         &self.shared.skills
+    }
+
+    /// Gives the run's typed slots.
+    pub fn locals(&self) -> &Locals {
+        &self.shared.locals
+    }
+
+    /// Opens a slot of the run's own data.
+    pub fn local<'a, T>(&'a self, key: &'a ChatLocal<T>) -> Local<'a, T> {
+        self.shared.locals.chat(key)
     }
 
     /// Runs `work` beside the turn; the turn's end, a suspend and the run's end wait for it, at most 5 s.

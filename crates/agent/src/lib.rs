@@ -49,6 +49,7 @@ mod inbox;
 mod inject;
 mod input;
 mod link;
+mod locals;
 mod model_history;
 mod out;
 mod prompt;
@@ -78,6 +79,7 @@ pub use event::{
 };
 pub use history::{ChatHistory, PendingCall, ResolvedCall};
 pub use inject::{InjectQueueFull, MAX_INJECTED};
+pub use locals::{ChatLocal, Local, LocalError, LocalKey, Locals};
 pub use prompt::{CacheControl, ChatPrompt, PromptUnset, ResolvedPrompt, StreamTextOptions, ToStreamText};
 pub use signal::Signal;
 pub use skills::{ChatSkills, FrontMatterError, ResolvedSkill, Skill, SkillError, SkillFrontmatter};

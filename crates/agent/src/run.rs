@@ -100,7 +100,7 @@ impl Run {
         let mut run = Self {
             out: OutWriter::start(&host, link.clone(), &entropy),
             queued: QueuedParts::default(),
-            chat: Chat::new(payload.chat_id.clone(), host.clone()),
+            chat: Chat::new(payload.chat_id.clone(), host.clone(), agent.fresh_locals()),
             chain: Chain::default(),
             model_history: ModelHistory::default(),
             steering: Steering::default(),

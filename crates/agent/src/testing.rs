@@ -492,7 +492,7 @@ pub(crate) fn tool_context() -> ToolContext {
         tool_call_id: "call".to_owned(),
         messages: Vec::new(),
         stop_signal: Signal::new(),
-        chat: Chat::new("chat".to_owned(), host),
+        chat: Chat::new("chat".to_owned(), host, crate::locals::Locals::new()),
         writer: ChunkWriter::new(out, QueuedParts::default()),
     }
 }

@@ -6,7 +6,7 @@ use turnkeep_protocol::run_api::Mark;
 use turnkeep_protocol::{SeqNum, UiMessage, UiMessageChunk};
 
 use crate::testing::*;
-use crate::{Agent, Error, HookError, OutOfMemory, TurnComplete, TurnInput};
+use crate::{Agent, Boot, ChatLocal, Error, HookError, LocalKey, OutOfMemory, TurnComplete, TurnInput};
 
 /// What hooks tell of their calls.
 type Diary = Arc<Mutex<Vec<String>>>;
@@ -357,4 +357,38 @@ async fn usage_and_finish_reason_reach_the_completion_aa7_a101() {
     assert!(
         session.state().told.iter().any(|record| record.headers.iter().any(|header| header.0 == "public-access-token"))
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn injected_locals_are_there_from_on_boot_to_run_and_fresh_in_every_run_aa8_a183() {
+    static GREETING: LocalKey<String> = LocalKey::new("greeting");
+    static COUNT: ChatLocal<u32> = ChatLocal::new("count");
+    let session = Arc::new(FakeSession::default());
+    session.say("a");
+    session.say("b");
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let hears = heard.clone();
+    let agent = Agent::new("test", move |turn: TurnInput| {
+        let hears = hears.clone();
+        async move {
+            let count = turn.chat.local(&COUNT);
+            count.update(|count| *count += 1)?;
+            let greeting = turn.chat.locals().get(&GREETING).expect("the test put it there");
+            hears.lock().unwrap().push(format!("{greeting} {}", count.get()?));
+            Ok(turn.stream_text())
+        }
+    })
+    .on_boot(|event: Boot| async move {
+        event.chat.local(&COUNT).init(10);
+        Ok(())
+    })
+    .setup_locals(|locals| locals.set(&GREETING, "hello".to_owned()));
+
+    for attempt in 1..=2 {
+        let lease = lease(&session, attempt, json!({ "trigger": "submit-message" }));
+        serve(&session, agent.clone(), FakeModel::echo(), lease).await.unwrap();
+        session.say("c");
+    }
+
+    assert_eq!(*heard.lock().unwrap(), ["hello 11", "hello 12", "hello 11"]);
 }
