@@ -192,7 +192,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn input_kinds_have_their_wire_names_a14() {
+    fn input_kinds_have_their_wire_names_a14_aa132() {
         let stop = ChatInputChunk::Stop { message: None };
         let skip = ChatInputChunk::HandoverSkip;
 
@@ -201,6 +201,11 @@ mod tests {
         let handover = json!({ "kind": "handover", "partialAssistantMessage": [], "messageId": "a1", "isFinal": true });
         let decoded = ChatInputChunk::decode(handover.clone()).unwrap();
         assert_eq!(serde_json::to_value(decoded).unwrap(), handover);
+        let message = ChatInputChunk::message(ChatTaskWirePayload::new("c", Trigger::Close));
+        assert_eq!(
+            serde_json::to_value(message).unwrap(),
+            json!({ "kind": "message", "payload": { "chatId": "c", "trigger": "close" } })
+        );
     }
 
     #[test]
@@ -223,6 +228,56 @@ mod tests {
             let payload: ChatTaskWirePayload = serde_json::from_value(wire.clone()).unwrap();
             assert_eq!(serde_json::to_value(payload).unwrap(), wire, "{trigger}");
         }
+    }
+
+    #[track_caller]
+    fn survives(wire: &Value) -> ChatTaskWirePayload {
+        let payload: ChatTaskWirePayload = serde_json::from_value(wire.clone()).unwrap();
+        assert_eq!(&serde_json::to_value(&payload).unwrap(), wire);
+        payload
+    }
+
+    #[test]
+    fn a_continuation_keeps_its_ids_and_needs_no_trigger_a4_aa124() {
+        let payload = survives(&json!({
+            "chatId": "c", "continuation": true, "previousRunId": "run_1", "idleTimeoutInSeconds": 9, "sessionId": "session_1",
+        }));
+
+        assert_eq!(payload.trigger, None);
+        assert_eq!(payload.previous_run_id.as_deref(), Some("run_1"));
+        assert_eq!(payload.session_id, Some(SessionId::new("session_1")));
+    }
+
+    #[test]
+    fn an_approval_in_an_assistant_message_survives_a5_aa125() {
+        let payload = survives(&json!({ "chatId": "c", "trigger": "submit-message", "message": {
+            "id": "a1", "role": "assistant", "parts": [{ "type": "tool-send", "toolCallId": "tc", "state": "approval-responded",
+                "approval": { "id": "ap", "approved": true, "reason": "fine" } }],
+        } }));
+
+        let message = payload.message.unwrap();
+        let approval = message.tool_parts().next().and_then(|part| part.approval.clone()).unwrap();
+        assert_eq!(
+            (approval.id.as_str(), approval.approved, approval.reason.as_deref()),
+            ("ap", Some(true), Some("fine"))
+        );
+    }
+
+    #[test]
+    fn there_is_one_message_and_a_list_under_an_old_name_is_no_history_a3_aa131() {
+        let old =
+            json!({ "chatId": "c", "trigger": "preload", "messages": [{ "id": "u1", "role": "user", "parts": [] }] });
+
+        let payload: ChatTaskWirePayload = serde_json::from_value(old).unwrap();
+
+        assert_eq!((&payload.message, &payload.head_start_messages), (&None, &None));
+        for required in ["{}", r#"{ "trigger": "preload" }"#] {
+            assert!(serde_json::from_str::<ChatTaskWirePayload>(required).is_err(), "{required} has no chat");
+        }
+        let head_start = json!({ "chatId": "c", "trigger": "handover-prepare", "headStartMessages": [
+            { "id": "u1", "role": "user", "parts": [{ "type": "text", "text": "hi" }] },
+        ] });
+        assert_eq!(survives(&head_start).head_start_messages.map(|messages| messages.len()), Some(1));
     }
 
     #[test]

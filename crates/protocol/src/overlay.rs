@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slim_answer_keeps_the_stored_input_a_201_ar_28_aa_18() {
+    fn a_slim_answer_keeps_the_stored_input_a201_ar28_aa18() {
         check_taken(
             json!({ "type": "tool-ask", "toolCallId": "c", "state": "input-available", "input": { "q": 1 }, "callProviderMetadata": { "p": 1 } }),
             json!({ "type": "tool-ask", "toolCallId": "c", "state": "output-available", "output": { "a": 2 } }),
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn an_approval_takes_only_the_answer_a_203_aa_19() {
+    fn an_approval_takes_only_the_answer_a203_aa19() {
         let call = json!({ "type": "tool-srv", "toolCallId": "c", "state": "approval-requested", "input": 1, "approval": { "id": "p", "signature": "s" } });
         check_taken(
             call.clone(),
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn final_states_never_change_a_202_ar_29_aa_20() {
+    fn final_states_never_change_a202_ar29_aa20() {
         for state in ["output-available", "output-error", "output-denied"] {
             for claim in ["approval-responded", "output-available", "output-error", "output-denied"] {
                 check_refused(
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn pending_claims_and_unknown_calls_change_nothing_a_201() {
+    fn pending_claims_and_unknown_calls_change_nothing_a201() {
         let call = json!({ "type": "tool-ask", "toolCallId": "c", "state": "input-available", "input": 1 });
         check_refused(
             call.clone(),
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_cannot_forge_results_or_approvals_a_203() {
+    fn a_client_cannot_forge_results_or_approvals_a203() {
         let output = |tool: &str| json!({ "type": format!("tool-{tool}"), "toolCallId": "c", "state": "output-available", "output": 2 });
         let approved = json!({ "type": "tool-srv", "toolCallId": "c", "state": "approval-responded", "approval": { "id": "p", "approved": true } });
         let call = |tool: &str, state: &str| json!({ "type": format!("tool-{tool}"), "toolCallId": "c", "state": state, "input": 1, "approval": { "id": "q" } });

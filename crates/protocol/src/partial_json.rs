@@ -347,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn open_strings_arrays_and_objects_show_what_they_hold_a_127() {
+    fn open_strings_arrays_and_objects_show_what_they_hold_a127() {
         check("", None);
         check("  ", None);
         check("-", None);
@@ -364,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_and_words_show_the_nearest_value_a_127() {
+    fn numbers_and_words_show_the_nearest_value_a127() {
         check("[tr", Some(json!([true])));
         check("[nul", Some(json!([null])));
         check("[1.", Some(json!([1])));

@@ -83,22 +83,22 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]
 
     #[test]
-    fn any_chunk_survives_d_25(value in any_tagged()) {
+    fn any_chunk_survives_d25(value in any_tagged()) {
         check::<UiMessageChunk>(&value);
     }
 
     #[test]
-    fn any_part_survives_d_25(value in any_tagged()) {
+    fn any_part_survives_d25(value in any_tagged()) {
         check::<UiPart>(&value);
     }
 
     #[test]
-    fn any_content_part_survives_d_25(value in any_tagged()) {
+    fn any_content_part_survives_d25(value in any_tagged()) {
         check::<ContentPart>(&value);
     }
 
     #[test]
-    fn any_message_survives_d_25(
+    fn any_message_survives_d25(
         mut object in any_object(),
         role in prop::sample::select(vec!["user", "assistant", "system"]),
         parts in prop::collection::vec(any_tagged(), 0..3),
@@ -113,7 +113,7 @@ proptest! {
     }
 
     #[test]
-    fn any_model_message_survives_d_25(
+    fn any_model_message_survives_d25(
         mut object in any_object(),
         role in prop::sample::select(vec!["user", "assistant", "tool"]),
         content in prop::collection::vec(any_tagged(), 0..3),
@@ -159,7 +159,7 @@ fn the_type_comes_first_and_absent_options_are_left_out() {
 }
 
 #[test]
-fn an_explicit_null_is_kept_and_a_misfit_is_unknown_d_25() {
+fn an_explicit_null_is_kept_and_a_misfit_is_unknown_d25() {
     check::<UiMessageChunk>(&json!({ "type": "abort", "reason": null }));
     assert!(matches!(serde_json::from_value(json!({ "type": "abort", "reason": null })), Ok(UiMessageChunk::Abort(_))));
     assert!(matches!(serde_json::from_value(json!({ "type": "abort", "reason": 1 })), Ok(UiMessageChunk::Unknown(_))));
@@ -188,7 +188,7 @@ fn messages_that_are_none_are_refused() {
 }
 
 #[test]
-fn plain_text_content_of_a_model_message_becomes_a_text_part_a_230() {
+fn plain_text_content_of_a_model_message_becomes_a_text_part_a230() {
     let message: ModelMessage =
         serde_json::from_value(json!({ "role": "assistant", "content": "hi" })).expect("a message");
     assert_eq!(message, ModelMessage::assistant(vec![ContentPart::text("hi")]));

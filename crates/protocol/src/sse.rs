@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn every_line_end_closes_a_line_c_26() {
+    fn every_line_end_closes_a_line_c26() {
         let want = [Frame::message("a\nb"), Frame::message("c")];
         check(b"data: a\ndata: b\n\ndata: c\n\n", &want);
         check(b"data: a\r\ndata: b\r\n\r\ndata: c\r\n\r\n", &want);
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_are_read_as_the_grammar_says_c_26() {
+    fn fields_are_read_as_the_grammar_says_c26() {
         check(b"event: ping\nid: 7\ndata: {}\n\n", &[Frame::named("ping", "{}").with_id("7")]);
         check(b": hello\ndata:x\n\n:\n\n", &[Frame::message("x")]);
         check(b"data:  two spaces\n\n", &[Frame::message(" two spaces")]);
@@ -234,20 +234,20 @@ mod tests {
     }
 
     #[test]
-    fn a_leading_byte_order_mark_is_ignored_once_c_26() {
+    fn a_leading_byte_order_mark_is_ignored_once_c26() {
         check(b"\xEF\xBB\xBFdata: x\n\n", &[Frame::message("x")]);
         check(b"\xEF\xBB\xBF\n\xEF\xBB\xBFdata: x\n\n", &[]);
     }
 
     #[test]
-    fn an_unterminated_last_event_is_discarded_c_26() {
+    fn an_unterminated_last_event_is_discarded_c26() {
         check(b"data: x\n\ndata: y\n", &[Frame::message("x")]);
         check(b"data: x\n\ndata: y", &[Frame::message("x")]);
         check(b"", &[]);
     }
 
     #[test]
-    fn every_two_cuts_give_the_same_frames_c_27() {
+    fn every_two_cuts_give_the_same_frames_c27() {
         let streams: [&[u8]; 4] = [
             "\u{FEFF}event: batch\r\nid: 1,2,3\r\ndata: {\"é\":\"😀\"}\r\ndata: b\r\n\r\n: c\r\ndata: z\r\n\r\n"
                 .as_bytes(),
@@ -289,7 +289,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn frames_survive_the_socket_whatever_the_cuts_c_27(
+        fn frames_survive_the_socket_whatever_the_cuts_c27(
             frames in prop::collection::vec(("[a-z]{1,5}", any_text(), prop::option::of("[0-9,]{1,5}")), 0..5),
             cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..6),
         ) {
@@ -307,7 +307,7 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_decode_the_same_however_cut_c_27(
+        fn any_bytes_decode_the_same_however_cut_c27(
             bytes in prop::collection::vec(prop::sample::select(b"\r\n\n:da\xEF\xBB\xBF\xC3\xA9 ".to_vec()), 0..40),
             cut in any::<prop::sample::Index>(),
         ) {

@@ -28,7 +28,7 @@ fn check_error(chunks: Value, want: &str) {
 }
 
 #[test]
-fn start_names_the_message_and_metadata_merges_deeply_a_125() {
+fn start_names_the_message_and_metadata_merges_deeply_a125() {
     let reducer = reduce(json!([
         { "type": "start", "messageId": "m1", "messageMetadata": { "a": { "x": 1, "list": [1, 2] } } },
         { "type": "start", "messageMetadata": null },
@@ -44,14 +44,14 @@ fn start_names_the_message_and_metadata_merges_deeply_a_125() {
 }
 
 #[test]
-fn error_and_abort_change_no_parts_a_125() {
+fn error_and_abort_change_no_parts_a125() {
     let chunks = json!([{ "type": "text-start", "id": "1" }, { "type": "error", "errorText": "x" }, { "type": "abort", "reason": "y" }]);
     assert_eq!(reduce(chunks.clone()).finish_reason(), None);
     check(chunks, json!([{ "type": "text", "text": "", "state": "streaming" }]));
 }
 
 #[test]
-fn texts_and_reasonings_grow_between_start_and_end_a_126() {
+fn texts_and_reasonings_grow_between_start_and_end_a126() {
     check(
         json!([
             { "type": "start-step" },
@@ -75,7 +75,7 @@ fn texts_and_reasonings_grow_between_start_and_end_a_126() {
 }
 
 #[test]
-fn a_delta_or_end_without_a_start_is_an_error_a_126() {
+fn a_delta_or_end_without_a_start_is_an_error_a126() {
     check_error(
         json!([{ "type": "text-delta", "id": "1", "delta": "x" }]),
         "received text-delta for `1`, which is not open",
@@ -92,7 +92,7 @@ fn a_delta_or_end_without_a_start_is_an_error_a_126() {
 }
 
 #[test]
-fn finish_step_forgets_open_parts_a_125() {
+fn finish_step_forgets_open_parts_a125() {
     check_error(
         json!([{ "type": "text-start", "id": "1" }, { "type": "finish-step" }, { "type": "text-delta", "id": "1", "delta": "x" }]),
         "received text-delta for `1`, which is not open",
@@ -100,7 +100,7 @@ fn finish_step_forgets_open_parts_a_125() {
 }
 
 #[test]
-fn a_streamed_input_is_shown_while_it_grows_a_127() {
+fn a_streamed_input_is_shown_while_it_grows_a127() {
     let start = json!({ "type": "tool-input-start", "toolCallId": "c", "toolName": "forecast", "title": "Forecast" });
     let deltas = [r#"{"ci"#, r#"ty": "Os"#, r#"lo", "days": 1"#, "2}"];
     let inputs = [
@@ -140,7 +140,7 @@ fn a_long_input_costs_as_much_as_its_length_however_it_is_cut() {
 }
 
 #[test]
-fn a_call_moves_along_its_states_in_one_part_a_127() {
+fn a_call_moves_along_its_states_in_one_part_a127() {
     check(
         json!([
             { "type": "tool-input-start", "toolCallId": "c", "toolName": "t", "providerExecuted": true },
@@ -182,7 +182,7 @@ fn a_call_moves_along_its_states_in_one_part_a_127() {
 }
 
 #[test]
-fn an_outcome_finds_its_call_in_this_step_then_anywhere_a_128() {
+fn an_outcome_finds_its_call_in_this_step_then_anywhere_a128() {
     check(
         json!([
             { "type": "start-step" },
@@ -212,7 +212,7 @@ fn an_outcome_finds_its_call_in_this_step_then_anywhere_a_128() {
 }
 
 #[test]
-fn data_with_the_same_kind_and_id_is_replaced_in_place_a_129() {
+fn data_with_the_same_kind_and_id_is_replaced_in_place_a129() {
     check(
         json!([
             { "type": "data-a", "id": "1", "data": 1 },
@@ -242,7 +242,7 @@ fn sources_and_files_are_parts_of_their_own() {
 }
 
 #[test]
-fn unknown_kinds_are_ignored_but_those_of_ai_sdk_7_are_stored_a_130_d_25() {
+fn unknown_kinds_are_ignored_but_those_of_ai_sdk_7_are_stored_a130_d25() {
     check(
         json!([
             { "type": "steering-message", "text": "x" },
@@ -260,7 +260,7 @@ fn unknown_kinds_are_ignored_but_those_of_ai_sdk_7_are_stored_a_130_d_25() {
 }
 
 #[test]
-fn reset_step_drops_the_parts_of_the_current_step_d_25() {
+fn reset_step_drops_the_parts_of_the_current_step_d25() {
     check(
         json!([
             { "type": "start-step" },
@@ -291,7 +291,7 @@ fn reset_step_drops_the_parts_of_the_current_step_d_25() {
 }
 
 #[test]
-fn a_continuation_goes_on_with_the_parts_there_are_a_123() {
+fn a_continuation_goes_on_with_the_parts_there_are_a123() {
     let stored = serde_json::from_value(json!({ "id": "a1", "role": "assistant", "metadata": { "a": 1 }, "parts": [
         { "type": "step-start" },
         { "type": "tool-t", "toolCallId": "c", "state": "input-available", "input": 1 },
@@ -320,7 +320,7 @@ fn a_continuation_goes_on_with_the_parts_there_are_a_123() {
 }
 
 #[test]
-fn cleanup_drops_calls_that_nobody_can_answer_and_closes_open_texts_a_140() {
+fn cleanup_drops_calls_that_nobody_can_answer_and_closes_open_texts_a140() {
     let cut: UiMessage = serde_json::from_value(json!({ "id": "a1", "role": "assistant", "parts": [
         { "type": "step-start" },
         { "type": "text", "text": "He", "state": "streaming" },
@@ -353,7 +353,7 @@ fn cleanup_drops_calls_that_nobody_can_answer_and_closes_open_texts_a_140() {
 }
 
 #[test]
-fn cleanup_may_leave_no_parts_a_140() {
+fn cleanup_may_leave_no_parts_a140() {
     let cut = UiMessage::assistant("a1", vec![UiPart::Tool(crate::message::ToolPart::call("c", "t", json!({})))]);
     assert_eq!(cleanup_aborted_parts(cut).parts, []);
 }
