@@ -315,3 +315,24 @@ async fn data_parts_of_an_action_join_its_answer_a161_a189() {
         state.snapshot.as_ref().unwrap().messages[0].parts.iter().map(|part| json!(part.kind())).collect();
     assert_eq!(parts, ["text", "data-plan"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_actions_tools_are_resolved_like_a_turns_and_a_failure_fails_it_a84_a193() {
+    let session = Arc::new(FakeSession::default());
+    session.send(action(json!("first")));
+    session.send(action(json!("second")));
+    let n_resolved = Arc::new(Mutex::new(0));
+    let own = n_resolved.clone();
+    let agent = no_turns()
+        .resolve_tools(move |_| {
+            *own.lock().unwrap() += 1;
+            let is_first = *own.lock().unwrap() == 1;
+            async move { if is_first { Err("no tools today".into()) } else { Ok(vec![]) } }
+        })
+        .on_action(|event: Action| async move { Ok(event.action.as_str().unwrap().to_owned()) });
+
+    run(&session, agent, FakeModel::echo()).await;
+
+    assert_eq!(session.story(), "error(no tools today) done(0) start text-start second text-end finish done(1)");
+    assert_eq!(*n_resolved.lock().unwrap(), 2);
+}
