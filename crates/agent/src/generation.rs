@@ -2,6 +2,7 @@
 //!
 //! Every event becomes chunks; every chunk goes to `out` and into the reducer, so what is captured is what readers can see.
 
+mod approvals;
 mod history;
 mod prepare;
 mod steering;
@@ -202,6 +203,7 @@ pub(crate) async fn generate(
 impl Generation<'_> {
     async fn run(&mut self) -> Result<FinishReason, Cut> {
         self.emit(GenerationEvent::Start).await?;
+        self.resume_approved().await?;
         loop {
             let plan = self.prepare().await?;
             self.emit(GenerationEvent::StartStep).await?;
@@ -254,6 +256,11 @@ impl Generation<'_> {
         for part in asked.map_err(|_| Error::OutOfMemory)? {
             self.emit(GenerationEvent::Part(part)).await?;
         }
+        self.run_started(calls, messages).await
+    }
+
+    /// Runs calls that need nobody's consent, or have it.
+    async fn run_started(&mut self, calls: &mut StepCalls, messages: Vec<ModelMessage>) -> Result<(), Cut> {
         let mut running = calls.start(&self.setting, &messages);
         loop {
             let Some(result) = self.unless_stopped(running.next()).await? else {

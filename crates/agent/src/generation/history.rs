@@ -1,7 +1,7 @@
 //! [`StepHistory`]: what the model gets at each step of an answer.
 
 use turnkeep_model::{ConvertError, ModelOutputs};
-use turnkeep_protocol::{ModelMessage, UiMessage};
+use turnkeep_protocol::{ContentPart, ModelMessage, UiMessage};
 
 use crate::model_history::convert_pieces;
 
@@ -30,6 +30,14 @@ impl StepHistory {
     /// Adds messages behind the steps so far; they stay there for the rest of the answer.
     pub(super) fn arrive(&mut self, n_steps: usize, messages: Vec<ModelMessage>) {
         self.arrivals.push(Arrival { n_steps, messages });
+    }
+
+    /// Adds the outcomes of calls that the history ends with. They go where a later look at the chat has them: into the tool
+    /// message that holds the person's approvals.
+    pub(super) fn answer(&mut self, outcomes: Vec<ContentPart>) {
+        if let Some(tail) = self.base.last_mut() {
+            tail.content.extend(outcomes);
+        }
     }
 
     /// Gives what the model gets, `response` being what the answer has become.

@@ -2,6 +2,7 @@
 
 use futures::StreamExt;
 use futures::stream::{BoxStream, SelectAll};
+use serde_json::Value;
 use turnkeep_model::{StreamPart, ToolCall, ToolResult};
 use turnkeep_protocol::ModelMessage;
 
@@ -52,6 +53,22 @@ impl StepCalls {
                 StreamPart::ToolResult(result)
             }
             other => other,
+        }
+    }
+
+    /// Takes up a call of an earlier step that a person has approved; its input is checked anew, since tools change between releases
+    /// . Gives the refusal of a call that cannot run.
+    pub(super) fn resume(&mut self, call: ToolCall) -> Option<ToolResult> {
+        let runs_here = self.tool(&call.tool_name).is_some_and(|tool| tool.execute().is_some());
+        let objection = self.objection(&call);
+        let objection =
+            objection.or_else(|| (!runs_here).then(|| format!("tool `{}` does not run here", call.tool_name)));
+        match objection {
+            Some(objection) => Some(refused(call, objection)),
+            None => {
+                self.calls.push(Called { call, is_answered: false, is_asked: false });
+                None
+            }
         }
     }
 
@@ -163,7 +180,15 @@ fn to_result(call: ToolCall, output: Result<ToolOutput, HookError>) -> Result<To
         Err(error) if error.is::<OutOfMemory>() => return Err(OutOfMemory),
         Err(error) => Err(error.to_string()),
     };
-    Ok(ToolResult {
+    Ok(result(call, outcome, preliminary))
+}
+
+fn refused(call: ToolCall, why: String) -> ToolResult {
+    result(call, Err(why), false)
+}
+
+fn result(call: ToolCall, outcome: Result<Value, String>, preliminary: bool) -> ToolResult {
+    ToolResult {
         tool_call_id: call.tool_call_id,
         tool_name: call.tool_name,
         outcome,
@@ -171,5 +196,5 @@ fn to_result(call: ToolCall, output: Result<ToolOutput, HookError>) -> Result<To
         dynamic: call.dynamic,
         preliminary,
         provider_metadata: None,
-    })
+    }
 }

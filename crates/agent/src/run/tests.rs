@@ -2,6 +2,7 @@
 
 mod actions;
 mod answers;
+mod approvals;
 mod hooks;
 mod hydrate;
 mod inject;
