@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use serde_json::Value;
-use turnkeep_model::{LanguageModel, ModelOutputs, Usage};
+use turnkeep_model::{LanguageModel, ModelOutputs, UiStreamOptions, Usage};
 use turnkeep_protocol::{ModelMessage, TaskId, Trigger, UiMessage};
 
 use crate::answer::{Answer, StreamText};
@@ -43,6 +43,7 @@ pub struct Agent {
     pub(crate) has_warned: Arc<AtomicBool>,
     pub(crate) model_outputs: ModelOutputs,
     pub(crate) pending_messages: Option<PendingMessages>,
+    pub(crate) ui_options: UiStreamOptions,
     pub(crate) limits: Limits,
     pub(crate) setup_locals: Vec<SetUpLocals>,
 }
@@ -163,12 +164,14 @@ pub struct TurnInput {
     /// Writes to `out`; data parts join the answer.
     pub writer: ChunkWriter,
     pub(crate) model: Arc<dyn LanguageModel>,
+    pub(crate) ui_options: UiStreamOptions,
 }
 
 impl TurnInput {
     /// Begins an answer by the worker's model to the chat's history, with the agent's tools.
     pub fn stream_text(&self) -> StreamText {
-        StreamText::new(self.model.clone(), self.messages.clone(), self.tools.clone())
+        let stream = StreamText::new(self.model.clone(), self.messages.clone(), self.tools.clone());
+        stream.ui_options(self.ui_options.clone())
     }
 }
 
@@ -225,6 +228,7 @@ impl Agent {
             action_schema: None,
             setup_locals: Vec::new(),
             has_warned: Arc::default(),
+            ui_options: UiStreamOptions::new(),
             model_outputs,
             pending_messages: None,
             limits,
@@ -255,6 +259,12 @@ impl Agent {
     /// Maps the outputs of tools to what the model reads, in old turns too.
     pub fn model_outputs(mut self, outputs: ModelOutputs) -> Self {
         self.model_outputs = outputs;
+        self
+    }
+
+    /// Chooses what of every answer the client gets to see; [`StreamText::ui_options`] chooses for one answer and wins.
+    pub fn ui_options(mut self, options: UiStreamOptions) -> Self {
+        self.ui_options = options;
         self
     }
 

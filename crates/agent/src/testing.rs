@@ -63,6 +63,8 @@ pub(crate) struct State {
     /// Records that may still be written; the next write then never returns, as in a dead process.
     pub(crate) writes_left: Option<usize>,
     pub(crate) is_dead: bool,
+    /// Another attempt holds the lease: what would kill the process is refused instead (D-36).
+    pub(crate) is_fenced: bool,
 }
 
 impl FakeSession {
@@ -88,7 +90,7 @@ impl FakeSession {
     /// Lets a new process write.
     pub(crate) fn revive(&self) {
         let mut state = self.state();
-        (state.writes_left, state.is_dead) = (None, false);
+        (state.writes_left, state.is_dead, state.is_fenced) = (None, false, false);
     }
 
     pub(crate) fn close(&self) {
@@ -214,23 +216,28 @@ pub(crate) struct FakeLink(pub(crate) Arc<FakeSession>);
 
 impl FakeLink {
     /// A dead process does nothing more.
-    async fn unless_dead(&self) {
-        if self.0.state().is_dead {
-            futures::future::pending::<()>().await;
-        }
+    async fn unless_dead(&self) -> Result<(), Error> {
+        let is_fenced = {
+            let state = self.0.state();
+            if !state.is_dead {
+                return Ok(());
+            }
+            state.is_fenced
+        };
+        if is_fenced { Err(Error::LeaseLost) } else { futures::future::pending().await }
     }
 }
 
 impl Link for FakeLink {
     fn append_out(&self, records: Vec<NewRecord>) -> BoxFuture<'_, Result<Vec<SeqNum>, Error>> {
         Box::pin(async move {
-            self.unless_dead().await;
+            self.unless_dead().await?;
             let mut seqs = Vec::new();
             for record in records {
                 seqs.extend(self.0.state().append_unless_dead(&record));
             }
             self.0.changed.notify_waiters();
-            self.unless_dead().await;
+            self.unless_dead().await?;
             Ok(seqs)
         })
     }
@@ -283,7 +290,7 @@ impl Link for FakeLink {
     fn write_snapshot(&self, snapshot: &ChatSnapshot) -> BoxFuture<'_, Result<(), Error>> {
         let snapshot = snapshot.clone();
         Box::pin(async move {
-            self.unless_dead().await;
+            self.unless_dead().await?;
             let mut state = self.0.state();
             if state.fails_snapshots {
                 return Err(Error::Refused { what: "snapshot", status: 500, body: "disk full".to_owned() });

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde_json::Value;
-use turnkeep_model::LanguageModel;
+use turnkeep_model::{LanguageModel, UiStreamOptions};
 use turnkeep_protocol::{ModelMessage, UiMessage};
 
 use super::RunContext;
@@ -36,12 +36,14 @@ pub struct Action {
     pub writer: ChunkWriter,
     pub(crate) model: Arc<dyn LanguageModel>,
     pub(crate) tools: Vec<Tool>,
+    pub(crate) ui_options: UiStreamOptions,
 }
 
 impl Action {
     /// Begins an answer by the worker's model to the chat's history as the hook leaves it, with the agent's tools.
     pub fn stream_text(&self) -> StreamText {
-        StreamText::new(self.model.clone(), self.messages.clone(), self.tools.clone())
+        let stream = StreamText::new(self.model.clone(), self.messages.clone(), self.tools.clone());
+        stream.ui_options(self.ui_options.clone())
     }
 }
 

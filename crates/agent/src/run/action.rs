@@ -120,6 +120,7 @@ impl Run {
             signal: turn.stop.clone(),
             writer: self.writer(),
             model: self.model.clone(),
+            ui_options: self.agent.ui_options.clone(),
             tools: self.agent.tools.clone(),
         })
     }

@@ -10,4 +10,5 @@ mod prepare_step;
 mod recovery;
 mod steering;
 mod turns;
+mod ui_options;
 mod waits;

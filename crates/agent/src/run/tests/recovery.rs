@@ -4,7 +4,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use crate::testing::*;
-use crate::{Agent, Recovery};
+use crate::{Agent, Error, Recovery};
 
 /// Serves attempt 1 until its process dies after `n_writes` records, then attempt 2 to its end.
 async fn crash_and_recover(session: &Arc<FakeSession>, agent: impl Fn() -> Agent, n_writes: usize) {
@@ -292,4 +292,22 @@ async fn a_crash_anywhere_after_the_recovery_hook_leaves_nothing_open_d31_a63() 
         let ids = session.saved_ids();
         assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), ids.len(), "after {n_writes} writes: {story}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_loses_its_lease_says_no_more_and_the_next_attempt_ends_its_message_a199_a100_d36() {
+    let session = Arc::new(FakeSession::default());
+    session.say("a");
+    let too_late = || talker().on_turn_complete(|_| async { panic!("the run is no longer ours") });
+    session.state().writes_left = Some(4);
+    session.state().is_fenced = true;
+    let first = lease(&session, 1, json!({}));
+
+    let ended = serve(&session, too_late(), FakeModel::echo(), first).await;
+
+    assert_eq!((ended, session.story().as_str()), (Err(Error::LeaseLost), "start start-step text-start re a"));
+    session.revive();
+    let second = lease(&session, 2, json!({}));
+    serve(&session, talker(), FakeModel::echo(), second).await.unwrap();
+    assert_eq!(session.story(), "start start-step text-start re a abort(interrupted) done(0)");
 }

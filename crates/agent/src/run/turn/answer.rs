@@ -76,6 +76,7 @@ impl Run {
             stop_signal: turn.stop.clone(),
             writer: self.writer(),
             model: self.model.clone(),
+            ui_options: self.agent.ui_options.clone(),
         })
     }
 

@@ -1,0 +1,98 @@
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use turnkeep_model::{FinishReason, GenerationEvent, ModelError, StreamPart, UiStreamOptions};
+use turnkeep_protocol::UiMessage;
+
+use crate::testing::*;
+use crate::{Action, Agent, TurnInput};
+
+async fn run(session: &Arc<FakeSession>, agent: Agent, model: Arc<FakeModel>) {
+    let lease = lease(session, 1, json!({ "trigger": "preload" }));
+    serve(session, agent, model, lease).await.expect("the run ends well");
+}
+
+fn saved(session: &FakeSession) -> Vec<UiMessage> {
+    session.state().snapshot.as_ref().unwrap().messages.clone()
+}
+
+/// Tells the model at the start, the tokens of each step, and the end.
+fn metadata(event: &GenerationEvent) -> Option<Value> {
+    match event {
+        GenerationEvent::Start => Some(json!({ "model": "fake", "at": { "start": 1 } })),
+        GenerationEvent::FinishStep { usage, .. } => Some(json!({ "tokens": usage.total_tokens })),
+        GenerationEvent::Finish { .. } => Some(json!({ "at": { "end": 2 } })),
+        _ => None,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_authors_metadata_is_told_along_the_way_and_kept_with_the_message_a121_a125() {
+    let session = Arc::new(FakeSession::default());
+    session.say("hi");
+    session.send(action(json!("go")));
+    let agent = talker()
+        .ui_options(UiStreamOptions::new().message_metadata(metadata))
+        .on_action(|event: Action| async move { Ok(event.stream_text()) });
+
+    run(&session, agent, FakeModel::echo()).await;
+
+    let one = "start start-step text-start re hi text-end finish-step message-metadata finish";
+    assert_eq!(session.story(), format!("{one} done(0) {one} done(1)"));
+    let want = json!({ "model": "fake", "at": { "start": 1, "end": 2 }, "tokens": 3 });
+    for message in &saved(&session)[1..] {
+        assert_eq!(message.metadata, Some(want.clone()));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_answers_options_win_over_the_agents_one_by_one_and_only_once_a121() {
+    let session = Arc::new(FakeSession::default());
+    session.say("a");
+    session.say("b");
+    let agent = Agent::new("test", |turn: TurnInput| async move {
+        let stream = turn.stream_text();
+        Ok(if turn.turn == 0 { stream.ui_options(UiStreamOptions::new().send_reasoning(true)) } else { stream })
+    })
+    .ui_options(UiStreamOptions::new().send_reasoning(false).generate_message_id(|| "fixed".to_owned()))
+    .on_turn_start(|event| async move {
+        event.chat.history().remove("fixed");
+        Ok(())
+    });
+    let model = FakeModel::new(|_| {
+        let reasoning = StreamPart::ReasoningStart { id: "r".to_owned(), provider_metadata: None };
+        [vec![part(reasoning)], says("x")].concat()
+    });
+
+    run(&session, agent, model).await;
+
+    let want = "start start-step reasoning-start text-start x text-end finish-step finish done(0) \
+                start start-step text-start x text-end finish-step finish done(1)";
+    assert_eq!(session.story(), want);
+    assert_eq!(session.saved_ids().last().unwrap(), "fixed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn errors_are_masked_and_ends_left_out_as_the_author_chooses_a121_a122_d14() {
+    let session = Arc::new(FakeSession::default());
+    session.say("a");
+    session.say("b");
+    let options = UiStreamOptions::new().on_error(|_| "something went wrong".to_owned());
+    let agent =
+        talker().ui_options(options.send_start(false).send_finish(false)).on_turn_complete(|event| async move {
+            // The author reads the real reason.
+            let want = (event.turn == 0).then_some("overloaded at host 7");
+            assert_eq!(event.error.as_deref(), want);
+            Ok(())
+        });
+    let model = FakeModel::new(|prompt| match prompt.messages.len() {
+        1 => vec![part(StreamPart::Error(ModelError::unavailable("overloaded at host 7")))],
+        _ => [says("sure"), vec![ends(FinishReason::Stop)]].concat(),
+    });
+
+    run(&session, agent, model).await;
+
+    let want = "start-step error(something went wrong) done(0) start-step text-start sure text-end finish-step done(1)";
+    assert_eq!(session.story(), want);
+    assert_eq!(session.saved_texts(), ["a", "b", "sure"]);
+}
