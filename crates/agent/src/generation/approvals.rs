@@ -87,7 +87,7 @@ fn stored(answer: &ApprovalResponseContent, tool_call_id: &str, response: &UiMes
     Some(Decision { call, is_approved })
 }
 
-impl Generation {
+impl Generation<'_> {
     /// Runs what was approved and tells what was denied; the model then sees both.
     pub(super) async fn resume_approved(&mut self) -> Result<(), Cut> {
         let decisions = decisions(&self.stream.messages, &self.setting.response)

@@ -98,7 +98,9 @@ impl Run {
             client_data: turn.client_data.clone(),
             ids: self.part_ids.clone(),
         };
-        let hearing = self.agent.pending_messages.clone().map(|options| Hearing {
+        // An action is nobody's to steer.
+        let is_turn = turn.payload.trigger != Some(Trigger::Action);
+        let hearing = self.agent.pending_messages.clone().filter(|_| is_turn).map(|options| Hearing {
             options,
             steering: &mut self.steering,
             chain: &self.chain,
