@@ -35,6 +35,7 @@
 mod agent;
 mod answer;
 mod approval_tail;
+mod attempt;
 mod boot;
 mod boundary;
 mod chain;

@@ -9,34 +9,29 @@ mod tools;
 mod turn;
 mod wait;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
-use serde_json::Value;
-use turnkeep_host::{Draws, Host};
+use turnkeep_host::Host;
 use turnkeep_model::{LanguageModel, ModelOutputs, Usage};
 use turnkeep_protocol::run_api::LeasedRun;
-use turnkeep_protocol::{ChatInputChunk, ChatTaskWirePayload, Trigger, UiMessageChunk};
+use turnkeep_protocol::{Trigger, UiMessageChunk};
 
 use self::wait::Phase;
 use crate::agent::Agent;
+use crate::attempt::{Attempt, AttemptParts};
 use crate::boot::replay::Owed;
 use crate::boundary::Boundaries;
 use crate::chain::Chain;
-use crate::chat::{Chat, ChunkWriter, QueuedParts};
 use crate::checkpoint::{Gate, Place};
 use crate::error::Error;
-use crate::event::RunContext;
 use crate::input::InputChannel;
 use crate::link::Link;
 use crate::model_history::ModelHistory;
-use crate::out::OutWriter;
 use crate::record::{UNUSABLE, is_unreadable};
 use crate::steering::Steering;
 use crate::worker::Warn;
-
-/// The length of a message id, as the AI SDK makes them.
-const MESSAGE_ID_CHARACTERS: usize = 16;
 
 /// What a run is made from.
 pub(crate) struct RunParts {
@@ -50,27 +45,14 @@ pub(crate) struct RunParts {
     pub(crate) gate: Gate,
 }
 
-/// One attempt at a run.
+/// One attempt at a run, driven by the turn loop.
 pub(crate) struct Run {
-    host: Host,
+    attempt: Attempt,
     agent: Agent,
     model: Arc<dyn LanguageModel>,
-    link: Arc<dyn Link>,
-    input: InputChannel,
-    out: OutWriter,
-    queued: QueuedParts,
-    lease: LeasedRun,
-    payload: ChatTaskWirePayload,
-    ctx: RunContext,
-    chat: Chat,
     chain: Chain,
     model_history: ModelHistory,
     steering: Steering,
-    boundaries: Boundaries,
-    /// Turns that recovery wants first.
-    recovered: VecDeque<Owed>,
-    /// A close was found at boot: the run ends when the recovered turns are through (D-32).
-    ends_after_recovered: bool,
     /// The names of tools that run here.
     server_tools: BTreeSet<String>,
     /// The agent's own mappings, without those of the turn's tools.
@@ -79,10 +61,6 @@ pub(crate) struct Run {
     n_turns: usize,
     previous_turn_usage: Option<Usage>,
     total_usage: Usage,
-    message_ids: Draws,
-    part_ids: Arc<Draws>,
-    warn: Warn,
-    gate: Gate,
 }
 
 impl Run {
@@ -90,40 +68,22 @@ impl Run {
     pub(crate) fn new(parts: RunParts) -> Result<Self, Error> {
         let RunParts { host, agent, model, link, input, lease, warn, gate } = parts;
         let agent = agent.gated(&gate);
-        let payload = Value::Object(lease.payload.clone());
-        let payload: ChatTaskWirePayload =
-            serde_json::from_value(payload).map_err(|error| Error::BadPayload(error.to_string()))?;
-        let entropy = attempt_entropy(&host, &lease);
-        let ctx = RunContext::of(&lease);
         let is_hydrated = agent.hooks.hydrate_messages.is_some();
+        let boundaries = if is_hydrated { Boundaries::kept_by_author(None) } else { Boundaries::default() };
+        let locals = agent.fresh_locals();
         let tools = agent.tools.clone();
         let mut run = Self {
-            out: OutWriter::start(&host, link.clone(), &entropy),
-            queued: QueuedParts::default(),
-            chat: Chat::new(payload.chat_id.clone(), host.clone(), agent.fresh_locals()),
+            attempt: Attempt::new(AttemptParts { host, link, input, lease, warn, gate, locals, boundaries })?,
             chain: Chain::default(),
             model_history: ModelHistory::default(),
             steering: Steering::default(),
-            boundaries: if is_hydrated { Boundaries::kept_by_author(None) } else { Boundaries::default() },
-            recovered: VecDeque::new(),
-            ends_after_recovered: false,
             server_tools: BTreeSet::new(),
             own_outputs: agent.model_outputs.clone(),
             n_turns: 0,
             previous_turn_usage: None,
             total_usage: Usage::default(),
-            message_ids: entropy.child("message-ids").draws(),
-            part_ids: Arc::new(entropy.child("data-ids").draws()),
-            host,
             agent,
             model,
-            link,
-            input,
-            lease,
-            payload,
-            ctx,
-            warn,
-            gate,
         };
         run.take_tools(tools);
         Ok(run)
@@ -143,13 +103,7 @@ impl Run {
             self.reach_turn_end().await;
             next = self.next(Phase::Turn).await?;
         }
-        // What was deferred in the last hooks must not die with the run.
-        self.chat.settle_deferred().await;
-        self.out.flush().await?;
-        self.input.disconnect();
-        let settled = self.input.with(|inbox| inbox.settled());
-        self.input.publish(settled);
-        Ok(())
+        self.leave().await
     }
 
     /// Finds the first turn by the shape of the boot (A §3.7).
@@ -193,29 +147,6 @@ impl Run {
         Ok(owed.and_then(|owed| self.unless_close(owed)))
     }
 
-    /// Takes the oldest message from the buffer.
-    fn take_queued(&self) -> Option<Owed> {
-        match self.input.take_message()? {
-            (seq_num, ChatInputChunk::Message { payload }) => Some(Owed { seq_num: Some(seq_num), payload: *payload }),
-            _ => None,
-        }
-    }
-
-    /// Ends the run at a close, wherever it is taken up.
-    fn unless_close(&self, owed: Owed) -> Option<Owed> {
-        if owed.payload.trigger != Some(Trigger::Close) {
-            return Some(owed);
-        }
-        self.finish(&owed);
-        None
-    }
-
-    fn finish(&self, owed: &Owed) {
-        if let Some(seq_num) = owed.seq_num {
-            self.input.with(|inbox| inbox.finish(seq_num));
-        }
-    }
-
     /// Does what one payload asks for.
     async fn take_up(&mut self, owed: Owed) -> Result<(), Error> {
         match owed.payload.trigger {
@@ -244,51 +175,29 @@ impl Run {
         }
     }
 
-    fn is_continuation(&self) -> bool {
-        self.payload.continuation == Some(true)
-    }
-
-    /// Tells whether there may be something to restore.
-    fn could_have_prior_state(&self) -> bool {
-        self.is_continuation() || self.lease.attempt > 1
-    }
-
     /// Tells whether the author keeps the history.
     fn is_hydrated(&self) -> bool {
         self.agent.hooks.hydrate_messages.is_some()
     }
 
-    fn is_preloaded(&self) -> bool {
-        !self.is_continuation() && matches!(self.payload.trigger, None | Some(Trigger::Preload))
-    }
-
-    fn writer(&self) -> ChunkWriter {
-        ChunkWriter::new(self.out.clone(), self.queued.clone())
-    }
-
     /// Makes an id that no message of the chain has.
     fn fresh_message_id(&self) -> String {
-        loop {
-            let id = self.message_ids.alphanumeric(MESSAGE_ID_CHARACTERS);
-            if !self.chain.contains(&id) {
-                return id;
-            }
-        }
-    }
-
-    async fn reach_turn_end(&self) {
-        let settled = self.input.with(|inbox| inbox.settled());
-        self.gate.reach(Place::TurnEnd { settled }).await;
-    }
-
-    fn warn(&self, text: impl Into<String>) {
-        (self.warn)(&self.ctx, text.into());
+        self.attempt.draw_message_id(|id| self.chain.contains(id))
     }
 }
 
-/// Gives the random streams of one attempt: no two attempts ever draw the same ids.
-pub(crate) fn attempt_entropy(host: &Host, lease: &LeasedRun) -> turnkeep_host::Entropy {
-    host.entropy().child("agent").child(lease.run_id.as_str()).child(&lease.attempt.to_string())
+impl Deref for Run {
+    type Target = Attempt;
+
+    fn deref(&self) -> &Attempt {
+        &self.attempt
+    }
+}
+
+impl DerefMut for Run {
+    fn deref_mut(&mut self) -> &mut Attempt {
+        &mut self.attempt
+    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,6 @@ mod hydrated;
 use std::time::Duration;
 
 use tokio::time::Instant;
-use turnkeep_protocol::session_api::DrainedRecord;
 use turnkeep_protocol::{ChannelName, ChatSnapshot, InputRecord, Role, SeqNum, UiMessageChunk};
 
 use super::Run;
@@ -16,7 +15,7 @@ use crate::error::{Error, HookError};
 use crate::event::{Recovery, RecoveryBoot};
 use crate::inbox::Inbox;
 use crate::link::SnapshotRead;
-use crate::record::{UNUSABLE, decode as decode_content};
+use crate::record::UNUSABLE;
 
 /// The `abort` reason of an answer that died with its process (D-31).
 const INTERRUPTED: &str = "interrupted";
@@ -134,12 +133,6 @@ impl Run {
         Ok(Found { row_settled, snapshot, out, input, server_tools: self.server_tools.clone() })
     }
 
-    /// Reads what `in` holds after a cursor.
-    pub(super) async fn drain_in(&self, after: Option<SeqNum>) -> Result<Vec<InputRecord>, Error> {
-        let records = self.link.drain(ChannelName::In, after).await?;
-        Ok(records.into_iter().map(decode).collect())
-    }
-
     /// Asks the author what to do with a turn that died inside its answer (A-60…A-66).
     async fn on_recovery_boot(&self, replayed: &Replay, partial: &Partial) -> Result<Option<Choice>, Error> {
         let Some(hook) = self.agent.hooks.recovery_boot.clone() else {
@@ -186,10 +179,4 @@ fn seeded_inbox(cursor: Option<SeqNum>, drained: Vec<InputRecord>, finished: &[S
         inbox.finish(*seq_num);
     }
     inbox
-}
-
-fn decode(record: DrainedRecord) -> InputRecord {
-    let is_control = !record.headers.is_empty();
-    let input = if is_control { None } else { decode_content(record.data) };
-    InputRecord { seq_num: record.seq_num, timestamp: 0, input }
 }

@@ -14,13 +14,14 @@ use turnkeep_protocol::run_api::{EndRun, Heartbeat, LeasedRun, RunOutcome};
 
 use super::{Warn, WorkerOptions};
 use crate::agent::Agent;
+use crate::attempt::attempt_entropy;
 use crate::checkpoint::{Gate, GatedLink, Place};
 use crate::error::Error;
 use crate::event::RunContext;
 use crate::http_link::{HttpLink, LinkTarget};
 use crate::input::InputChannel;
 use crate::link::Link;
-use crate::run::{Run, RunParts, attempt_entropy};
+use crate::run::{Run, RunParts};
 
 /// How many characters of an error the end report carries; a panic may have printed a whole document.
 const ERROR_TEXT: usize = 1000;

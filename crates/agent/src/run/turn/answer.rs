@@ -104,7 +104,7 @@ impl Run {
             options,
             steering: &mut self.steering,
             chain: &self.chain,
-            input: self.input.clone(),
+            input: self.attempt.input.clone(),
         });
         let (generated, result) = generate(stream, setting, hearing).await;
         self.server_tools.extend(generated.executors);

@@ -1,0 +1,183 @@
+//! [`Attempt`]: what every attempt at a run has, whoever drives it: its session's channels, its lease, its chat.
+//!
+//! [`crate::run`] drives one with the turn loop; a custom agent's own code drives one by hand.
+
+mod boundary;
+mod wait;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use serde_json::Value;
+use turnkeep_host::{Draws, Host};
+use turnkeep_protocol::run_api::LeasedRun;
+use turnkeep_protocol::session_api::DrainedRecord;
+use turnkeep_protocol::{ChannelName, ChatInputChunk, ChatTaskWirePayload, InputRecord, SeqNum, Trigger};
+
+use crate::boot::replay::Owed;
+use crate::boundary::Boundaries;
+use crate::chat::{Chat, ChunkWriter, QueuedParts};
+use crate::checkpoint::{Gate, Place};
+use crate::error::Error;
+use crate::event::RunContext;
+use crate::input::InputChannel;
+use crate::link::Link;
+use crate::locals::Locals;
+use crate::out::OutWriter;
+use crate::record::decode as decode_content;
+use crate::worker::Warn;
+
+/// The length of a message id, as the AI SDK makes them.
+const MESSAGE_ID_CHARACTERS: usize = 16;
+
+/// What an attempt is made from.
+pub(crate) struct AttemptParts {
+    pub(crate) host: Host,
+    pub(crate) link: Arc<dyn Link>,
+    pub(crate) input: InputChannel,
+    pub(crate) lease: LeasedRun,
+    pub(crate) warn: Warn,
+    pub(crate) gate: Gate,
+    pub(crate) locals: Locals,
+    pub(crate) boundaries: Boundaries,
+}
+
+/// One attempt at a run.
+pub(crate) struct Attempt {
+    pub(crate) host: Host,
+    pub(crate) link: Arc<dyn Link>,
+    pub(crate) input: InputChannel,
+    pub(crate) out: OutWriter,
+    pub(crate) queued: QueuedParts,
+    pub(crate) lease: LeasedRun,
+    pub(crate) payload: ChatTaskWirePayload,
+    pub(crate) ctx: RunContext,
+    pub(crate) chat: Chat,
+    pub(crate) boundaries: Boundaries,
+    /// Turns that recovery wants first.
+    pub(crate) recovered: VecDeque<Owed>,
+    /// A close was found at boot: the run ends when the recovered turns are through (D-32).
+    pub(crate) ends_after_recovered: bool,
+    pub(crate) part_ids: Arc<Draws>,
+    pub(crate) gate: Gate,
+    message_ids: Draws,
+    warn: Warn,
+}
+
+impl Attempt {
+    /// Makes the attempt; nothing is read or written yet.
+    pub(crate) fn new(parts: AttemptParts) -> Result<Self, Error> {
+        let AttemptParts { host, link, input, lease, warn, gate, locals, boundaries } = parts;
+        let payload = Value::Object(lease.payload.clone());
+        let payload: ChatTaskWirePayload =
+            serde_json::from_value(payload).map_err(|error| Error::BadPayload(error.to_string()))?;
+        let entropy = attempt_entropy(&host, &lease);
+        Ok(Self {
+            out: OutWriter::start(&host, link.clone(), &entropy),
+            queued: QueuedParts::default(),
+            ctx: RunContext::of(&lease),
+            chat: Chat::new(payload.chat_id.clone(), host.clone(), locals),
+            boundaries,
+            recovered: VecDeque::new(),
+            ends_after_recovered: false,
+            part_ids: Arc::new(entropy.child("data-ids").draws()),
+            message_ids: entropy.child("message-ids").draws(),
+            host,
+            link,
+            input,
+            lease,
+            payload,
+            warn,
+            gate,
+        })
+    }
+
+    pub(crate) fn is_continuation(&self) -> bool {
+        self.payload.continuation == Some(true)
+    }
+
+    /// Tells whether there may be something to restore.
+    pub(crate) fn could_have_prior_state(&self) -> bool {
+        self.is_continuation() || self.lease.attempt > 1
+    }
+
+    /// Tells whether the run was started before its first message.
+    pub(crate) fn is_preloaded(&self) -> bool {
+        !self.is_continuation() && matches!(self.payload.trigger, None | Some(Trigger::Preload))
+    }
+
+    pub(crate) fn writer(&self) -> ChunkWriter {
+        ChunkWriter::new(self.out.clone(), self.queued.clone())
+    }
+
+    /// Draws an id that `is_taken` does not know.
+    pub(crate) fn draw_message_id(&self, is_taken: impl Fn(&str) -> bool) -> String {
+        loop {
+            let id = self.message_ids.alphanumeric(MESSAGE_ID_CHARACTERS);
+            if !is_taken(&id) {
+                return id;
+            }
+        }
+    }
+
+    pub(crate) fn warn(&self, text: impl Into<String>) {
+        (self.warn)(&self.ctx, text.into());
+    }
+
+    /// Takes the oldest message from the buffer.
+    pub(crate) fn take_queued(&self) -> Option<Owed> {
+        match self.input.take_message()? {
+            (seq_num, ChatInputChunk::Message { payload }) => Some(Owed { seq_num: Some(seq_num), payload: *payload }),
+            _ => None,
+        }
+    }
+
+    /// Says that a payload needs no more work.
+    pub(crate) fn finish(&self, owed: &Owed) {
+        if let Some(seq_num) = owed.seq_num {
+            self.input.with(|inbox| inbox.finish(seq_num));
+        }
+    }
+
+    /// Ends the run at a close, wherever it is taken up.
+    pub(crate) fn unless_close(&self, owed: Owed) -> Option<Owed> {
+        if owed.payload.trigger != Some(Trigger::Close) {
+            return Some(owed);
+        }
+        self.finish(&owed);
+        None
+    }
+
+    /// Reads what `in` holds after a cursor.
+    pub(crate) async fn drain_in(&self, after: Option<SeqNum>) -> Result<Vec<InputRecord>, Error> {
+        let records = self.link.drain(ChannelName::In, after).await?;
+        Ok(records.into_iter().map(decode).collect())
+    }
+
+    pub(crate) async fn reach_turn_end(&self) {
+        let settled = self.input.with(|inbox| inbox.settled());
+        self.gate.reach(Place::TurnEnd { settled }).await;
+    }
+
+    /// Leaves the session when the run ends by its own will.
+    pub(crate) async fn leave(&self) -> Result<(), Error> {
+        // What was deferred last must not die with the run.
+        self.chat.settle_deferred().await;
+        self.out.flush().await?;
+        self.input.disconnect();
+        let settled = self.input.with(|inbox| inbox.settled());
+        self.input.publish(settled);
+        Ok(())
+    }
+}
+
+fn decode(record: DrainedRecord) -> InputRecord {
+    let is_control = !record.headers.is_empty();
+    let input = if is_control { None } else { decode_content(record.data) };
+    InputRecord { seq_num: record.seq_num, timestamp: 0, input }
+}
+
+/// Gives the random streams of one attempt: no two attempts ever draw the same ids.
+pub(crate) fn attempt_entropy(host: &Host, lease: &LeasedRun) -> turnkeep_host::Entropy {
+    host.entropy().child("agent").child(lease.run_id.as_str()).child(&lease.attempt.to_string())
+}
