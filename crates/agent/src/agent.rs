@@ -13,10 +13,11 @@ use turnkeep_protocol::{ModelMessage, TaskId, Trigger, UiMessage};
 use crate::answer::{Answer, StreamText};
 use crate::chat::{Chat, ChunkWriter};
 use crate::checkpoint::Gate;
+use crate::compaction::Compaction;
 use crate::error::HookError;
 use crate::event::{
-    Action, ActionAnswer, BeforeTurnComplete, Boot, ChatStart, HydrateMessages, Preload, PrepareMessages, Recovery,
-    RecoveryBoot, ResolveTools, RunContext, Suspension, TurnComplete, TurnStart, ValidateMessages,
+    Action, ActionAnswer, BeforeTurnComplete, Boot, ChatStart, Compacted, HydrateMessages, Preload, PrepareMessages,
+    Recovery, RecoveryBoot, ResolveTools, RunContext, Suspension, TurnComplete, TurnStart, ValidateMessages,
 };
 use crate::locals::SetUpLocals;
 use crate::signal::Signal;
@@ -44,6 +45,7 @@ pub struct Agent {
     pub(crate) model_outputs: ModelOutputs,
     pub(crate) pending_messages: Option<PendingMessages>,
     pub(crate) ui_options: UiStreamOptions,
+    pub(crate) compaction: Option<Compaction>,
     pub(crate) limits: Limits,
     pub(crate) setup_locals: Vec<SetUpLocals>,
 }
@@ -60,6 +62,7 @@ pub(crate) struct Hooks {
     pub(crate) chat_start: Option<Hook<ChatStart>>,
     pub(crate) turn_start: Option<Hook<TurnStart>>,
     pub(crate) prepare_messages: Option<Hook<PrepareMessages, Vec<ModelMessage>>>,
+    pub(crate) compacted: Option<Hook<Compacted>>,
     pub(crate) before_turn_complete: Option<Hook<BeforeTurnComplete>>,
     pub(crate) turn_complete: Option<Hook<TurnComplete>>,
     pub(crate) chat_suspend: Option<Hook<Suspension>>,
@@ -80,6 +83,7 @@ impl Hooks {
             chat_start,
             turn_start,
             prepare_messages,
+            compacted,
             before_turn_complete,
             turn_complete,
             chat_suspend,
@@ -96,6 +100,7 @@ impl Hooks {
             chat_start: chat_start.map(|hook| gate.around("on_chat_start", hook)),
             turn_start: turn_start.map(|hook| gate.around("on_turn_start", hook)),
             prepare_messages: prepare_messages.map(|hook| gate.around("prepare_messages", hook)),
+            compacted: compacted.map(|hook| gate.around("on_compacted", hook)),
             before_turn_complete: before_turn_complete.map(|hook| gate.around("on_before_turn_complete", hook)),
             turn_complete: turn_complete.map(|hook| gate.around("on_turn_complete", hook)),
             chat_suspend: chat_suspend.map(|hook| gate.around("on_chat_suspend", hook)),
@@ -231,6 +236,7 @@ impl Agent {
             ui_options: UiStreamOptions::new(),
             model_outputs,
             pending_messages: None,
+            compaction: None,
             limits,
         }
     }
@@ -246,6 +252,7 @@ impl Agent {
             self.run = gate.around("run", self.run);
             self.hooks = self.hooks.gated(gate);
             self.pending_messages = self.pending_messages.map(|pending| pending.gated(gate));
+            self.compaction = self.compaction.map(|compaction| compaction.gated(gate));
         }
         self
     }
@@ -318,6 +325,8 @@ impl Agent {
         on_turn_start = turn_start(TurnStart) -> ();
         /// Runs just before the history is used; what it returns is used instead. A failure fails the turn.
         prepare_messages = prepare_messages(PrepareMessages) -> Vec<ModelMessage>;
+        /// Runs when a summary has been made and before clients are told that it is. A failure is the compaction's.
+        on_compacted = compacted(Compacted) -> ();
         /// Runs when the answer is in the history and the stream is still open. A failure fails the turn; the answer stays.
         on_before_turn_complete = before_turn_complete(BeforeTurnComplete) -> ();
         /// Runs when the turn's boundary is durable, for failed turns too. A failure is ignored.

@@ -1,6 +1,7 @@
 //! What hooks are told: one owned struct per hook, with the fields of Appendix B.
 
 mod action;
+mod compaction;
 mod hydrate;
 mod steering;
 
@@ -17,6 +18,7 @@ use crate::chat::{Chat, ChunkWriter};
 use crate::error::HookError;
 
 pub use self::action::{Action, ActionAnswer};
+pub use self::compaction::{Compacted, CompactionCheck, CompactionSource, CompactionSummary};
 pub use self::hydrate::HydrateMessages;
 pub use self::steering::{PendingMessageReceived, PendingMessagesBatch, PendingMessagesInjected};
 

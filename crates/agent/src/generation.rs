@@ -3,6 +3,7 @@
 //! Every event becomes chunks; every chunk goes to `out` and into the reducer, so what is captured is what readers can see.
 
 mod approvals;
+mod compaction;
 mod history;
 mod prepare;
 mod steering;
@@ -20,6 +21,7 @@ use turnkeep_model::{
 };
 use turnkeep_protocol::{MessageReducer, ModelMessage, UiMessage, UiMessageChunk};
 
+pub(crate) use self::compaction::Compacting;
 use self::history::StepHistory;
 use self::prepare::StepPlan;
 pub(crate) use self::steering::Hearing;
@@ -33,7 +35,7 @@ use crate::signal::Signal;
 const MAX_STEPS: usize = 1000;
 
 /// The length of the ids of parts that the runtime makes.
-const PART_ID_CHARACTERS: usize = 16;
+pub(crate) const PART_ID_CHARACTERS: usize = 16;
 
 /// What a generation needs from its turn.
 pub(crate) struct Setting {
@@ -72,6 +74,8 @@ pub(crate) struct Generated {
     pub(crate) arrivals: Vec<Arrived>,
     /// The people's messages among them.
     pub(crate) steered: Vec<UiMessage>,
+    /// The summary that the answer went on from.
+    pub(crate) summary: Option<String>,
     /// The tools that ran here, or might have.
     pub(crate) executors: BTreeSet<String>,
 }
@@ -111,6 +115,9 @@ struct Generation<'r> {
     executors: BTreeSet<String>,
     /// None when nobody may steer.
     hearing: Option<Hearing<'r>>,
+    /// None when nothing is compacted.
+    compacting: Option<Compacting>,
+    summary: Option<String>,
 }
 
 /// Why a step, or the whole answer, goes no further.
@@ -161,6 +168,7 @@ pub(crate) async fn generate(
     stream: StreamText,
     setting: Setting,
     hearing: Option<Hearing<'_>>,
+    compacting: Option<Compacting>,
 ) -> (Generated, Result<(), Error>) {
     let mapper = ChunkMapper::new(setting.response.id.clone(), stream.ui_options.clone());
     let mut generation = Generation {
@@ -173,6 +181,8 @@ pub(crate) async fn generate(
         steered: Vec::new(),
         executors: BTreeSet::new(),
         hearing,
+        compacting,
+        summary: None,
         stream,
         setting: Arc::new(setting),
     };
@@ -195,6 +205,7 @@ pub(crate) async fn generate(
     }
     generated.arrivals = generation.arrivals;
     generated.steered = generation.steered;
+    generated.summary = generation.summary;
     generated.executors = generation.executors;
     generated.message = Some(generation.reducer.into_message());
     (generated, result)

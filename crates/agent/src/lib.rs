@@ -41,6 +41,7 @@ mod boundary;
 mod chain;
 mod chat;
 mod checkpoint;
+mod compaction;
 mod error;
 mod event;
 mod generation;
@@ -72,11 +73,13 @@ pub use answer::{
 };
 pub use chat::{Chat, ChunkWriter};
 pub use checkpoint::{Checkpoint, Checkpoints, Place};
+pub use compaction::{Compaction, is_compaction_safe};
 pub use error::{ChunkTooLarge, Error, HookError, OutOfMemory};
 pub use event::{
-    Action, ActionAnswer, BeforeTurnComplete, Boot, ChatStart, HydrateMessages, PendingMessageReceived,
-    PendingMessagesBatch, PendingMessagesInjected, PendingToolCall, Preload, PrepareMessages, Recovery, RecoveryBoot,
-    ResolveTools, RunContext, SuspendPhase, Suspension, TurnComplete, TurnStart, ValidateMessages,
+    Action, ActionAnswer, BeforeTurnComplete, Boot, ChatStart, Compacted, CompactionCheck, CompactionSource,
+    CompactionSummary, HydrateMessages, PendingMessageReceived, PendingMessagesBatch, PendingMessagesInjected,
+    PendingToolCall, Preload, PrepareMessages, Recovery, RecoveryBoot, ResolveTools, RunContext, SuspendPhase,
+    Suspension, TurnComplete, TurnStart, ValidateMessages,
 };
 pub use history::{ChatHistory, PendingCall, ResolvedCall};
 pub use inject::{InjectQueueFull, MAX_INJECTED};

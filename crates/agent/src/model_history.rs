@@ -117,7 +117,6 @@ impl ModelHistory {
     }
 
     /// Puts a summary in place of everything in front of `until`, an older summary and the overlay there included.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the next commit compacts"))]
     pub(crate) fn compact(&mut self, chain: &[UiMessage], until: Spot, summary: Vec<ModelMessage>) {
         self.follow(chain);
         self.notes.retain(|note| note.spot > until);

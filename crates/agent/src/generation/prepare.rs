@@ -21,9 +21,9 @@ pub(super) struct StepPlan {
 }
 
 impl Generation<'_> {
-    /// Prepares the next step; each change feeds the next.
+    /// Prepares the next step: compaction, steering, what was injected, the author's own change; each feeds the next.
     pub(super) async fn prepare(&mut self) -> Result<StepPlan, Cut> {
-        let mut messages = self.messages()?;
+        let mut messages = self.compacted().await?;
         self.steer(&mut messages).await?;
         self.take_injected(&mut messages);
         let change = self.ask_author(&messages).await?;
@@ -33,7 +33,7 @@ impl Generation<'_> {
         Ok(plan)
     }
 
-    fn messages(&self) -> Result<Vec<ModelMessage>, Cut> {
+    pub(super) fn messages(&self) -> Result<Vec<ModelMessage>, Cut> {
         Ok(self.history.messages(self.reducer.message(), &self.setting.model_outputs)?)
     }
 

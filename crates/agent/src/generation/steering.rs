@@ -176,7 +176,8 @@ impl Generation<'_> {
         }
     }
 
-    fn step_number(&self) -> Option<usize> {
+    /// Gives the step that has just ended, if there was one.
+    pub(super) fn step_number(&self) -> Option<usize> {
         self.steps.n_steps.checked_sub(1)
     }
 }

@@ -2,6 +2,7 @@
 
 mod answer;
 mod arrivals;
+mod compaction;
 mod events;
 mod merge;
 
@@ -39,6 +40,8 @@ pub(super) struct Turn {
     pub(super) raw_response: Option<UiMessage>,
     /// What came in between the steps of the answer.
     pub(super) arrivals: Vec<Arrived>,
+    /// The summary that the answer went on from.
+    pub(super) summary: Option<String>,
     /// The people's messages among them.
     pub(super) steered: Vec<UiMessage>,
     /// Whether the response is in the chain; an error after that leaves it there.
@@ -99,10 +102,12 @@ impl Run {
         }
         self.input.leave_turn();
         self.apply_override();
+        self.keep_summary(turn).await?;
         self.take_in_steered(turn);
         self.commit(turn);
         self.tell_arrivals(turn);
         self.chat.settle_deferred().await;
+        self.compact_turn(turn).await?;
         self.on_before_turn_complete(turn).await?;
         Ok(merge)
     }
@@ -266,6 +271,7 @@ impl Turn {
             raw_response: None,
             arrivals: Vec::new(),
             steered: Vec::new(),
+            summary: None,
             is_committed: false,
             stopped: false,
             usage: None,

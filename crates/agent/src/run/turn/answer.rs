@@ -98,18 +98,21 @@ impl Run {
             client_data: turn.client_data.clone(),
             ids: self.part_ids.clone(),
         };
-        // An action is nobody's to steer.
+        // An action is no turn: nobody steers it, and it leaves no summary.
         let is_turn = turn.payload.trigger != Some(Trigger::Action);
-        let hearing = self.agent.pending_messages.clone().filter(|_| is_turn).map(|options| Hearing {
+        let compacting = self.compacting().filter(|_| is_turn);
+        let options = self.agent.pending_messages.clone().filter(|_| is_turn);
+        let hearing = options.map(|options| Hearing {
             options,
             steering: &mut self.steering,
             chain: &self.chain,
             input: self.attempt.input.clone(),
         });
-        let (generated, result) = generate(stream, setting, hearing).await;
+        let (generated, result) = generate(stream, setting, hearing, compacting).await;
         self.server_tools.extend(generated.executors);
         turn.arrivals = generated.arrivals;
         turn.steered = generated.steered;
+        turn.summary = generated.summary;
         turn.raw_response = generated.message;
         turn.usage = generated.usage;
         turn.finish_reason = generated.finish_reason;
