@@ -55,14 +55,23 @@ pub(crate) fn ends_with_tool_message(messages: &[ModelMessage]) -> bool {
     messages.last().is_some_and(|last| last.role == ModelRole::Tool)
 }
 
-/// Tells whether a person's approval stands at the end.
-pub(crate) fn ends_with_approval(messages: &[ModelMessage]) -> bool {
-    let is_approval = |part: &ContentPart| matches!(part, ContentPart::ApprovalResponse(_));
-    ends_with_tool_message(messages) && messages.last().is_some_and(|last| last.content.iter().any(is_approval))
+/// Tells whether a person's approval stands at the end that nobody has acted on: the agent's own are answered before the first step,
+/// the provider looks for its own.
+pub(crate) fn ends_with_open_approval(messages: &[ModelMessage]) -> bool {
+    let Some(last) = messages.last().filter(|_| ends_with_tool_message(messages)) else {
+        return false;
+    };
+    let has_results = last.content.iter().any(|part| matches!(part, ContentPart::ToolResult(_)));
+    last.content.iter().any(|part| match part {
+        ContentPart::ApprovalResponse(response) => response.provider_executed == Some(true) || !has_results,
+        _ => false,
+    })
 }
 
 #[cfg(test)]
 mod tests {
+    use turnkeep_protocol::model_message::ApprovalResponseContent;
+
     use super::*;
 
     #[test]
@@ -75,6 +84,21 @@ mod tests {
 
         assert_eq!(texts, ["a", "b", "c"]);
         assert_eq!(queue.take(), []);
+    }
+
+    #[test]
+    fn nothing_goes_behind_an_approval_until_it_is_answered_ar26() {
+        let response = |provider_executed| {
+            ContentPart::ApprovalResponse(ApprovalResponseContent { provider_executed, ..Default::default() })
+        };
+        let result = || ContentPart::tool_result("c", "t", turnkeep_protocol::ToolResultOutput::Text(String::new()));
+        let is_open = |content| ends_with_open_approval(&[ModelMessage::tool(content)]);
+
+        assert!(is_open(vec![response(None)]));
+        assert!(!is_open(vec![response(None), result()]));
+        assert!(is_open(vec![response(Some(true)), result()]));
+        assert!(!is_open(vec![result()]));
+        assert!(!ends_with_open_approval(&[ModelMessage::tool(vec![response(None)]), ModelMessage::user("u")]));
     }
 
     #[test]

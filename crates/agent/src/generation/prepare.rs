@@ -7,7 +7,7 @@ use turnkeep_protocol::ModelMessage;
 
 use super::{Arrived, Cut, Generation};
 use crate::answer::{PrepareStep, StepChange};
-use crate::inject::ends_with_approval;
+use crate::inject::ends_with_open_approval;
 use crate::model_history::n_steps;
 use crate::tool::Tool;
 
@@ -40,7 +40,7 @@ impl Generation<'_> {
     /// Tells the model what was injected since the last look.
     fn take_injected(&mut self, messages: &mut Vec<ModelMessage>) {
         // Whatever looks for approvals looks in the last message only (AR-26).
-        if !ends_with_approval(messages) {
+        if !ends_with_open_approval(messages) {
             let injected = self.setting.chat.take_injected();
             let n_steps = n_steps(self.reducer.message());
             self.arrive(messages, Arrived { n_steps, messages: injected, speaks_for: Vec::new() });

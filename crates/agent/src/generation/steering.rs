@@ -8,7 +8,7 @@ use super::{Arrived, Cut, Generation};
 use crate::chain::Chain;
 use crate::error::Error;
 use crate::event::{PendingMessageReceived, PendingMessagesBatch, PendingMessagesInjected};
-use crate::inject::ends_with_approval;
+use crate::inject::ends_with_open_approval;
 use crate::input::InputChannel;
 use crate::model_history::n_steps;
 use crate::steering::{INJECTED, Pending, PendingMessages, Steering};
@@ -70,7 +70,7 @@ impl Generation<'_> {
     pub(super) async fn steer(&mut self, messages: &mut Vec<ModelMessage>) -> Result<(), Cut> {
         self.hear();
         // Whatever looks for approvals looks in the last message only (AR-26).
-        if ends_with_approval(messages) {
+        if ends_with_open_approval(messages) {
             return Ok(());
         }
         let Some(hearing) = &mut self.hearing else {
