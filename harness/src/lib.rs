@@ -10,11 +10,14 @@ compile_error!(
 );
 
 pub mod app;
+mod block_on;
 #[cfg(feature = "world")]
 pub mod checks;
 pub mod document;
 #[cfg(feature = "world")]
 pub mod golden;
+#[cfg(doctest)]
+mod guide;
 mod memory_files;
 mod mock_chat;
 pub mod model;
@@ -36,6 +39,7 @@ mod transcript;
 #[cfg(feature = "world")]
 pub mod world;
 
+pub use block_on::block_on;
 pub use memory_files::MemoryFiles;
 pub use mock_chat::{MockChatAgent, MockTurn};
 pub use offline::{EPOCH, offline_host, since_epoch};

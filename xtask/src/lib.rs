@@ -18,6 +18,7 @@ mod cast;
 mod cli;
 mod house;
 mod judge;
+mod outside;
 mod pool;
 mod proposal;
 mod red;

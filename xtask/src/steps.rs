@@ -2,12 +2,14 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
 use crate::cli::SimArgs;
 use crate::house;
+use crate::outside;
 use crate::sim::sim;
 use crate::tidy::tidy;
 use crate::verdict::Verdict;
@@ -52,13 +54,16 @@ pub(crate) fn ci() -> Result<Verdict> {
         }
     }
     say("crates and default harness without the flag (D-49)");
-    without_the_flag()?;
+    let plain = house::root().join("target").join("plain");
+    without_the_flag(&plain)?;
+    say("an author's crate outside the workspace (D-28)");
+    outside::author(&plain)?;
     eprintln!("ci: everything held");
     Ok(Verdict::Held)
 }
 
 /// Tests what authors build in a workspace of their own: no `tokio_unstable`, no feature `world`.
-fn without_the_flag() -> Result<()> {
+fn without_the_flag(plain: &Path) -> Result<()> {
     let mut packages = vec!["turnkeep-harness".to_owned()];
     for entry in fs::read_dir(house::root().join("crates")).context("crates/ cannot be read")? {
         packages.push(format!("turnkeep-{}", entry?.file_name().to_string_lossy()));
@@ -66,7 +71,6 @@ fn without_the_flag() -> Result<()> {
     packages.sort();
     let args = packages.iter().flat_map(|package| ["-p", package]).chain(["--features", FOR_AUTHORS]);
     // An empty RUSTFLAGS replaces the flags of .cargo/config.toml; a folder of its own keeps both builds warm.
-    let plain = house::root().join("target").join("plain");
     cargo(
         &["test"],
         &args.collect::<Vec<_>>(),

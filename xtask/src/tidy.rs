@@ -6,6 +6,7 @@ mod arrows;
 mod deps;
 mod goldens;
 mod layout;
+mod links;
 mod readme;
 mod red_bank;
 mod rule_ids;
@@ -55,6 +56,7 @@ pub(crate) fn tidy() -> Result<Verdict> {
     findings.extend(goldens::check(&tree));
     findings.extend(red_bank::check(&tree)?);
     findings.extend(readme::check(&tree));
+    findings.extend(links::check(&tree));
     for finding in &findings {
         println!("{finding}");
     }

@@ -176,6 +176,19 @@ fn ci_neither_proposes_nor_blesses() {
     assert_eq!(fs::read_dir(house.path().join("golden")).unwrap().count(), 0);
 }
 
+#[test]
+fn the_story_of_the_guide_holds() {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let page = fs::read_to_string(top.join("docs/guide/scenarios.md")).unwrap();
+    let story = page.split("```json\n").nth(1).and_then(|rest| rest.split("```").next()).expect("the page has a story");
+    let house = house(story);
+
+    let blessed = exits(&house, &["bless"], 0);
+
+    assert!(blessed.contains("greeting: written"), "{blessed}");
+    exits(&house, &["sim", "--seeds", "1..5"], 0);
+}
+
 /// Makes the time on this machine `…`: the rest of a line is the same wherever it is printed.
 fn masked(text: &str) -> String {
     let line = |line: &str| match line.split_once(" wall ms") {

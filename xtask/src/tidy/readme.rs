@@ -7,11 +7,13 @@ use crate::cli::Cli;
 use crate::tree::Tree;
 
 const PAGES: &[&str] = &["README.md", "CONTRIBUTING.md", "ARCHITECTURE.md", ".ci/run"];
+const GUIDE: &str = "docs/guide/";
 const COMMAND: &str = "cargo xtask";
 
 pub(super) fn check(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for page in PAGES {
+    let guide = tree.below(GUIDE, "md").map(|page| page.path.as_str());
+    for page in PAGES.iter().copied().chain(guide) {
         for (index, line) in tree.text(page).unwrap_or_default().lines().enumerate() {
             for command in commands(line) {
                 let words = command.split_whitespace().skip(2);
@@ -19,7 +21,7 @@ pub(super) fn check(tree: &Tree) -> Vec<Finding> {
                     && err.exit_code() != 0
                 {
                     let why = err.to_string().lines().next().unwrap_or_default().to_owned();
-                    findings.push(Finding::new(*page, index + 1, format!("`{command}`: {why}")));
+                    findings.push(Finding::new(page, index + 1, format!("`{command}`: {why}")));
                 }
             }
         }
@@ -51,10 +53,19 @@ mod tests {
 
     #[test]
     fn a_command_that_does_not_exist_is_found() {
-        let tree = Tree::of(&[("README.md", "cargo xtask sim\ncargo xtask fly\n`cargo xtask sim --help`")]);
+        let tree = Tree::of(&[
+            ("README.md", "cargo xtask sim\ncargo xtask fly\n`cargo xtask sim --help`"),
+            ("docs/guide/a.md", "cargo xtask swim"),
+        ]);
 
         let found: Vec<String> = check(&tree).iter().map(Finding::to_string).collect();
 
-        assert_eq!(found, ["README.md:2: `cargo xtask fly`: error: unrecognized subcommand 'fly'"]);
+        assert_eq!(
+            found,
+            [
+                "README.md:2: `cargo xtask fly`: error: unrecognized subcommand 'fly'",
+                "docs/guide/a.md:1: `cargo xtask swim`: error: unrecognized subcommand 'swim'"
+            ]
+        );
     }
 }
