@@ -34,6 +34,8 @@ struct Shared {
     state: Mutex<State>,
     /// One loop waits for records.
     arrived: Notify,
+    /// One loop sleeps.
+    draining: Notify,
     /// One tail waits for room.
     taken: Arc<Notify>,
 }
@@ -43,6 +45,8 @@ struct State {
     /// The running turn's stop controller.
     turn: Option<Signal>,
     session_closed: bool,
+    /// The worker ends: the run ends behind its turn or in its wait.
+    is_draining: bool,
     /// The settled cursor that a boundary or a wait has told the server (D-32).
     published: Option<SeqNum>,
     tail: Option<Task>,
@@ -51,7 +55,14 @@ struct State {
 impl InputChannel {
     /// Makes the channel's reader; nothing is read before [`InputChannel::connect`].
     pub(crate) fn new(host: Host, link: Arc<dyn Link>, entropy: Entropy) -> Self {
-        let state = State { inbox: Inbox::default(), turn: None, session_closed: false, published: None, tail: None };
+        let state = State {
+            inbox: Inbox::default(),
+            turn: None,
+            session_closed: false,
+            is_draining: false,
+            published: None,
+            tail: None,
+        };
         let state = Mutex::new(state);
         Self {
             shared: Arc::new(Shared {
@@ -60,6 +71,7 @@ impl InputChannel {
                 entropy,
                 state,
                 arrived: Notify::new(),
+                draining: Notify::new(),
                 taken: Arc::new(Notify::new()),
             }),
         }
@@ -125,6 +137,25 @@ impl InputChannel {
     pub(crate) fn close_session(&self) {
         self.state().session_closed = true;
         self.shared.arrived.notify_one();
+    }
+
+    /// Says that the worker ends: the run ends behind its turn or in its wait, and leaves what is owed to a continuation (D-35).
+    pub(crate) fn drain(&self) {
+        self.state().is_draining = true;
+        self.shared.arrived.notify_one();
+        self.shared.draining.notify_one();
+    }
+
+    /// Tells whether the worker ends.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.state().is_draining
+    }
+
+    /// Waits until the worker ends. Cancel-safe.
+    pub(crate) async fn draining(&self) {
+        if !self.is_draining() {
+            self.shared.draining.notified().await;
+        }
     }
 
     /// Tells whether the session is closed.

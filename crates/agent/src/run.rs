@@ -128,7 +128,7 @@ impl Run {
     /// Finds the next payload: recovered, then queued, then whatever comes. None ends the run.
     async fn next(&mut self, phase: Phase) -> Result<Option<Owed>, Error> {
         // Looked at before a message is taken: one that is taken and then left would be owed for no reason.
-        if self.n_turns >= self.agent.limits.max_turns {
+        if self.n_turns >= self.agent.limits.max_turns || self.input.is_draining() {
             return Ok(None);
         }
         if let Some(owed) = self.recovered.pop_front() {

@@ -21,6 +21,7 @@ use crate::checkpoint::Checkpoints;
 use crate::error::Error;
 use crate::event::RunContext;
 use crate::http_link::post_json;
+use crate::signal::Signal;
 
 /// How many runs one worker serves at once when its options do not say.
 pub const DEFAULT_CONCURRENCY: usize = 16;
@@ -121,6 +122,19 @@ impl Worker {
     ///
     /// [`Error::BadOptions`] when there is no model or the base URL cannot be read.
     pub async fn run(self) -> Result<Infallible, Error> {
+        self.run_until(std::future::pending()).await?;
+        unreachable!("a worker that nobody stops ends only by an error")
+    }
+
+    /// Serves runs until `stop` resolves, then leases no more, lets turns under way end, ends each run behind its turn or in its wait,
+    /// and returns when the last one has reported (D-35). What is owed then is served by a continuation on another worker.
+    ///
+    /// Turns take as long as they take: bound the whole with a timeout, and drop the future when it is over.
+    ///
+    /// # Errors
+    ///
+    /// As [`Worker::run`].
+    pub async fn run_until(self, stop: impl Future<Output = ()> + Send) -> Result<(), Error> {
         let base: BaseUrl = self
             .options
             .base_url
@@ -130,11 +144,21 @@ impl Worker {
         let headers = self.options.lease_poll + LEASE_GRACE;
         let deadlines = Deadlines { headers, ..Deadlines::default() };
         let client = HttpClient::new(self.host.clone(), base.clone(), deadlines);
-        let places = Arc::new(Semaphore::new(self.options.concurrency.max(1)));
-        let runs = Tasks::new();
+        let n_places = u32::try_from(self.options.concurrency.max(1)).unwrap_or(u32::MAX);
+        let places = Arc::new(Semaphore::new(n_places as usize));
+        let (runs, drain) = (Tasks::new(), Signal::new());
+        tokio::pin!(stop);
         loop {
-            let place = places.clone().acquire_owned().await.expect("the semaphore is never closed");
-            let Some(lease) = self.lease(&client).await else {
+            let work = async {
+                let place = places.clone().acquire_owned().await.expect("the semaphore is never closed");
+                (place, self.lease(&client).await)
+            };
+            let (place, lease) = tokio::select! {
+                biased;
+                () = &mut stop => break,
+                work = work => work,
+            };
+            let Some(lease) = lease else {
                 continue;
             };
             let Some(agent) = self.agents.get(&lease.task_id).cloned() else {
@@ -147,12 +171,17 @@ impl Worker {
                 options: self.options.clone(),
                 model: model.clone(),
                 warn: self.warn.clone(),
+                drain: drain.clone(),
             };
             runs.add(self.host.spawn(async move {
                 serving.serve(agent, lease).await;
                 drop(place);
             }));
         }
+        drain.set("the worker drains");
+        // Each run gives its place back when its end is reported.
+        let _ = places.acquire_many(n_places).await;
+        Ok(())
     }
 
     async fn lease(&self, client: &HttpClient) -> Option<LeasedRun> {

@@ -19,6 +19,9 @@ impl Attempt {
         let until = Instant::now() + idle;
         self.input.connect();
         loop {
+            if self.input.is_draining() {
+                return Ok(None);
+            }
             if let Some(owed) = self.take_queued() {
                 return Ok(Some(owed));
             }
@@ -51,7 +54,12 @@ impl Attempt {
                 return Ok(None);
             }
             let (consumed, settled) = self.input.with(|inbox| (inbox.wait_cursor(), inbox.settled()));
-            match self.link.wait(DurableWait { consumed, settled, limit }).await? {
+            let woken = tokio::select! {
+                biased;
+                () = self.input.draining() => return Ok(None),
+                woken = self.link.wait(DurableWait { consumed, settled, limit }) => woken?,
+            };
+            match woken {
                 WaitOutcome::TimedOut => return Ok(None),
                 WaitOutcome::Closed => self.input.close_session(),
                 WaitOutcome::Record => {

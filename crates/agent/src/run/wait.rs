@@ -48,8 +48,11 @@ impl Run {
         if let Some(owed) = self.wait_warm(patience.idle).await? {
             return Ok(Some(owed));
         }
+        if self.input.is_session_closed() || self.input.is_draining() {
+            return Ok(None);
+        }
         self.gate.reach(Place::IdleEnd).await;
-        if patience.skips_sleep || self.input.is_session_closed() {
+        if patience.skips_sleep {
             return Ok(None);
         }
         // Work that was deferred must not freeze with the run (A-177, AR-40).

@@ -22,6 +22,7 @@ use crate::http_link::{HttpLink, LinkTarget};
 use crate::input::InputChannel;
 use crate::link::Link;
 use crate::run::{Run, RunParts};
+use crate::signal::Signal;
 
 /// How many characters of an error the end report carries; a panic may have printed a whole document.
 const ERROR_TEXT: usize = 1000;
@@ -36,6 +37,8 @@ pub(super) struct Serving {
     pub(super) options: WorkerOptions,
     pub(super) model: Arc<dyn LanguageModel>,
     pub(super) warn: Warn,
+    /// Set when the worker shall end.
+    pub(super) drain: Signal,
 }
 
 impl Serving {
@@ -68,7 +71,20 @@ impl Serving {
         // A panic in an author's code is this run's crash and nobody else's (D-35).
         let run = AssertUnwindSafe(async { Run::new(parts)?.serve().await }).catch_unwind();
         let run = async {
-            let outcome = outcome(run.await);
+            tokio::pin!(run);
+            let ended = tokio::select! {
+                biased;
+                ended = &mut run => Some(ended),
+                _ = self.drain.wait() => None,
+            };
+            let ended = match ended {
+                Some(ended) => ended,
+                None => {
+                    input.drain();
+                    run.await
+                }
+            };
+            let outcome = outcome(ended);
             if let Some(outcome) = &outcome {
                 gate.reach(Place::BeforeExit(outcome.clone())).await;
             }

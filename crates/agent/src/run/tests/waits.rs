@@ -3,10 +3,15 @@ use std::time::Duration;
 
 use serde_json::json;
 use tokio::time::Instant;
+use turnkeep_host::Host;
 use turnkeep_protocol::{SeqNum, Trigger};
 
+use crate::checkpoint::Gate;
+use crate::input::InputChannel;
+use crate::link::Link;
+use crate::run::{Run, RunParts};
 use crate::testing::*;
-use crate::{Agent, Error, SuspendPhase};
+use crate::{Agent, Error, RunContext, SuspendPhase};
 
 async fn run(session: &Arc<FakeSession>, agent: Agent) -> Result<(), Error> {
     let lease = lease(session, 1, json!({ "trigger": "preload" }));
@@ -205,4 +210,50 @@ async fn a_tail_that_skips_a_record_is_read_again_from_where_it_was_whole_s54_a3
 
     assert_eq!(session.saved_texts(), ["a", "re a", "b", "re b", "c", "re c"]);
     assert_eq!(session.state().tails[..2], [None, Some(SeqNum::ZERO)]);
+}
+
+/// Serves a fresh run on a worker that begins to drain when `is_time`.
+async fn run_draining(session: &Arc<FakeSession>, agent: Agent, is_time: impl Fn(&State) -> bool) {
+    let host = Host::os();
+    let lease = lease(session, 1, json!({ "trigger": "preload" }));
+    let link: Arc<dyn Link> = Arc::new(FakeLink(session.clone()));
+    let input = InputChannel::new(host.clone(), link.clone(), host.entropy().child("input"));
+    let (warn, gate, model) = (Arc::new(|_: &RunContext, _: String| {}), Gate::default(), FakeModel::echo());
+    let parts = RunParts { host, agent, model, link, input: input.clone(), lease, warn, gate };
+    let drains = async {
+        session.until(is_time).await;
+        input.drain();
+    };
+    let (ended, ()) = tokio::join!(Run::new(parts).unwrap().serve(), drains);
+    ended.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_draining_worker_ends_a_run_in_its_wait_warm_or_asleep_d35() {
+    let warm = Arc::new(FakeSession::default());
+    let started = Instant::now();
+    warm.say("a");
+    run_draining(&warm, talker(), |state| state.snapshot.is_some()).await;
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+
+    let asleep = Arc::new(FakeSession::default());
+    run_draining(&asleep, talker(), |state| state.waits.len() == 1).await;
+    assert_eq!(started.elapsed(), Duration::from_secs(5));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_draining_worker_finishes_its_turn_and_leaves_the_rest_owed_d35() {
+    let session = Arc::new(FakeSession::default());
+    for text in ["a", "b"] {
+        session.say(text);
+    }
+
+    let agent = talker().on_turn_complete(|_: crate::TurnComplete| async move {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        Ok(())
+    });
+    run_draining(&session, agent, |state| state.boundaries().len() == 1).await;
+
+    assert_eq!(session.saved_texts(), ["a", "re a"]);
+    assert_eq!(session.state().settled, Some(SeqNum::ZERO));
 }
