@@ -16,8 +16,9 @@ use crate::checkpoint::Gate;
 use crate::compaction::Compaction;
 use crate::error::HookError;
 use crate::event::{
-    Action, ActionAnswer, BeforeTurnComplete, Boot, ChatStart, Compacted, HydrateMessages, Preload, PrepareMessages,
-    Recovery, RecoveryBoot, ResolveTools, RunContext, Suspension, TurnComplete, TurnStart, ValidateMessages,
+    Action, ActionAnswer, BeforeTurnComplete, Boot, ChatStart, Compacted, HydrateMessages, HydrateStore, Preload,
+    PrepareMessages, Recovery, RecoveryBoot, ResolveTools, RunContext, Suspension, TurnComplete, TurnStart,
+    ValidateMessages,
 };
 use crate::locals::SetUpLocals;
 use crate::signal::Signal;
@@ -58,6 +59,7 @@ pub(crate) struct Hooks {
     pub(crate) tools: Option<Hook<ResolveTools, Vec<Tool>>>,
     pub(crate) action: Option<Hook<Action, ActionAnswer>>,
     pub(crate) validate_messages: Option<Hook<ValidateMessages, Vec<UiMessage>>>,
+    pub(crate) hydrate_store: Option<Hook<HydrateStore, Value>>,
     pub(crate) hydrate_messages: Option<Hook<HydrateMessages, Vec<UiMessage>>>,
     pub(crate) chat_start: Option<Hook<ChatStart>>,
     pub(crate) turn_start: Option<Hook<TurnStart>>,
@@ -79,6 +81,7 @@ impl Hooks {
             tools,
             action,
             validate_messages,
+            hydrate_store,
             hydrate_messages,
             chat_start,
             turn_start,
@@ -96,6 +99,7 @@ impl Hooks {
             tools: tools.map(|hook| gate.around("tools", hook)),
             action: action.map(|hook| gate.around("on_action", hook)),
             validate_messages: validate_messages.map(|hook| gate.around("on_validate_messages", hook)),
+            hydrate_store: hydrate_store.map(|hook| gate.around("hydrate_store", hook)),
             hydrate_messages: hydrate_messages.map(|hook| gate.around("hydrate_messages", hook)),
             chat_start: chat_start.map(|hook| gate.around("on_chat_start", hook)),
             turn_start: turn_start.map(|hook| gate.around("on_turn_start", hook)),
@@ -319,6 +323,8 @@ impl Agent {
         /// Gives the history of every turn and action from the author's own store, the incoming message included. With it the
         /// runtime restores no history and stores no snapshot. A failure fails the turn.
         hydrate_messages = hydrate_messages(HydrateMessages) -> Vec<UiMessage>;
+        /// Gives the chat's store of every turn and action; what a client has sent wins. A failure fails the turn (C-175).
+        hydrate_store = hydrate_store(HydrateStore) -> Value;
         /// Runs before the first message turn of a chat, until it has succeeded once (A-94, D-45). A failure fails the turn.
         on_chat_start = chat_start(ChatStart) -> ();
         /// Runs before `run` of every turn. A failure fails the turn.

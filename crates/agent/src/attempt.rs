@@ -72,11 +72,12 @@ impl Attempt {
         let payload: ChatTaskWirePayload =
             serde_json::from_value(payload).map_err(|error| Error::BadPayload(error.to_string()))?;
         let entropy = attempt_entropy(&host, &lease);
+        let out = OutWriter::start(&host, link.clone(), &entropy);
         Ok(Self {
-            out: OutWriter::start(&host, link.clone(), &entropy),
             queued: QueuedParts::default(),
             ctx: RunContext::of(&lease),
-            chat: Chat::new(payload.chat_id.clone(), host.clone(), locals),
+            chat: Chat::new(payload.chat_id.clone(), host.clone(), out.clone(), locals),
+            out,
             boundaries,
             recovered: VecDeque::new(),
             ends_after_recovered: false,

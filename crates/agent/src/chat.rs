@@ -18,6 +18,7 @@ use crate::locals::{ChatLocal, Local, Locals};
 use crate::out::OutWriter;
 use crate::prompt::ChatPrompt;
 use crate::skills::ChatSkills;
+use crate::store::ChatStore;
 
 /// How long a turn, a suspend and an exit wait for deferred work.
 pub(crate) const DEFERRED_LIMIT: Duration = Duration::from_secs(5);
@@ -39,6 +40,7 @@ struct Shared {
     prompt: ChatPrompt,
     skills: ChatSkills,
     locals: Locals,
+    store: ChatStore,
     settings: Mutex<Settings>,
     deferred: Tasks,
     /// Each piece of deferred work holds a permit until it ends.
@@ -53,13 +55,14 @@ struct Settings {
 }
 
 impl Chat {
-    pub(crate) fn new(id: String, host: Host, locals: Locals) -> Self {
+    pub(crate) fn new(id: String, host: Host, out: OutWriter, locals: Locals) -> Self {
         let deferred_done = Arc::new(Semaphore::new(MAX_DEFERRED as usize));
         let settings = Mutex::default();
         let (history, injected) = (ChatHistory::default(), InjectQueue::default());
-        let (prompt, skills) = (ChatPrompt::default(), ChatSkills::default());
+        let (prompt, skills, store) = (ChatPrompt::default(), ChatSkills::default(), ChatStore::new(out));
         let deferred = Tasks::new();
-        let shared = Shared { id, host, history, injected, prompt, skills, locals, settings, deferred, deferred_done };
+        let shared =
+            Shared { id, host, history, injected, prompt, skills, locals, store, settings, deferred, deferred_done };
         Self { shared: Arc::new(shared) }
     }
 
@@ -96,6 +99,11 @@ impl Chat {
     /// Opens a slot of the run's own data.
     pub fn local<'a, T>(&'a self, key: &'a ChatLocal<T>) -> Local<'a, T> {
         self.shared.locals.chat(key)
+    }
+
+    /// Reads and changes the value that the agent shares with the chat's clients.
+    pub fn store(&self) -> &ChatStore {
+        &self.shared.store
     }
 
     /// Runs `work` beside the turn; the turn's end, a suspend and the run's end wait for it, at most 5 s.

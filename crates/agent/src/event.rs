@@ -4,6 +4,7 @@ mod action;
 mod compaction;
 mod hydrate;
 mod steering;
+mod store;
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ pub use self::action::{Action, ActionAnswer};
 pub use self::compaction::{Compacted, CompactionCheck, CompactionSource, CompactionSummary};
 pub use self::hydrate::HydrateMessages;
 pub use self::steering::{PendingMessageReceived, PendingMessagesBatch, PendingMessagesInjected};
+pub use self::store::HydrateStore;
 
 /// Tells a hook which run it is in.
 #[derive(Clone, Debug, PartialEq, Eq)]

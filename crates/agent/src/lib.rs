@@ -61,6 +61,7 @@ mod signal;
 mod skills;
 mod spoken;
 mod steering;
+mod store;
 #[cfg(test)]
 mod testing;
 mod tool;
@@ -77,9 +78,9 @@ pub use compaction::{Compaction, is_compaction_safe};
 pub use error::{ChunkTooLarge, Error, HookError, OutOfMemory};
 pub use event::{
     Action, ActionAnswer, BeforeTurnComplete, Boot, ChatStart, Compacted, CompactionCheck, CompactionSource,
-    CompactionSummary, HydrateMessages, PendingMessageReceived, PendingMessagesBatch, PendingMessagesInjected,
-    PendingToolCall, Preload, PrepareMessages, Recovery, RecoveryBoot, ResolveTools, RunContext, SuspendPhase,
-    Suspension, TurnComplete, TurnStart, ValidateMessages,
+    CompactionSummary, HydrateMessages, HydrateStore, PendingMessageReceived, PendingMessagesBatch,
+    PendingMessagesInjected, PendingToolCall, Preload, PrepareMessages, Recovery, RecoveryBoot, ResolveTools,
+    RunContext, SuspendPhase, Suspension, TurnComplete, TurnStart, ValidateMessages,
 };
 pub use history::{ChatHistory, PendingCall, ResolvedCall};
 pub use inject::{InjectQueueFull, MAX_INJECTED};
@@ -88,6 +89,7 @@ pub use prompt::{CacheControl, ChatPrompt, PromptUnset, ResolvedPrompt, StreamTe
 pub use signal::Signal;
 pub use skills::{ChatSkills, FrontMatterError, ResolvedSkill, Skill, SkillError, SkillFrontmatter};
 pub use steering::PendingMessages;
+pub use store::{ChatStore, StoreError, StoreListener};
 pub use tool::{Tool, ToolContext, TypedToolPart, schema_of};
 pub use worker::{DEFAULT_CONCURRENCY, Worker, WorkerOptions};
 

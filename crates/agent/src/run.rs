@@ -5,6 +5,7 @@ mod boot;
 mod boundary;
 mod errored;
 mod hooks;
+mod store;
 mod tools;
 mod turn;
 mod wait;

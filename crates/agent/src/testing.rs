@@ -1,5 +1,7 @@
 //! A session in memory and a model that says what it is told, for tests of the runtime without a server.
 
+mod tool_context;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -18,16 +20,14 @@ use turnkeep_protocol::{
 };
 
 use crate::agent::Agent;
-use crate::chat::{Chat, ChunkWriter, QueuedParts};
 use crate::checkpoint::{Checkpoints, Gate, GatedLink};
 use crate::error::Error;
 use crate::event::RunContext;
 use crate::input::InputChannel;
 use crate::link::{DurableWait, Link, SnapshotRead};
-use crate::out::OutWriter;
 use crate::run::{Run, RunParts};
-use crate::signal::Signal;
-use crate::tool::ToolContext;
+
+pub(crate) use self::tool_context::tool_context;
 
 /// A session as its server would keep it. Every write is durable at once; records are cut one by one, never as a batch.
 #[derive(Default)]
@@ -488,18 +488,4 @@ pub(crate) async fn serve_at(
 pub(crate) fn talker() -> Agent {
     Agent::new("test", |turn: crate::agent::TurnInput| async move { Ok(turn.stream_text()) })
         .idle_timeout(Duration::from_secs(5))
-}
-
-/// What a tool gets when it is called without a turn; what it writes goes nowhere.
-pub(crate) fn tool_context() -> ToolContext {
-    let host = Host::os();
-    let link: Arc<dyn Link> = Arc::new(FakeLink(Arc::new(FakeSession::default())));
-    let out = OutWriter::start(&host, link, host.entropy());
-    ToolContext {
-        tool_call_id: "call".to_owned(),
-        messages: Vec::new(),
-        stop_signal: Signal::new(),
-        chat: Chat::new("chat".to_owned(), host, crate::locals::Locals::new()),
-        writer: ChunkWriter::new(out, QueuedParts::default()),
-    }
 }

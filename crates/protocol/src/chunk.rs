@@ -133,6 +133,10 @@ chunk_kinds! {
     File(File) = "file",
     /// Changes the message's metadata.
     MessageMetadata(MessageMetadata) = "message-metadata",
+    /// Gives the chat's store.
+    StoreSnapshot(StoreSnapshot) = "store-snapshot",
+    /// Changes the chat's store.
+    StoreDelta(StoreDelta) = "store-delta",
 }
 
 impl From<DataChunk> for UiMessageChunk {
@@ -148,6 +152,11 @@ impl UiMessageChunk {
             Value::Object(object) => Some(Self::from_object(object)),
             _ => None,
         }
+    }
+
+    /// Tells whether this is about the chat's store and of no message (A-187, C-172).
+    pub fn is_of_store(&self) -> bool {
+        matches!(self, Self::StoreSnapshot(_) | Self::StoreDelta(_))
     }
 
     /// Tells whether this closes a message: `finish` or `abort`.

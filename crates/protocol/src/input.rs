@@ -128,6 +128,10 @@ pub struct ChatTaskWirePayload {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "arbitrary", arbitrary(with = crate::arbitrary_json::optional))]
     pub action: Option<Value>,
+    /// The chat's store as a client has changed it.
+    #[serde(default, deserialize_with = "crate::wire::present", skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "arbitrary", arbitrary(with = crate::arbitrary_json::optional))]
+    pub incoming_store: Option<Value>,
     /// History for a head start; read only with `handover-prepare`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub head_start_messages: Option<Vec<UiMessage>>,
@@ -159,6 +163,7 @@ impl ChatTaskWirePayload {
             message_id: None,
             metadata: None,
             action: None,
+            incoming_store: None,
             head_start_messages: None,
             continuation: None,
             previous_run_id: None,
@@ -206,6 +211,17 @@ mod tests {
             serde_json::to_value(message).unwrap(),
             json!({ "kind": "message", "payload": { "chatId": "c", "trigger": "close" } })
         );
+    }
+
+    #[test]
+    fn a_store_of_null_replaces_and_an_absent_one_does_not_a185() {
+        let payload = |fields: Value| -> ChatTaskWirePayload { serde_json::from_value(fields).unwrap() };
+
+        let null = payload(json!({ "chatId": "c", "trigger": "action", "incomingStore": null }));
+
+        assert_eq!(null.incoming_store, Some(Value::Null));
+        assert_eq!(serde_json::to_value(&null).unwrap()["incomingStore"], Value::Null);
+        assert_eq!(payload(json!({ "chatId": "c", "trigger": "action" })).incoming_store, None);
     }
 
     #[test]

@@ -12,6 +12,7 @@ pub mod message;
 pub mod model_message;
 mod overlay;
 mod partial_json;
+mod patch;
 mod record;
 pub mod reduce;
 #[cfg(test)]
@@ -33,6 +34,9 @@ pub use message::{Role, ToolApproval, ToolPart, ToolState, UiMessage, UiPart};
 pub use model_message::{ContentPart, ModelMessage, ModelRole, ToolResultOutput};
 pub use overlay::{Overlay, RefusalReason, RefusedAnswer, overlay_tool_states};
 pub use partial_json::parse_partial_json;
+pub use patch::{
+    MAX_PATCH_OPERATIONS, MAX_STORE_BYTES, MAX_STORE_DEPTH, Patch, PatchError, PatchOperation, check_store_value,
+};
 pub use record::{
     Batch, Envelope, Header, MAX_CHUNK_BYTES, MAX_RECORD_BYTES, NewRecord, PUBLIC_ACCESS_TOKEN, Ping, Record,
     RecordKind, SESSION_CLOSED, SESSION_CLOSED_REASON, SESSION_IN_CONSUMED_ID, SESSION_IN_EVENT_ID, TRIGGER_CONTROL,

@@ -124,6 +124,8 @@ impl MessageReducer {
             UiMessageChunk::ResetStep(_) => self.reset_step(),
             UiMessageChunk::Data(chunk) => self.data(chunk),
             UiMessageChunk::Abort(_) | UiMessageChunk::Error(_) => {}
+            // The chat's store is no part of any message.
+            UiMessageChunk::StoreSnapshot(_) | UiMessageChunk::StoreDelta(_) => {}
             UiMessageChunk::Unknown(object) => self.unknown(object),
             _ => return self.apply_content(chunk),
         }

@@ -134,7 +134,9 @@ fn every_chunk_kind_is_typed_when_it_fits() {
     for kind in UiMessageChunk::KINDS.iter().chain(&["data-x"]) {
         let mut object = whole.as_object().expect("an object").clone();
         object.insert("type".to_owned(), json!(kind));
-        object.insert("data".to_owned(), json!(null));
+        for key in ["data", "value", "operations"] {
+            object.insert(key.to_owned(), json!(null));
+        }
 
         let chunk = UiMessageChunk::from_object(object.clone());
 

@@ -20,7 +20,10 @@ pub struct ChatSnapshot {
     /// The settled cursor then (D-32).
     #[serde(default, with = "cursor_text", skip_serializing_if = "Option::is_none")]
     pub last_in_event_id: Option<SeqNum>,
-    /// Fields of other versions, and the chat store (D-56).
+    /// The chat's store, once it was ever set (D-56).
+    #[serde(default, deserialize_with = "crate::wire::present", skip_serializing_if = "Option::is_none")]
+    pub store: Option<Value>,
+    /// Fields of other versions.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
 }
@@ -33,7 +36,7 @@ impl ChatSnapshot {
         last_out_event_id: Option<SeqNum>,
         last_in_event_id: Option<SeqNum>,
     ) -> Self {
-        Self { version: 1, saved_at, messages, last_out_event_id, last_in_event_id, extra: Map::new() }
+        Self { version: 1, saved_at, messages, last_out_event_id, last_in_event_id, store: None, extra: Map::new() }
     }
 
     /// Reads a stored object; anything that is not a version 1 snapshot is no snapshot (S-193, A-44).
@@ -84,6 +87,21 @@ mod tests {
             assert_eq!(ChatSnapshot::parse(bad.to_string().as_bytes()), None, "{bad}");
         }
         assert_eq!(ChatSnapshot::parse(b"{"), None);
+    }
+
+    #[test]
+    fn a_store_of_null_is_another_than_no_store_d56() {
+        let mut snapshot = ChatSnapshot::new(5, Vec::new(), None, None);
+        let read = |snapshot: &ChatSnapshot| {
+            let bytes = serde_json::to_vec(snapshot).unwrap();
+            ChatSnapshot::parse(&bytes).unwrap().store
+        };
+
+        assert_eq!(read(&snapshot), None);
+        snapshot.store = Some(Value::Null);
+        assert_eq!(read(&snapshot), Some(Value::Null));
+        snapshot.store = Some(json!({ "a": [1] }));
+        assert_eq!(read(&snapshot), Some(json!({ "a": [1] })));
     }
 
     #[test]

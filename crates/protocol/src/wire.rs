@@ -11,6 +11,11 @@ use serde_json::Value;
 /// Names a JSON object whose keys keep their order.
 pub type JsonObject = serde_json::Map<String, Value>;
 
+/// Reads a field that is there, a null included: null is a value like any other.
+pub(crate) fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+    serde::Deserialize::deserialize(deserializer).map(Some)
+}
+
 /// Says how one JSON value becomes the value of a field.
 pub(crate) trait JsonValue: Serialize + Sized {
     /// Tells whether `null` is a value of this type rather than the absence of one.

@@ -13,6 +13,7 @@ impl Attempt {
     /// The record that the turn served, and whatever joined it, is finished with this boundary and not before: a crash in between
     /// must find it owed.
     pub(crate) async fn close_turn(&mut self, served: Option<SeqNum>, token: Option<String>) -> Result<SeqNum, Error> {
+        self.chat.store().end_turn().await;
         let (settled, received) = self.input.with(|inbox| (inbox.settled_with(served), inbox.received()));
         let token = token.map(|token| Header::new(PUBLIC_ACCESS_TOKEN, token));
         let settled_header = settled.map(|settled| Header::new(SESSION_IN_EVENT_ID, settled.to_string()));

@@ -107,7 +107,8 @@ fn content(record: &DrainedRecord) -> Option<UiMessageChunk> {
     if kind.starts_with("trigger:") {
         return None;
     }
-    UiMessageChunk::from_value(record.data.clone())
+    // The chat's store is of no message, so it opens no turn either.
+    UiMessageChunk::from_value(record.data.clone()).filter(|chunk| !chunk.is_of_store())
 }
 
 fn header<'a>(headers: &'a [Header], name: &str) -> Option<&'a str> {

@@ -65,6 +65,7 @@ impl Run {
             self.chain.replace_all(messages);
             self.chat.history().publish(self.chain.messages());
         }
+        self.begin_store(turn).await?;
         let Some(hook) = self.agent.hooks.action.clone() else {
             if !self.agent.has_warned.swap(true, Ordering::Relaxed) {
                 self.warn("an action came, and the agent has no on_action");

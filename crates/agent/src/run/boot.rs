@@ -49,6 +49,8 @@ impl Run {
     async fn restore(&mut self) -> Result<(), Error> {
         self.resolve_boot_tools().await?;
         let found = self.read_history().await?;
+        let saved = found.snapshot.as_ref().and_then(|snapshot| snapshot.store.clone());
+        self.chat.store().restore(saved, &found.out);
         let replayed = replay(&found);
         if replayed.n_malformed > 0 {
             self.warn(format!("{} messages on `out` could not be rebuilt", replayed.n_malformed));

@@ -19,7 +19,9 @@ impl Run {
         }
         let saved_at = self.host.clock().now().as_millis();
         let (settled, _) = self.input.cursors();
-        let snapshot = ChatSnapshot::new(saved_at, self.chain.messages().to_vec(), self.boundaries.newest(), settled);
+        let messages = self.chain.messages().to_vec();
+        let mut snapshot = ChatSnapshot::new(saved_at, messages, self.boundaries.newest(), settled);
+        snapshot.store = self.chat.store().get();
         match tokio::time::timeout(SNAPSHOT_LIMIT, self.link.write_snapshot(&snapshot)).await {
             Ok(Ok(())) => self.boundaries.snapshot_stored(),
             Ok(Err(Error::LeaseLost)) => return Err(Error::LeaseLost),

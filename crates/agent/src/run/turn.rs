@@ -94,6 +94,7 @@ impl Run {
             return Ok(merge);
         }
         self.chat.history().publish(self.chain.messages());
+        self.begin_store(turn).await?;
         turn.token = self.link.mint_token().await;
         self.on_chat_start(turn).await?;
         self.on_turn_start(turn).await?;

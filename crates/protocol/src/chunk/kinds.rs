@@ -245,6 +245,18 @@ wire_struct! {
         message_metadata: Option<Value> = "messageMetadata",
     }
 
+    /// Gives the whole value that agent and clients share (A-185, C-172).
+    StoreSnapshot {
+        /// Replaces whatever a reader has.
+        value: Value = "value",
+    }
+
+    /// Changes the value that agent and clients share (A-185, C-172).
+    StoreDelta {
+        /// Holds a JSON patch, which [`crate::Patch::parse`] reads.
+        operations: Value = "operations",
+    }
+
     /// Carries data of the author's own kind; `type` is `data-` and a name.
     DataChunk {
         /// Holds the whole `type`, prefix included.

@@ -1,0 +1,28 @@
+//! What a tool gets when nobody runs a turn.
+
+use std::sync::Arc;
+
+use turnkeep_host::Host;
+
+use super::{FakeLink, FakeSession};
+use crate::chat::{Chat, ChunkWriter, QueuedParts};
+use crate::link::Link;
+use crate::locals::Locals;
+use crate::out::OutWriter;
+use crate::signal::Signal;
+use crate::tool::ToolContext;
+
+/// Makes a context on the real machine; what is written through it goes nowhere.
+pub(crate) fn tool_context() -> ToolContext {
+    let host = Host::os();
+    let link: Arc<dyn Link> = Arc::new(FakeLink(Arc::new(FakeSession::default())));
+    let out = OutWriter::start(&host, link, host.entropy());
+    let chat = Chat::new("chat".to_owned(), host, out.clone(), Locals::new());
+    ToolContext {
+        tool_call_id: "call".to_owned(),
+        messages: Vec::new(),
+        stop_signal: Signal::new(),
+        chat,
+        writer: ChunkWriter::new(out, QueuedParts::default()),
+    }
+}
