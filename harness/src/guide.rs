@@ -8,6 +8,8 @@ mod agents {}
 mod hooks {}
 #[doc = include_str!("../../docs/guide/tools.md")]
 mod tools {}
+#[doc = include_str!("../../docs/guide/conversation.md")]
+mod conversation {}
 #[doc = include_str!("../../docs/guide/persistence.md")]
 mod persistence {}
 #[doc = include_str!("../../docs/guide/testing.md")]
