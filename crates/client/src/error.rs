@@ -81,6 +81,19 @@ pub enum Error {
     /// A submit without any message (C-77).
     #[error("submit-message needs a message")]
     NothingToSubmit,
+    /// A reply is asked for as a whole after chunks of it have been read (C-168).
+    #[error("the stream is being read chunk by chunk already")]
+    StreamConsumed,
+    /// An action was not delivered (C-162).
+    #[error("failed to send action: {cause}")]
+    Action {
+        /// The original failure.
+        #[source]
+        cause: Box<Self>,
+    },
+    /// A chat is to be started without saying which (C-216).
+    #[error("chatId is missing")]
+    NoChatId,
     /// `start` and `preload` need the `startSession` callback (C-71).
     #[error("no startSession callback is configured")]
     NoStartSession,
@@ -159,6 +172,7 @@ impl Error {
             Self::NoBody { status } => Some(*status),
             Self::SessionClosed { .. } => Some(409),
             Self::RetriesExhausted { last, .. } => last.status(),
+            Self::Action { cause } => cause.status(),
             _ => None,
         }
     }
@@ -169,6 +183,7 @@ impl Error {
             Self::Refused { refused } => refused.is_retryable(),
             Self::Network(error) => error.is_retryable(),
             Self::RetriesExhausted { last, .. } => last.is_retryable(),
+            Self::Action { cause } => cause.is_retryable(),
             Self::TimedOut { .. }
             | Self::NoBody { .. }
             | Self::Dropped

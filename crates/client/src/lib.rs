@@ -18,15 +18,21 @@
 //! # Ok::<(), serde_json::Error>(())
 //! ```
 
+mod agent_chat;
 mod api;
 mod append;
+mod create;
 mod error;
 mod reader;
 mod route;
 mod sessions;
+mod start_action;
 mod state;
 mod transport;
 
+pub use agent_chat::{
+    AgentChat, AgentChatBuilder, OnTriggered, OnTurnComplete, Triggered, TurnComplete, random_chat_id,
+};
 pub use api::MAX_CALL_ATTEMPTS;
 pub use error::{CallbackError, Error, Refused};
 pub use reader::{
@@ -34,9 +40,10 @@ pub use reader::{
 };
 pub use route::{BaseUrlFor, Endpoint, Fetch, FetchContext, HeadersFor};
 pub use sessions::SessionsApi;
+pub use start_action::{StartChat, StartSessionAction, StartedSession};
 pub use state::ChatSessionState;
 pub use transport::{
-    AbortHandle, AccessToken, ChatEvent, ChatEventKind, ChatStream, ClosedSource, Delivered, OnAbort, OnEvent,
-    OnSessionChange, Outcome, PageEvent, PendingSource, SendMessages, Sent, Source, StartRequest, StartSession,
-    TokenRequest, Transport, TransportBuilder,
+    AbortHandle, AccessToken, ChatEvent, ChatEventKind, ChatMessages, ChatResult, ChatStream, ClosedSource, Delivered,
+    OnAbort, OnEvent, OnMessage, OnSessionChange, Outcome, PageEvent, PendingSource, SendMessages, Sent, Source,
+    StartRequest, StartSession, TokenRequest, ToolCall, ToolResult, Transport, TransportBuilder,
 };

@@ -13,7 +13,7 @@ use turnkeep_protocol::{ChannelName, ChatInputChunk, PartId, SeqNum};
 use crate::Error;
 use crate::api::{Api, Call, Secret, channel_path, segment};
 use crate::append::Append;
-use crate::route::{BaseUrlFor, Endpoint, Fetch, FetchContext, Route};
+use crate::route::{BaseUrlFor, Endpoint, Fetch, FetchContext, HeadersFor, Route};
 
 /// The answer to a request for a token.
 #[derive(serde::Deserialize)]
@@ -28,6 +28,7 @@ struct PublicToken {
 pub struct SessionsApi {
     api: Api,
     secret_key: Secret,
+    headers: HeaderMap,
 }
 
 impl SessionsApi {
@@ -35,7 +36,7 @@ impl SessionsApi {
     pub fn new(host: Host, base: BaseUrl, secret_key: impl Into<String>) -> Self {
         let draws = host.entropy().child("sessions-api").child("backoff").draws();
         let route = Route::to(host.clone(), base);
-        Self { api: Api::new(host, route, draws), secret_key: secret_key.into().into() }
+        Self { api: Api::new(host, route, draws), secret_key: secret_key.into().into(), headers: HeaderMap::new() }
     }
 
     /// Asks for the server of each request; scopes this client to another environment (C-221).
@@ -43,6 +44,12 @@ impl SessionsApi {
     pub fn base_url_for(mut self, base: BaseUrlFor) -> Self {
         self.api.route_mut().set_base(base);
         self
+    }
+
+    /// Adds headers to every request; the fixed ones win (C-59).
+    #[must_use]
+    pub fn headers(self, headers: HeaderMap) -> Self {
+        Self { headers, ..self }
     }
 
     /// Shows every request to `fetch`, which may change it (C-221).
@@ -68,8 +75,8 @@ impl SessionsApi {
     ///
     /// [`Error::Refused`] with 404 when there is none.
     pub async fn retrieve(&self, key: &str) -> Result<SessionItem, Error> {
-        let call = Call::get(about(Endpoint::Sessions, key), format!("/api/v1/sessions/{}", segment(key)))
-            .bearer(&self.secret_key);
+        let call = Call::get(about(Endpoint::Sessions, key), format!("/api/v1/sessions/{}", segment(key)));
+        let call = self.signed(call);
         self.api.json(&call, "session").await
     }
 
@@ -95,7 +102,7 @@ impl SessionsApi {
     ) -> Result<Vec<DrainedRecord>, Error> {
         let query = after.map(|cursor| format!("?afterEventId={cursor}")).unwrap_or_default();
         let path = format!("{}/records{query}", channel_path(key, channel));
-        let call = Call::get(about(channel.into(), key), path).bearer(&self.secret_key);
+        let call = self.signed(Call::get(about(channel.into(), key), path));
         let drained: DrainedRecords = self.api.json(&call, "records").await?;
         Ok(drained.records)
     }
@@ -108,8 +115,20 @@ impl SessionsApi {
     ///
     /// [`Error`] when the server refuses or cannot be reached.
     pub async fn public_token(&self, key: &str) -> Result<String, Error> {
-        let scopes = [format!("read:sessions:{key}"), format!("write:sessions:{key}")];
-        let body = serde_json::json!({ "scopes": scopes });
+        self.mint(key, None).await
+    }
+
+    /// Mints such a token for a time like `90m` (C-220).
+    pub(crate) async fn public_token_for(&self, key: &str, ttl: &str) -> Result<String, Error> {
+        self.mint(key, Some(ttl)).await
+    }
+
+    async fn mint(&self, key: &str, ttl: Option<&str>) -> Result<String, Error> {
+        let mut body =
+            serde_json::json!({ "scopes": [format!("read:sessions:{key}"), format!("write:sessions:{key}")] });
+        if let Some(ttl) = ttl {
+            body["expirationTime"] = ttl.into();
+        }
         let minted: PublicToken =
             self.post(Endpoint::Auth, key, "/api/v1/auth/public-tokens".to_owned(), &body, "token").await?;
         Ok(minted.token)
@@ -125,7 +144,7 @@ impl SessionsApi {
             session: key.to_owned(),
             part_id: part_id.clone(),
             body: serde_json::to_vec(input).expect("an input record always serialises"),
-            headers: Arc::new(|_| HeaderMap::new()),
+            headers: self.headers_for(),
         };
         append.post(&self.api, &self.secret_key).await
     }
@@ -139,7 +158,16 @@ impl SessionsApi {
         what: &'static str,
     ) -> Result<T, Error> {
         let json = serde_json::to_vec(body).expect("a wire type always serialises");
-        self.api.json(&Call::post(about(endpoint, key), path, json).bearer(&self.secret_key), what).await
+        self.api.json(&self.signed(Call::post(about(endpoint, key), path, json)), what).await
+    }
+
+    fn headers_for(&self) -> HeadersFor {
+        let headers = self.headers.clone();
+        Arc::new(move |_| headers.clone())
+    }
+
+    fn signed(&self, call: Call) -> Call {
+        call.bearer(&self.secret_key).under(&self.headers)
     }
 }
 

@@ -34,7 +34,9 @@ pub use self::options::{
     AccessToken, OnEvent, OnSessionChange, StartRequest, StartSession, TokenRequest, TransportBuilder,
 };
 pub use self::payload::SendMessages;
-pub use self::stream::{AbortHandle, ChatStream, Delivered, OnAbort, Outcome};
+pub use self::stream::{
+    AbortHandle, ChatMessages, ChatResult, ChatStream, Delivered, OnAbort, OnMessage, Outcome, ToolCall, ToolResult,
+};
 pub use self::wake::PageEvent;
 
 use self::inner::{Active, Inner};
@@ -44,6 +46,15 @@ use self::stream::StreamCell;
 use self::turn::Span;
 use crate::route::Fetch;
 use crate::{ChatSessionState, Error};
+
+/// What a reconnect does when the state says that nothing streams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Idle {
+    /// Gives nothing, without a request (C-99).
+    Nothing,
+    /// Asks the server.
+    Ask,
+}
 
 /// A client of any number of chats of one agent; cheap to clone, all clones are one transport.
 #[derive(Clone)]
@@ -135,22 +146,35 @@ impl Transport {
     /// The reader is registered before this returns, so two calls in a row give one stream (C-104). An abort of the stream
     /// closes the view only (C-102); see [`Transport::reconnect_as_owner`].
     pub fn reconnect_to_stream(&self, chat_id: &str) -> Option<ChatStream> {
-        self.reconnect(chat_id, OnAbort::Close)
+        self.reconnect(chat_id, OnAbort::Close, Idle::Nothing)
     }
 
     /// Resumes like [`Transport::reconnect_to_stream`], with a stream whose abort posts a stop (C-102).
     pub fn reconnect_as_owner(&self, chat_id: &str) -> Option<ChatStream> {
-        self.reconnect(chat_id, OnAbort::Stop)
+        self.reconnect(chat_id, OnAbort::Stop, Idle::Nothing)
     }
 
-    fn reconnect(&self, chat_id: &str, on_abort: OnAbort) -> Option<ChatStream> {
+    /// Resumes like [`Transport::reconnect_to_stream`], and asks the server where the state says that nothing streams (C-164).
+    pub(crate) fn reconnect_even_if_idle(&self, chat_id: &str) -> Option<ChatStream> {
+        self.reconnect(chat_id, OnAbort::Close, Idle::Ask)
+    }
+
+    fn reconnect(&self, chat_id: &str, on_abort: OnAbort, idle: Idle) -> Option<ChatStream> {
         let id = self.inner.stream_id();
         let cell = Arc::new(StreamCell::default());
         let state = self.inner.chat(chat_id, |chat| {
             let state = chat.state.clone()?;
             let is_idle = state.is_streaming == Some(false) && self.inner.span == Span::Turn;
-            if is_idle || state.closed || state.requires_transcript_reload || chat.active.is_some() {
+            if (is_idle && idle == Idle::Nothing)
+                || state.closed
+                || state.requires_transcript_reload
+                || chat.active.is_some()
+            {
                 return None;
+            }
+            if is_idle && idle == Idle::Ask {
+                // From now on its records tell whether a turn streams (C-62, C-89).
+                chat.state.as_mut()?.is_streaming = None;
             }
             chat.active = Some(Active { id, baseline: state.active_input_seq, cell: cell.clone() });
             Some(state)
@@ -173,6 +197,25 @@ impl Transport {
     /// The original delivery error.
     pub async fn try_stop_generation(&self, chat_id: &str) -> Result<bool, Error> {
         self.inner.stop(chat_id).await
+    }
+
+    /// Asks the chat's run to end and forgets the token, not the cursor; tells whether it was accepted (C-163).
+    pub(crate) async fn end_run(&self, chat_id: &str) -> bool {
+        let posted = self.inner.post(chat_id, &Outgoing::close(chat_id), Repair::Token).await;
+        if posted.is_ok() {
+            let active = self.inner.chat(chat_id, |chat| {
+                if let Some(state) = &mut chat.state {
+                    state.public_access_token.clear();
+                    state.settle();
+                }
+                chat.active.take()
+            });
+            if let Some(active) = active {
+                active.cell.end(Outcome::Aborted);
+            }
+            self.inner.notify(chat_id);
+        }
+        posted.is_ok()
     }
 
     /// Abandons a stopped turn that died without a boundary (C-116).

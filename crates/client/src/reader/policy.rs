@@ -11,8 +11,11 @@ pub enum StallBudget {
     #[default]
     Every,
     /// Those without a byte. A connection with keep-alives belongs to a server that is there and a turn that is merely quiet: it
-    /// is renewed every time, with the first backoff step, for as long as it takes (C-136, RC-2).
-    Dead,
+    /// is renewed every time with the first backoff step (C-136, RC-2, RC-15).
+    Dead {
+        /// Quiet ones in a row before the end all the same; none means without end.
+        max_quiet: Option<u32>,
+    },
 }
 
 /// What an attempt failed with, as far as the budget cares.
@@ -90,11 +93,12 @@ pub(crate) struct Retries {
     policy: RetryPolicy,
     failures: u32,
     stalls: u32,
+    quiet_stalls: u32,
 }
 
 impl Retries {
     pub(crate) fn new(policy: RetryPolicy) -> Self {
-        Self { policy, failures: 0, stalls: 0 }
+        Self { policy, failures: 0, stalls: 0, quiet_stalls: 0 }
     }
 
     pub(crate) fn policy(&self) -> &RetryPolicy {
@@ -105,6 +109,7 @@ impl Retries {
     pub(crate) fn on_record(&mut self) {
         self.failures = 0;
         self.stalls = 0;
+        self.quiet_stalls = 0;
     }
 
     /// Decides what follows a failed attempt; `unit` is a draw in [0, 1).
@@ -113,7 +118,13 @@ impl Retries {
             return Next::GiveUp(error);
         }
         let RetryPolicy { retry_delay, max_retry_delay, retry_jitter, stall_budget, .. } = self.policy;
-        if failure == Failure::QuietStall && stall_budget == StallBudget::Dead {
+        if failure == Failure::QuietStall
+            && let StallBudget::Dead { max_quiet } = stall_budget
+        {
+            self.quiet_stalls += 1;
+            if max_quiet.is_some_and(|max| self.quiet_stalls > max) {
+                return Next::GiveUp(Error::RetriesExhausted { attempts: self.quiet_stalls, last: Box::new(error) });
+            }
             return Next::Retry { after: backoff(retry_delay, max_retry_delay, retry_jitter, 1, unit) };
         }
         let is_stall = failure != Failure::Other;
@@ -260,15 +271,32 @@ mod tests {
 
     #[test]
     fn a_quiet_stall_costs_nothing_where_only_dead_ones_count_c136_rc2() {
-        let policy =
-            RetryPolicy { max_stall_retries: Some(1), stall_budget: StallBudget::Dead, ..RetryPolicy::default() };
+        let stall_budget = StallBudget::Dead { max_quiet: Some(100) };
+        let policy = RetryPolicy { max_stall_retries: Some(1), stall_budget, ..RetryPolicy::default() };
         let mut retries = Retries::new(policy);
 
         for _ in 0..100 {
             assert_eq!(wait_of(retries.on_failure(stall(), Failure::QuietStall, 0.0)), 100, "always the first step");
         }
-        wait_of(retries.on_failure(stall(), Failure::DeadStall, 0.0));
-        assert!(matches!(retries.on_failure(stall(), Failure::DeadStall, 0.0), Next::GiveUp(_)));
+        let mut dead = Retries { quiet_stalls: 0, ..retries };
+        wait_of(dead.on_failure(stall(), Failure::DeadStall, 0.0));
+        assert!(matches!(dead.on_failure(stall(), Failure::DeadStall, 0.0), Next::GiveUp(_)));
+    }
+
+    #[test]
+    fn even_quiet_stalls_have_a_bound_that_a_record_restores_c136() {
+        let stall_budget = StallBudget::Dead { max_quiet: Some(2) };
+        let mut retries = Retries::new(RetryPolicy { stall_budget, ..RetryPolicy::default() });
+
+        for _ in 0..3 {
+            wait_of(retries.on_failure(stall(), Failure::QuietStall, 0.0));
+            wait_of(retries.on_failure(stall(), Failure::QuietStall, 0.0));
+            retries.on_record();
+        }
+        wait_of(retries.on_failure(stall(), Failure::QuietStall, 0.0));
+        wait_of(retries.on_failure(stall(), Failure::QuietStall, 0.0));
+
+        assert!(matches!(retries.on_failure(stall(), Failure::QuietStall, 0.0), Next::GiveUp(_)));
     }
 
     #[test]

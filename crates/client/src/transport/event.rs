@@ -31,6 +31,8 @@ pub enum Source {
     Action,
     /// A stop.
     Stop,
+    /// The end of the run, which only servers ask for.
+    Close,
 }
 
 impl Source {
@@ -42,6 +44,7 @@ impl Source {
             Self::Steer => "steer",
             Self::Action => "action",
             Self::Stop => "stop",
+            Self::Close => "close",
         }
     }
 

@@ -112,6 +112,12 @@ impl Outgoing {
         Self { record: encode(&ChatInputChunk::message(payload)), source: Source::Steer, message_id }
     }
 
+    /// Builds the request to end the run (C-163).
+    pub(crate) fn close(chat_id: &str) -> Self {
+        let payload = ChatTaskWirePayload::new(chat_id, Trigger::Close);
+        Self { record: encode(&ChatInputChunk::message(payload)), source: Source::Close, message_id: None }
+    }
+
     /// Builds a stop: exactly `{"kind":"stop"}` (CA-41).
     pub(crate) fn stop() -> Self {
         Self { record: encode(&ChatInputChunk::Stop { message: None }), source: Source::Stop, message_id: None }

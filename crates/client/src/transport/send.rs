@@ -24,6 +24,9 @@ const STALL_TIMEOUT: Duration = Duration::from_secs(60);
 /// Stalls in a row without a sign of life (C-136).
 const MAX_STALLS: u32 = 5;
 
+/// Quiet minutes in a row before a turn is given up although its server is there: a day (C-136).
+const MAX_QUIET_STALLS: u32 = 24 * 60;
+
 /// Which repairs an append may make, each once: so there are never more than three posts for them (C-138).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Repair {
@@ -154,7 +157,7 @@ impl Inner {
             started_after: state.last_event_id,
         };
         cell.start(Box::pin(drive.run()));
-        ChatStream { inner: self.clone(), chat_id: chat_id.to_owned(), id, cell, input_seq: baseline, on_abort }
+        ChatStream::new(self.clone(), chat_id, id, cell, baseline, on_abort)
     }
 
     /// Says how this transport reads: with the token of the moment, which is renewed at most once per record (C-139, C-140).
@@ -190,7 +193,7 @@ fn read_policy(span: Span) -> RetryPolicy {
     RetryPolicy {
         stall_timeout: Some(STALL_TIMEOUT),
         max_stall_retries: (span == Span::Turn).then_some(MAX_STALLS),
-        stall_budget: StallBudget::Dead,
+        stall_budget: StallBudget::Dead { max_quiet: (span == Span::Turn).then_some(MAX_QUIET_STALLS) },
         ..RetryPolicy::default()
     }
 }

@@ -8,21 +8,35 @@ use futures::future::{BoxFuture, Shared};
 use super::StartRequest;
 use super::inner::{Chat, Inner};
 use super::options::Callbacks;
-use crate::{ChatSessionState, Error};
+use crate::{CallbackError, ChatSessionState, Error};
 
 /// A start in flight; every clone gives the same answer.
 pub(crate) type Starting = Shared<BoxFuture<'static, Result<(), StartFailure>>>;
 
 /// Why a shared start failed.
 #[derive(Clone, Debug)]
-pub(crate) struct StartFailure {
-    callback: &'static str,
-    message: String,
+pub(crate) enum StartFailure {
+    /// The session is closed for good; the callback called our own client (D-1).
+    Closed { reason: Option<String> },
+    /// Anything else.
+    Other { callback: &'static str, message: String },
+}
+
+impl StartFailure {
+    fn new(callback: &'static str, error: &CallbackError) -> Self {
+        match error.downcast_ref::<Error>() {
+            Some(Error::SessionClosed { reason }) => Self::Closed { reason: reason.clone() },
+            _ => Self::Other { callback, message: error.to_string() },
+        }
+    }
 }
 
 impl From<StartFailure> for Error {
     fn from(failure: StartFailure) -> Self {
-        Self::Callback { callback: failure.callback, message: failure.message }
+        match failure {
+            StartFailure::Closed { reason } => Self::SessionClosed { reason },
+            StartFailure::Other { callback, message } => Self::Callback { callback, message },
+        }
     }
 }
 
@@ -68,7 +82,7 @@ impl Inner {
                 }
             };
             let callback = if via == Via::StartSession { "startSession" } else { "accessToken" };
-            let token = got.map_err(|error| StartFailure { callback, message: error.to_string() });
+            let token = got.map_err(|error| StartFailure::new(callback, &error));
             if let Some(inner) = inner.upgrade() {
                 inner.finish_start(&chat_id, via, token.as_ref().ok());
             }
@@ -103,9 +117,7 @@ impl Inner {
             chat_id: chat_id.to_owned(),
             client_data: client_data.unwrap_or_default(),
         };
-        let token = start_session(request)
-            .await
-            .map_err(|error| Error::Callback { callback: "startSession", message: error.to_string() })?;
+        let token = start_session(request).await.map_err(|error| StartFailure::new("startSession", &error))?;
         self.chat(chat_id, |chat| chat.state.get_or_insert_default().recreate(token.clone()));
         self.notify(chat_id);
         Ok(token)

@@ -3,6 +3,8 @@
 //! The read loop is a future that lives in a cell and makes progress only while the consumer asks for the next chunk (C-57). A
 //! stop, a successor or the consumer's drop ends it from outside by dropping it, and with it the connection.
 
+mod collect;
+
 use std::fmt;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
@@ -13,6 +15,9 @@ use futures::future::BoxFuture;
 use futures::task::AtomicWaker;
 use turnkeep_protocol::{SeqNum, UiMessageChunk};
 
+pub use self::collect::{ChatMessages, ChatResult, OnMessage, ToolCall, ToolResult};
+
+use self::collect::{Consumption, Fold};
 use super::inner::Inner;
 use crate::{Error, ReaderHandle};
 
@@ -171,6 +176,8 @@ pub struct ChatStream {
     pub(crate) cell: Arc<StreamCell>,
     pub(crate) input_seq: Option<SeqNum>,
     pub(crate) on_abort: OnAbort,
+    consumption: Consumption,
+    fold: Option<Fold>,
 }
 
 /// Whether an abort posts a stop (C-81, C-102).
@@ -183,13 +190,48 @@ pub enum OnAbort {
 }
 
 impl ChatStream {
+    pub(crate) fn new(
+        inner: Arc<Inner>,
+        chat_id: &str,
+        id: u64,
+        cell: Arc<StreamCell>,
+        input_seq: Option<SeqNum>,
+        on_abort: OnAbort,
+    ) -> Self {
+        let (consumption, fold) = (Consumption::Fresh, None);
+        Self { inner, chat_id: chat_id.to_owned(), id, cell, input_seq, on_abort, consumption, fold }
+    }
+
     /// Waits for the next chunk; `None` is the end. Cancel-safe.
     ///
     /// # Errors
     ///
     /// The last item, when the stream failed; the chat is then no longer marked as streaming (C-150).
     pub async fn next(&mut self) -> Option<Result<Delivered, Error>> {
-        std::future::poll_fn(|context| self.cell.poll_next(context)).await
+        std::future::poll_fn(|context| Pin::new(&mut *self).poll_next(context)).await
+    }
+
+    async fn next_chunk(&mut self) -> Option<Result<Delivered, Error>> {
+        std::future::poll_fn(|context| self.poll_chunk(context)).await
+    }
+
+    fn poll_chunk(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Delivered, Error>>> {
+        let polled = self.cell.poll_next(context);
+        match &polled {
+            Poll::Ready(Some(Ok(delivered))) => {
+                if let Some(fold) = &mut self.fold {
+                    fold.add(&delivered.chunk);
+                }
+            }
+            Poll::Ready(Some(Err(_))) => self.fold = None,
+            Poll::Ready(None) => {
+                if let Some(fold) = self.fold.take() {
+                    fold.finish();
+                }
+            }
+            Poll::Pending => {}
+        }
+        polled
     }
 
     /// Aborts the stream: it closes normally, and if it owns its turn one stop is posted in the background (C-106).
@@ -223,6 +265,10 @@ impl ChatStream {
         matches!((committed, self.input_seq), (Some(committed), Some(own)) if committed >= own)
     }
 
+    pub(crate) fn closed_reason(&self) -> Option<String> {
+        self.inner.state(&self.chat_id).and_then(|state| state.closed_reason)
+    }
+
     /// Gives the place on `in` of the send this stream answers, if the server told it.
     pub fn input_seq(&self) -> Option<SeqNum> {
         self.input_seq
@@ -232,8 +278,11 @@ impl ChatStream {
 impl Stream for ChatStream {
     type Item = Result<Delivered, Error>;
 
-    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.cell.poll_next(context)
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if matches!(self.consumption, Consumption::Fresh) {
+            self.consumption = Consumption::Chunks;
+        }
+        self.poll_chunk(context)
     }
 }
 

@@ -71,12 +71,22 @@ impl ReadPlan {
     }
 }
 
+/// One creation of a session as it came in.
+#[derive(Clone, Debug)]
+pub struct SeenCreate {
+    pub token: String,
+    pub branch: Option<String>,
+    pub body: Value,
+}
+
 /// One append as it came in.
 #[derive(Clone, Debug)]
 pub struct SeenAppend {
     pub path: String,
     pub tenant: Option<String>,
     pub token: String,
+    pub branch: Option<String>,
+    pub source: Option<String>,
     pub part_id: String,
     pub body: Value,
 }
@@ -90,6 +100,7 @@ pub struct SeenRead {
     pub peek: bool,
     pub window: Option<String>,
     pub tenant: Option<String>,
+    pub branch: Option<String>,
 }
 
 #[derive(Default)]
@@ -101,6 +112,9 @@ struct State {
     tokens: Option<BTreeSet<String>>,
     append_plans: VecDeque<AppendPlan>,
     read_plans: VecDeque<ReadPlan>,
+    create_plans: VecDeque<(u16, Value)>,
+    creates: Vec<SeenCreate>,
+    minted: Vec<Value>,
     appends: Vec<SeenAppend>,
     reads: Vec<SeenRead>,
     open_reads: usize,
@@ -202,6 +216,19 @@ impl Fake {
         self.state().whole_batches = true;
     }
 
+    /// Refuses the next creation.
+    pub fn on_create(&self, status: u16, body: Value) {
+        self.state().create_plans.push_back((status, body));
+    }
+
+    pub fn creates(&self) -> Vec<SeenCreate> {
+        self.state().creates.clone()
+    }
+
+    pub fn minted(&self) -> Vec<Value> {
+        self.state().minted.clone()
+    }
+
     pub fn appends(&self) -> Vec<SeenAppend> {
         self.state().appends.clone()
     }
@@ -237,14 +264,44 @@ impl Fake {
     }
 
     async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Response<Body> {
-        let response = if request.uri().path().starts_with("/api/") {
-            Err(404)
-        } else if request.method() == Method::POST {
-            self.append(request).await
-        } else {
-            self.read(&request).await
+        let path = request.uri().path().to_owned();
+        let response = match (request.method(), path.as_str()) {
+            (&Method::POST, "/api/v1/sessions") => Ok(self.create(request).await),
+            (&Method::POST, "/api/v1/auth/public-tokens") => Ok(self.mint(request).await),
+            (_, path) if path.starts_with("/api/") => Err(404),
+            (&Method::POST, _) => self.append(request).await,
+            _ => self.read(&request).await,
         };
         response.unwrap_or_else(|status| plain(status, json!({ "error": "refused" })))
+    }
+
+    async fn create(&self, request: Request<Incoming>) -> Response<Body> {
+        let (head, body) = request.into_parts();
+        let header = |name: &str| head.headers.get(name).map(|value| value.to_str().unwrap().to_owned());
+        let body: Value = serde_json::from_slice(&body.collect().await.unwrap().to_bytes()).unwrap();
+        let mut state = self.state();
+        let token = header("authorization").unwrap_or_default().replace("Bearer ", "");
+        state.creates.push(SeenCreate { token, branch: header("x-trigger-branch"), body: body.clone() });
+        if let Some((status, refusal)) = state.create_plans.pop_front() {
+            return plain(status, refusal);
+        }
+        let n = state.creates.len();
+        let created = json!({
+            "id": "session_1", "externalId": body["externalId"], "type": body["type"],
+            "taskIdentifier": body["taskIdentifier"], "triggerConfig": body["triggerConfig"],
+            "currentRunId": "run_1", "tags": [], "metadata": null, "closedAt": null, "closedReason": null,
+            "expiresAt": null, "createdAt": "2026-01-01T00:00:00Z", "updatedAt": "2026-01-01T00:00:00Z",
+            "runId": "run_1", "publicAccessToken": format!("created-{n}"), "isCached": n > 1,
+        });
+        let mut response = plain(if n > 1 { 200 } else { 201 }, created);
+        response.headers_mut().insert("x-trigger-jwt", "run-scoped".parse().unwrap());
+        response
+    }
+
+    async fn mint(&self, request: Request<Incoming>) -> Response<Body> {
+        let body = serde_json::from_slice(&request.into_body().collect().await.unwrap().to_bytes()).unwrap();
+        self.state().minted.push(body);
+        plain(200, json!({ "token": "minted" }))
     }
 
     async fn append(&self, request: Request<Incoming>) -> Result<Response<Body>, u16> {
@@ -253,10 +310,19 @@ impl Fake {
         let token = header("authorization").unwrap_or_default().replace("Bearer ", "");
         let part_id = header("x-part-id").unwrap_or_default();
         let (path, tenant) = (head.uri.path().to_owned(), header("x-tenant"));
+        let (branch, source) = (header("x-trigger-branch"), header("x-trigger-source"));
         let body = serde_json::from_slice(&body.collect().await.unwrap().to_bytes()).unwrap();
         let plan = {
             let mut state = self.state();
-            state.appends.push(SeenAppend { path, tenant, token: token.clone(), part_id: part_id.clone(), body });
+            state.appends.push(SeenAppend {
+                path,
+                tenant,
+                branch,
+                source,
+                token: token.clone(),
+                part_id: part_id.clone(),
+                body,
+            });
             state.append_plans.pop_front()
         };
         self.changed.notify_waiters();
@@ -300,6 +366,7 @@ impl Fake {
             peek: header("x-peek-settled").as_deref() == Some("1"),
             window: header("timeout-seconds"),
             tenant: header("x-tenant"),
+            branch: header("x-trigger-branch"),
         };
         let plan = {
             let mut state = self.state();

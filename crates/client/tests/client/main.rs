@@ -1,5 +1,7 @@
 //! The reader and the transport against a scripted session server, over an in-memory network in paused time.
 
+mod agent_chat;
+mod consuming;
 mod fake;
 mod keeping;
 mod net;
@@ -12,6 +14,7 @@ mod rig;
 mod routing;
 mod sending;
 mod sessions;
+mod starting;
 mod stopping;
 mod streaming;
 mod waking;

@@ -138,6 +138,19 @@ async fn a_tool_that_is_silent_for_twenty_minutes_does_not_break_the_chat_c136_d
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_turn_that_is_silent_for_more_than_a_day_is_given_up_c136() {
+    let rig = Rig::start().await;
+    (0..2_000).for_each(|_| rig.fake.on_read(ReadPlan::serve(0, After::Ping)));
+    let started = tokio::time::Instant::now();
+
+    let (_, failure, outcome) = drain(&mut rig.send("hi").await.unwrap()).await;
+
+    assert!(matches!(failure, Some(Error::RetriesExhausted { attempts: 1_441, .. })), "{failure:?}");
+    assert_eq!(outcome, Outcome::Failed);
+    assert!(started.elapsed() > Duration::from_secs(24 * 3600));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_closed_session_ends_everything_and_is_told_once_c85_ca71() {
     let rig = Rig::start().await;
     let mut stream = rig.send("hi").await.unwrap();

@@ -67,6 +67,23 @@ async fn a_turn_after_any_number_of_quiet_windows_arrives_without_delay_c121_cr2
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_idle_watch_on_kept_alive_connections_waits_no_longer_each_time_rc15() {
+    let (rig, mut stream) = watching().await;
+    (0..1_999).for_each(|_| rig.fake.on_read(ReadPlan::serve(0, After::Ping)));
+    let next = stream.next();
+    tokio::pin!(next);
+
+    // More than a day of nothing: each connection is renewed after 60 s and at most 100 ms more.
+    let quiet = Duration::from_millis(1_999 * 60_000 - 1);
+    assert!(tokio::time::timeout(quiet, next.as_mut()).await.is_err());
+    rig.fake.say("awake");
+    let woken = tokio::time::timeout(Duration::from_secs(260), next).await;
+
+    assert!(woken.is_ok());
+    assert_eq!(rig.fake.reads().len(), 2_000);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_cancel_ends_the_watch_without_a_word_ca49_c91() {
     let (rig, mut stream) = watching().await;
     rig.fake.say("a");
