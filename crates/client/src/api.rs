@@ -127,7 +127,7 @@ impl Call {
     pub(crate) fn request(&self, base: &BaseUrl) -> Result<Request<Bytes>, Error> {
         let mut request = Request::new(self.body.clone());
         *request.method_mut() = self.method.clone();
-        let uri = format!("http://{}{}", base.authority(), base.path(&self.path));
+        let uri = format!("{base}{}", self.path);
         *request.uri_mut() = uri.parse().map_err(|error| Error::Network(http::Error::from(error).into()))?;
         *request.headers_mut() = self.headers.clone();
         Ok(request)

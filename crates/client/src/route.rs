@@ -84,8 +84,9 @@ impl Servers {
         Self { host, clients: Mutex::default() }
     }
 
-    fn client(&self, authority: &str) -> Result<Arc<HttpClient>, Error> {
-        let base: BaseUrl = format!("http://{authority}").parse()?;
+    fn client(&self, uri: &Uri) -> Result<Arc<HttpClient>, Error> {
+        let authority = uri.authority().map_or("", |authority| authority.as_str());
+        let base: BaseUrl = format!("{}://{authority}", uri.scheme_str().unwrap_or("http")).parse()?;
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(client) = clients.iter().find(|client| *client.base() == base) {
             return Ok(client.clone());
@@ -145,8 +146,7 @@ impl Route {
         if let Some(fetch) = fetch {
             request = fetch(request, &call.context);
         }
-        let authority = request.uri().authority().map(ToString::to_string).unwrap_or_default();
-        let client = self.servers.client(&authority)?;
+        let client = self.servers.client(request.uri())?;
         let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
         *request.uri_mut() = path.parse::<Uri>().map_err(|error| Error::Network(http::Error::from(error).into()))?;
         Ok((client, request))
