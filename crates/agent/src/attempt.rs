@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use turnkeep_host::{Draws, Host};
+use turnkeep_model::{ModelOutputs, Origin};
 use turnkeep_protocol::run_api::LeasedRun;
 use turnkeep_protocol::session_api::DrainedRecord;
 use turnkeep_protocol::{ChannelName, ChatInputChunk, ChatTaskWirePayload, InputRecord, SeqNum, Trigger};
@@ -24,11 +25,29 @@ use crate::input::InputChannel;
 use crate::link::Link;
 use crate::locals::Locals;
 use crate::out::OutWriter;
+use crate::pipe::Outlet;
 use crate::record::decode as decode_content;
+use crate::signal::Signal;
 use crate::worker::Warn;
 
 /// The length of a message id, as the AI SDK makes them.
 const MESSAGE_ID_CHARACTERS: usize = 16;
+
+/// Where a run's message ids come from; clones draw from one stream.
+#[derive(Clone)]
+pub(crate) struct MessageIds(Arc<Draws>);
+
+impl MessageIds {
+    /// Draws an id that `is_taken` does not know.
+    pub(crate) fn fresh(&self, is_taken: impl Fn(&str) -> bool) -> String {
+        loop {
+            let id = self.0.alphanumeric(MESSAGE_ID_CHARACTERS);
+            if !is_taken(&id) {
+                return id;
+            }
+        }
+    }
+}
 
 /// What an attempt is made from.
 pub(crate) struct AttemptParts {
@@ -60,7 +79,7 @@ pub(crate) struct Attempt {
     pub(crate) ends_after_recovered: bool,
     pub(crate) part_ids: Arc<Draws>,
     pub(crate) gate: Gate,
-    message_ids: Draws,
+    pub(crate) message_ids: MessageIds,
     warn: Warn,
 }
 
@@ -73,16 +92,18 @@ impl Attempt {
             serde_json::from_value(payload).map_err(|error| Error::BadPayload(error.to_string()))?;
         let entropy = attempt_entropy(&host, &lease);
         let out = OutWriter::start(&host, link.clone(), &entropy);
-        Ok(Self {
-            queued: QueuedParts::default(),
+        let queued = QueuedParts::default();
+        let writer = ChunkWriter::new(out.clone(), queued.clone());
+        let attempt = Self {
             ctx: RunContext::of(&lease),
-            chat: Chat::new(payload.chat_id.clone(), host.clone(), out.clone(), locals),
+            chat: Chat::new(payload.chat_id.clone(), host.clone(), writer, locals),
             out,
+            queued,
             boundaries,
             recovered: VecDeque::new(),
             ends_after_recovered: false,
             part_ids: Arc::new(entropy.child("data-ids").draws()),
-            message_ids: entropy.child("message-ids").draws(),
+            message_ids: MessageIds(Arc::new(entropy.child("message-ids").draws())),
             host,
             link,
             input,
@@ -90,7 +111,24 @@ impl Attempt {
             payload,
             warn,
             gate,
-        })
+        };
+        // Boot hooks may pipe too.
+        let metadata = attempt.payload.metadata.clone().unwrap_or_default();
+        attempt.open_pipes(0, metadata, Signal::new(), ModelOutputs::new());
+        Ok(attempt)
+    }
+
+    /// Gives pipes a new turn.
+    pub(crate) fn open_pipes(&self, turn: usize, client_data: Value, stop: Signal, model_outputs: ModelOutputs) {
+        let (part_ids, message_ids) = (self.part_ids.clone(), self.message_ids.clone());
+        let origin = self.origin(turn);
+        self.chat.pipes().open(Outlet { stop, model_outputs, origin, client_data, part_ids, message_ids });
+    }
+
+    /// Says who asks the model.
+    pub(crate) fn origin(&self, turn: usize) -> Origin {
+        let (chat_id, run_id) = (self.chat.id().to_owned(), self.ctx.run_id.clone());
+        Origin { chat_id, run_id, attempt: self.ctx.attempt, turn }
     }
 
     pub(crate) fn is_continuation(&self) -> bool {
@@ -109,16 +147,6 @@ impl Attempt {
 
     pub(crate) fn writer(&self) -> ChunkWriter {
         ChunkWriter::new(self.out.clone(), self.queued.clone())
-    }
-
-    /// Draws an id that `is_taken` does not know.
-    pub(crate) fn draw_message_id(&self, is_taken: impl Fn(&str) -> bool) -> String {
-        loop {
-            let id = self.message_ids.alphanumeric(MESSAGE_ID_CHARACTERS);
-            if !is_taken(&id) {
-                return id;
-            }
-        }
     }
 
     pub(crate) fn warn(&self, text: impl Into<String>) {

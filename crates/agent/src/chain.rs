@@ -235,7 +235,7 @@ pub(crate) fn says_nothing(part: &UiPart) -> bool {
 }
 
 /// Tells whether a message holds nothing: no parts, or nothing but marks of steps.
-fn is_empty(message: &UiMessage) -> bool {
+pub(crate) fn is_empty(message: &UiMessage) -> bool {
     message.parts.iter().all(|part| matches!(part, UiPart::StepStart(_)))
 }
 

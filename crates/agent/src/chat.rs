@@ -1,10 +1,11 @@
 //! [`Chat`]: what an author's code may do with the conversation it serves; [`ChunkWriter`]: how it adds to the stream.
 
 use std::fmt;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures::FutureExt;
+use futures::{FutureExt, Stream, StreamExt};
 use tokio::sync::Semaphore;
 use turnkeep_host::{Host, Tasks};
 use turnkeep_protocol::chunk::DataChunk;
@@ -16,6 +17,7 @@ use crate::history::ChatHistory;
 use crate::inject::{InjectQueue, InjectQueueFull};
 use crate::locals::{ChatLocal, Local, Locals};
 use crate::out::OutWriter;
+use crate::pipe::Pipes;
 use crate::prompt::ChatPrompt;
 use crate::skills::ChatSkills;
 use crate::store::ChatStore;
@@ -41,6 +43,8 @@ struct Shared {
     skills: ChatSkills,
     locals: Locals,
     store: ChatStore,
+    writer: ChunkWriter,
+    pipes: Pipes,
     settings: Mutex<Settings>,
     deferred: Tasks,
     /// Each piece of deferred work holds a permit until it ends.
@@ -55,15 +59,31 @@ struct Settings {
 }
 
 impl Chat {
-    pub(crate) fn new(id: String, host: Host, out: OutWriter, locals: Locals) -> Self {
+    pub(crate) fn new(id: String, host: Host, writer: ChunkWriter, locals: Locals) -> Self {
         let deferred_done = Arc::new(Semaphore::new(MAX_DEFERRED as usize));
         let settings = Mutex::default();
         let (history, injected) = (ChatHistory::default(), InjectQueue::default());
-        let (prompt, skills, store) = (ChatPrompt::default(), ChatSkills::default(), ChatStore::new(out));
+        let (prompt, skills, store) =
+            (ChatPrompt::default(), ChatSkills::default(), ChatStore::new(writer.out.clone()));
         let deferred = Tasks::new();
-        let shared =
-            Shared { id, host, history, injected, prompt, skills, locals, store, settings, deferred, deferred_done };
-        Self { shared: Arc::new(shared) }
+        let pipes = Pipes::default();
+        Self {
+            shared: Arc::new(Shared {
+                id,
+                host,
+                history,
+                injected,
+                prompt,
+                skills,
+                locals,
+                store,
+                writer,
+                pipes,
+                settings,
+                deferred,
+                deferred_done,
+            }),
+        }
     }
 
     /// Gives the author's own id of the chat.
@@ -104,6 +124,16 @@ impl Chat {
     /// Reads and changes the value that the agent shares with the chat's clients.
     pub fn store(&self) -> &ChatStore {
         &self.shared.store
+    }
+
+    /// Gives a writer to `out`, such as hooks with a writer get; what is written with it in boot hooks belongs to the next answer
+    ///
+    pub fn writer(&self) -> ChunkWriter {
+        self.shared.writer.clone()
+    }
+
+    pub(crate) fn pipes(&self) -> &Pipes {
+        &self.shared.pipes
     }
 
     /// Runs `work` beside the turn; the turn's end, a suspend and the run's end wait for it, at most 5 s.
@@ -246,6 +276,19 @@ impl ChunkWriter {
     /// As [`ChunkWriter::write`].
     pub async fn stream(&self, chunk: &UiMessageChunk) -> Result<(), Error> {
         self.out.chunk(chunk).await
+    }
+
+    /// Writes chunks until they end; no stored message keeps them. Streams that are merged at the same time interleave.
+    ///
+    /// # Errors
+    ///
+    /// As [`ChunkWriter::write`]; what is left of the stream is dropped.
+    pub async fn merge(&self, chunks: impl Stream<Item = UiMessageChunk> + Send) -> Result<(), Error> {
+        let mut chunks = pin!(chunks);
+        while let Some(chunk) = chunks.next().await {
+            self.stream(&chunk).await?;
+        }
+        Ok(())
     }
 
     /// Waits until what was written is durable: a hook's chunks precede what the next step writes.

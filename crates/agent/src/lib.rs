@@ -54,6 +54,7 @@ mod link;
 mod locals;
 mod model_history;
 mod out;
+mod pipe;
 mod prompt;
 mod record;
 mod run;
@@ -85,6 +86,7 @@ pub use event::{
 pub use history::{ChatHistory, PendingCall, ResolvedCall};
 pub use inject::{InjectQueueFull, MAX_INJECTED};
 pub use locals::{ChatLocal, Local, LocalError, LocalKey, Locals};
+pub use pipe::{Captured, PipeOptions, PipeSource, PipeStatus};
 pub use prompt::{CacheControl, ChatPrompt, PromptUnset, ResolvedPrompt, StreamTextOptions, ToStreamText};
 pub use signal::Signal;
 pub use skills::{ChatSkills, FrontMatterError, ResolvedSkill, Skill, SkillError, SkillFrontmatter};

@@ -183,7 +183,7 @@ impl Run {
 
     /// Makes an id that no message of the chain has.
     fn fresh_message_id(&self) -> String {
-        self.attempt.draw_message_id(|id| self.chain.contains(id))
+        self.attempt.message_ids.fresh(|id| self.chain.contains(id))
     }
 }
 

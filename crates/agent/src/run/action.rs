@@ -59,6 +59,7 @@ impl Run {
     async fn act(&mut self, turn: &mut Turn) -> Result<(), TurnFailure> {
         turn.client_data = self.parse_client_data(turn.payload.metadata.as_ref())?;
         self.resolve_tools(turn.number, &turn.client_data).await?;
+        self.begin_pipes(turn);
         let action = self.parse_action(turn.payload.action.clone())?;
         if let Some(hook) = self.agent.hooks.hydrate_messages.clone() {
             let messages = hook(self.hydrate_event(turn)).await?;
@@ -85,6 +86,8 @@ impl Run {
         let is_changed = self.apply_override();
         match answer {
             ActionAnswer::Nothing => Ok(()),
+            // The author has the pipe in hand.
+            ActionAnswer::Stream(_) if self.chat.pipes().are_used() => Ok(()),
             _ if turn.stop.is_set() => self.stop_without_answer(turn).await,
             ActionAnswer::Stream(mut stream) => {
                 // The author has chosen no messages: the answer is to the history as the hook has left it.

@@ -88,6 +88,7 @@ impl Run {
     async fn run_turn(&mut self, turn: &mut Turn) -> Result<Merge, TurnFailure> {
         turn.client_data = self.parse_client_data(turn.payload.metadata.as_ref())?;
         self.resolve_tools(turn.number, &turn.client_data).await?;
+        self.begin_pipes(turn);
         self.validate(turn).await?;
         let merge = self.merge(turn).await?;
         if merge == Merge::AlreadyAnswered {

@@ -16,13 +16,7 @@ use crate::tool::ToolContext;
 pub(crate) fn tool_context() -> ToolContext {
     let host = Host::os();
     let link: Arc<dyn Link> = Arc::new(FakeLink(Arc::new(FakeSession::default())));
-    let out = OutWriter::start(&host, link, host.entropy());
-    let chat = Chat::new("chat".to_owned(), host, out.clone(), Locals::new());
-    ToolContext {
-        tool_call_id: "call".to_owned(),
-        messages: Vec::new(),
-        stop_signal: Signal::new(),
-        chat,
-        writer: ChunkWriter::new(out, QueuedParts::default()),
-    }
+    let writer = ChunkWriter::new(OutWriter::start(&host, link, host.entropy()), QueuedParts::default());
+    let chat = Chat::new("chat".to_owned(), host, writer.clone(), Locals::new());
+    ToolContext { tool_call_id: "call".to_owned(), messages: Vec::new(), stop_signal: Signal::new(), chat, writer }
 }

@@ -8,7 +8,6 @@ use crate::answer::{Answer, StreamText};
 use crate::approval_tail::keep_approval_tail;
 use crate::event::PrepareMessages;
 use crate::generation::{Ended, Hearing, Setting, generate};
-use turnkeep_model::Origin;
 use turnkeep_protocol::{Trigger, UiMessageChunk};
 
 impl Run {
@@ -27,6 +26,11 @@ impl Run {
         };
         self.apply_override();
         match answer {
+            // The author has the pipe in hand; readers know of a stop by the pipe itself.
+            _ if self.chat.pipes().are_used() => {
+                turn.stopped = turn.stop.is_set();
+                Ok(())
+            }
             Answer::Stream(_) | Answer::Nothing if turn.stop.is_set() => self.stop_without_answer(turn).await,
             Answer::Stream(stream) => {
                 let response = self.response_to_fill(&stream);
@@ -123,11 +127,6 @@ impl Run {
         }
         result?;
         Ok(())
-    }
-
-    fn origin(&self, turn: usize) -> Origin {
-        let (chat_id, run_id) = (self.chat.id().to_owned(), self.ctx.run_id.clone());
-        Origin { chat_id, run_id, attempt: self.ctx.attempt, turn }
     }
 
     /// Gives the message that the answer goes on with, or a fresh one.

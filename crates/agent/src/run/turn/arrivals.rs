@@ -8,6 +8,19 @@ use crate::boot::replay::Owed;
 use crate::inject::ends_with_tool_message;
 
 impl Run {
+    /// Lets the author's own pipes be this turn's.
+    pub(in crate::run) fn begin_pipes(&mut self, turn: &mut Turn) {
+        self.take_piped(turn);
+        self.open_pipes(turn.number, turn.client_data.clone(), turn.stop.clone(), self.agent.model_outputs.clone());
+    }
+
+    /// Takes over what the author's own pipes have left behind: tools that ran, and what only the model was told.
+    fn take_piped(&mut self, turn: &mut Turn) {
+        let by_hand = self.chat.pipes().take();
+        self.server_tools.extend(by_hand.executors);
+        turn.arrivals.extend(by_hand.arrivals);
+    }
+
     /// Gives the history in model form with everything injected so far (A-96, AR-26).
     pub(super) fn drained_history(&mut self) -> Result<Vec<ModelMessage>, ConvertError> {
         let mut messages = self.model_history()?;
@@ -40,6 +53,7 @@ impl Run {
 
     /// Keeps what came in during the answer at its place in what the model reads from now on.
     pub(in crate::run) fn tell_arrivals(&mut self, turn: &mut Turn) {
+        self.take_piped(turn);
         let response = turn.raw_response.as_ref().map(|response| response.id.clone()).unwrap_or_default();
         for arrived in std::mem::take(&mut turn.arrivals) {
             let spot = (response.as_str(), arrived.n_steps);
