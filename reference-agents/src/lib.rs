@@ -1,6 +1,7 @@
 //! Small agents, each written as an author would write it and tested offline as an author would test it.
 
 pub mod echo;
+pub mod hydrated;
 pub mod persisted;
 pub mod storyteller;
 pub mod weather;

@@ -81,7 +81,7 @@ impl Database {
     }
 
     /// Writes the given fields of a chat in one transaction.
-    async fn store(&self, chat: &str, fields: &Value) -> Result<(), HookError> {
+    pub(crate) async fn store(&self, chat: &str, fields: &Value) -> Result<(), HookError> {
         self.call(Method::PUT, chat, Bytes::from(fields.to_string())).await.map(drop)
     }
 
