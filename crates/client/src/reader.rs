@@ -94,7 +94,13 @@ enum Phase {
     /// Waiting for response headers.
     Connecting { attempt: Connecting, until: Instant },
     /// Reading a body. The stall deadline is set while a caller waits and cleared with each record (C-52, C-57).
-    Reading { body: BodyStream, stall_at: Option<Instant>, has_sign: bool },
+    Reading {
+        body: BodyStream,
+        stall_at: Option<Instant>,
+        has_sign: bool,
+        /// When the last wait for bytes ended.
+        left_at: Option<Instant>,
+    },
     /// Waiting before the next attempt.
     Backoff { until: Instant },
     /// The subscription has ended.
@@ -186,6 +192,8 @@ impl Reader {
     pub fn resubscribe_after(&mut self, wait: Duration) {
         self.retries = Retries::new(self.options.policy.clone());
         self.failure = None;
+        // A subscription may ask for fresh headers once of its own, also when the one before brought nothing (C-97).
+        self.is_resolved = false;
         self.hooks.begin();
         if wait.is_zero() {
             self.phase = Phase::Idle;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::time::{Instant, sleep_until};
 
 use super::connect::{Connecting, Opened};
@@ -54,37 +55,40 @@ impl Reader {
             Ok(Opened { head, version, body }) => {
                 self.head = head.for_cursor(self.decoder.cursor());
                 self.decoder.begin(version);
-                self.phase = Phase::Reading { body, stall_at: None, has_sign: false };
+                self.phase = Phase::Reading { body, stall_at: None, has_sign: false, left_at: None };
             }
             Err(error) => self.fail(error, Failure::Other),
         }
     }
 
     pub(super) async fn read(&mut self) {
-        let Phase::Reading { body, stall_at, has_sign } = &mut self.phase else { return };
+        let Phase::Reading { body, stall_at, has_sign, left_at } = &mut self.phase else { return };
         let stall = self.retries.policy().stall_timeout;
-        if stall_at.is_none() {
-            *stall_at = stall.map(|limit| Instant::now() + limit);
-        }
-        let bytes = tokio::select! {
-            biased;
-            () = self.control.interrupted() => {
-                if !self.control.is_cancelled() {
-                    self.fail(Error::Dropped, Failure::Other);
-                }
-                return;
-            }
-            bytes = body.next_chunk() => bytes,
-            () = until(*stall_at) => {
-                let failure = if *has_sign { Failure::QuietStall } else { Failure::DeadStall };
-                self.fail(timed_out("record", stall.unwrap_or_default()), failure);
-                return;
-            }
+        let now = Instant::now();
+        *stall_at = match (*stall_at, left_at.take()) {
+            // While nobody asked, the consumer was the slow side (C-57).
+            (Some(at), Some(left)) => Some(at + (now - left)),
+            (None, _) => stall.map(|limit| now + limit),
+            (at, None) => at,
         };
-        match bytes {
-            None => self.end(),
-            Some(Err(error)) => self.fail(error.into(), Failure::Other),
-            Some(Ok(bytes)) => {
+        let leaving = Leaving(left_at);
+        let came = tokio::select! {
+            biased;
+            () = self.control.interrupted() => Came::Interrupted,
+            bytes = body.next_chunk() => Came::Bytes(bytes),
+            () = until(*stall_at) => Came::Stall { has_sign: *has_sign },
+        };
+        drop(leaving);
+        match came {
+            Came::Interrupted if self.control.is_cancelled() => {}
+            Came::Interrupted => self.fail(Error::Dropped, Failure::Other),
+            Came::Stall { has_sign } => {
+                let failure = if has_sign { Failure::QuietStall } else { Failure::DeadStall };
+                self.fail(timed_out("record", stall.unwrap_or_default()), failure);
+            }
+            Came::Bytes(None) => self.end(),
+            Came::Bytes(Some(Err(error))) => self.fail(error.into(), Failure::Other),
+            Came::Bytes(Some(Ok(bytes))) => {
                 *has_sign = true;
                 self.decode(&bytes);
             }
@@ -153,6 +157,22 @@ impl Reader {
     pub(super) fn end(&mut self) {
         self.phase = Phase::Ended;
         self.hooks.complete();
+    }
+}
+
+/// What ended a wait for bytes.
+enum Came {
+    Interrupted,
+    Bytes(Option<Result<Bytes, turnkeep_host::http::Error>>),
+    Stall { has_sign: bool },
+}
+
+/// Notes when a wait for bytes is over, also when it is dropped.
+struct Leaving<'a>(&'a mut Option<Instant>);
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        *self.0 = Some(Instant::now());
     }
 }
 

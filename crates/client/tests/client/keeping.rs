@@ -89,6 +89,22 @@ async fn each_subscription_of_a_turn_may_renew_the_token_once_c97_c139() {
     assert!(notified >= 1, "each renewal is persisted (C-64)");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_subscription_that_brought_nothing_does_not_spend_the_renewal_of_the_next_c97() {
+    let rig = Rig::start().await;
+    for _ in 0..2 {
+        rig.fake.on_read(ReadPlan::Refuse(401));
+        rig.fake.on_read(ReadPlan::serve(0, After::Done));
+    }
+    rig.fake.say("late");
+    rig.fake.boundary(0);
+
+    let stream = rig.send("hi").await.unwrap();
+
+    assert_eq!(text_of(stream).await, "late");
+    assert_eq!(rig.heard.n_renewals(), 2);
+}
+
 fn sent(event: &ChatEvent) -> Sent {
     match &event.kind {
         ChatEventKind::MessageSent(sent) | ChatEventKind::MessageSendFailed { sent, .. } => sent.clone(),

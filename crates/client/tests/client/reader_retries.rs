@@ -128,6 +128,25 @@ async fn the_stall_timer_is_paused_while_the_consumer_is_the_slow_side_c57() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_stall_timer_stands_still_between_two_waits_and_runs_on_in_them_c57() {
+    let mut scene = Scene::new(out().policy(stall_after(60, Some(0)))).await;
+    scene.fake.say("a");
+    scene.reader.next().await.unwrap().unwrap();
+
+    for _ in 0..5 {
+        // Nobody waits for longer than ten seconds, and the rests between are long: not one second of them counts.
+        assert!(tokio::time::timeout(Duration::from_secs(10), scene.reader.next()).await.is_err());
+        tokio::time::sleep(Duration::from_secs(600)).await;
+    }
+    let begun = Instant::now();
+    let last = scene.reader.next().await;
+
+    assert!(last.is_err(), "60 s of waiting in all are a stall");
+    assert_eq!(begun.elapsed().as_secs(), 10);
+    assert_eq!(scene.fake.reads().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn retry_now_ends_a_backoff_and_does_nothing_else_c47_ca4() {
     let policy = RetryPolicy { retry_delay: Duration::from_secs(5), ..RetryPolicy::default() };
     let mut scene = Scene::new(out().policy(policy)).await;
