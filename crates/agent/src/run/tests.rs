@@ -3,6 +3,7 @@
 mod actions;
 mod answers;
 mod approvals;
+mod compaction;
 mod hooks;
 mod hydrate;
 mod inject;
