@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_server_that_has_stopped_answers_500_and_tells_nothing_s19_s187() {
+    async fn a_server_that_has_stopped_answers_500_and_tells_nothing_s19_s64_s187() {
         let (app, driver) = app();
         drop(driver);
         let create = r#"{"type":"t","taskIdentifier":"t","triggerConfig":{"basePayload":{}}}"#;
@@ -130,6 +130,12 @@ mod tests {
             ("POST", "/api/v1/sessions", create, r#"{"error":"Something went wrong"}"#),
             ("GET", "/api/v1/sessions/chat", "", r#"{"error":"Internal Server Error"}"#),
             ("GET", "/api/v1/sessions", "", r#"{"error":"Internal Server Error"}"#),
+            (
+                "POST",
+                "/realtime/v1/sessions/chat/in/append",
+                "{}",
+                r#"{"ok":false,"error":"Something went wrong, please try again."}"#,
+            ),
         ] {
             let response = router(app.clone()).oneshot(request(method, path, body)).await.unwrap();
             let status = response.status();

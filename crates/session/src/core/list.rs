@@ -53,22 +53,59 @@ pub(crate) struct Listing {
     pub previous: Option<SessionId>,
 }
 
+/// How many rows one request looks at: the server answers nobody else meanwhile. Past it a page may be short and still have a next.
+const MAX_LOOKED_AT: usize = 1_000;
+
+/// Rows that fit, and where the search was given up, if it was.
+struct Found<'a> {
+    rows: Vec<&'a SessionRow>,
+    stopped_at: Option<SessionId>,
+}
+
+/// Takes rows that fit until there are `wanted`, at most [`MAX_LOOKED_AT`] of them looked at.
+fn search<'a>(
+    rows: impl Iterator<Item = &'a SessionRow>,
+    fits: impl Fn(&SessionRow) -> bool,
+    wanted: usize,
+) -> Found<'a> {
+    let mut found = Found { rows: Vec::new(), stopped_at: None };
+    for (n_before, row) in rows.enumerate() {
+        if n_before >= MAX_LOOKED_AT {
+            return found;
+        }
+        found.stopped_at = (n_before + 1 == MAX_LOOKED_AT).then(|| row.id.clone());
+        if fits(row) {
+            found.rows.push(row);
+        }
+        if found.rows.len() == wanted {
+            return Found { stopped_at: None, ..found };
+        }
+    }
+    Found { stopped_at: None, ..found }
+}
+
 impl Core {
-    /// Gives one page. A cursor is the public id of the row it lies beside; it need not fit the filters.
+    /// Gives one page. A cursor is the public id of the row it lies beside; it need not fit the filters. A search that looked at
+    /// [`MAX_LOOKED_AT`] rows gives what it found and where to go on.
     pub(crate) fn list(&self, now: Timestamp, query: &Query) -> Result<Listing, Refused> {
         let cursor = query.page.as_ref();
         let beside = cursor.map(|(direction, id)| self.state.session(id).map(|it| (*direction, &it.row)));
-        let fits = |row: &&SessionRow| query.fits(row, now.into());
+        let fits = |row: &SessionRow| query.fits(row, now.into());
         // One more than asked for tells whether there is a further page (S-27).
         let wanted = query.size + 1;
-        let (mut rows, newer_first) = match beside {
-            None => (self.state.rows_by_age().rev().filter(fits).take(wanted).collect::<Vec<_>>(), true),
+        let (Found { mut rows, stopped_at }, newer_first) = match beside {
+            // An external id names one row at most.
+            None if query.external_id.is_some() => {
+                let named = query.external_id.as_ref().and_then(|id| self.state.find_external(id));
+                (search(named.map(|session| &session.row).into_iter(), fits, wanted), true)
+            }
+            None => (search(self.state.rows_by_age().rev(), fits, wanted), true),
             Some(None) => return Err(Refused::Invalid("page: unknown cursor".to_owned())),
             Some(Some((Direction::Older, row))) => {
-                (self.state.rows_beside(row, Direction::Older).rev().filter(fits).take(wanted).collect(), true)
+                (search(self.state.rows_beside(row, Direction::Older).rev(), fits, wanted), true)
             }
             Some(Some((Direction::Newer, row))) => {
-                (self.state.rows_beside(row, Direction::Newer).filter(fits).take(wanted).collect(), false)
+                (search(self.state.rows_beside(row, Direction::Newer), fits, wanted), false)
             }
         };
         let has_more = rows.len() > query.size;
@@ -80,9 +117,10 @@ impl Core {
             |row: Option<&&SessionRow>, there_is_more: bool| row.filter(|_| there_is_more).map(|row| row.id.clone());
         // On the side that the request came from there is the cursor's own row at least.
         let (more_older, more_newer) = if newer_first { (has_more, cursor.is_some()) } else { (true, has_more) };
+        let (stopped_older, stopped_newer) = if newer_first { (stopped_at, None) } else { (None, stopped_at) };
         Ok(Listing {
-            next: end(rows.last(), more_older),
-            previous: end(rows.first(), more_newer),
+            next: stopped_older.or_else(|| end(rows.last(), more_older)),
+            previous: stopped_newer.or_else(|| end(rows.first(), more_newer)),
             rows: rows.into_iter().cloned().collect(),
         })
     }

@@ -175,7 +175,12 @@ impl State {
         if url_id.starts_with("session_") {
             return self.sessions.get(&SessionId::new(url_id));
         }
-        self.by_external.get(url_id).and_then(|id| self.sessions.get(id))
+        self.find_external(url_id)
+    }
+
+    /// Finds a session by its external id.
+    pub(crate) fn find_external(&self, external_id: &str) -> Option<&Session> {
+        self.by_external.get(external_id).and_then(|id| self.sessions.get(id))
     }
 
     /// Gives the rows of all sessions, oldest first; sessions of one moment by their ids.

@@ -43,11 +43,16 @@ impl Core {
     ) -> Result<CreatedWait, Refused> {
         self.state.run(&writer.run).ok_or(Refused::NoRun)?;
         let own_session = self.held(now, writer)?.session.clone();
-        let session = self.readable(&new.url_id)?;
+        self.readable(&new.url_id)?;
+        // A repeated request is a sign of life like the first, and tells the same settled cursor (D-32, D-35).
+        self.confirm(Some(writer));
+        // The settled cursor speaks of the run's own `in`, whatever channel it waits on.
+        self.settle(&own_session, new.settled, None);
         let key = new.idempotency_key;
         if let Some(id) = key.as_ref().and_then(|key| self.state.waits().by_key(key, now.into())) {
             return Ok(CreatedWait { waitpoint_id: id.clone(), is_cached: true });
         }
+        let session = self.readable(&new.url_id)?;
         let outcome = match session {
             Some(session) if session.row.is_closed() => Some(WaitOutcome::Closed),
             Some(session) if session.channel(new.channel).last() > new.after => Some(WaitOutcome::Record),
@@ -66,9 +71,6 @@ impl Core {
             outcome,
         };
         let waitpoint_id = row.id.clone();
-        self.confirm(Some(writer));
-        // The settled cursor speaks of the run's own `in`, whatever channel it waits on.
-        self.settle(&own_session, new.settled, None);
         self.forget_old_waits(&writer.run);
         self.put(Change::Waitpoint { row: Box::new(row) });
         Ok(CreatedWait { waitpoint_id, is_cached: false })

@@ -29,6 +29,19 @@ pub(super) async fn read(headers: &HeaderMap, body: Body, cap: usize) -> Result<
     whole.map(http_body_util::Collected::to_bytes).map_err(|_| too_large())
 }
 
+/// Reads the one record of an append: a length must be announced, the body is not empty, and it is text, which is stored byte for byte
+/// (S-59, S-69, S-191).
+pub(super) async fn read_record(headers: &HeaderMap, body: Body, cap: usize) -> Result<String, Fail> {
+    if !headers.contains_key(header::CONTENT_LENGTH) {
+        return Err(Fail::error(StatusCode::PAYLOAD_TOO_LARGE, "Request body too large"));
+    }
+    let bytes = read(headers, body, cap).await?;
+    if bytes.is_empty() {
+        return Err(Fail::error(StatusCode::BAD_REQUEST, "Request body is empty"));
+    }
+    String::from_utf8(bytes.into()).map_err(|_| Fail::error(StatusCode::BAD_REQUEST, "Invalid body: not UTF-8 text"))
+}
+
 /// Parses a JSON body; 400 says what is wrong (S-191).
 pub(super) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Fail> {
     if body.is_empty() {

@@ -19,10 +19,15 @@ pub(super) async fn append(
     Params((session, io)): Params<(String, String)>,
     request: Request,
 ) -> Answer {
+    let unforeseen = json!({ "ok": false, "error": "Something went wrong, please try again." });
+    append_record(&app, session, &io, request).await.map_err(|fail| fail.unforeseen_as(&unforeseen))
+}
+
+async fn append_record(app: &App, session: String, io: &str, request: Request) -> Answer {
     let caller = app.authenticate(request.headers())?;
     let (head, body) = request.into_parts();
-    let bytes = body::read(&head.headers, body, MAX_RECORD_BYTES).await?;
-    let channel = body::channel(&io)?;
+    let text = body::read_record(&head.headers, body, MAX_RECORD_BYTES).await?;
+    let channel = body::channel(io)?;
     let part = body::part_id(&head.headers)?;
     // A token may never write `out`; but a scope that does not even fit is refused as such first.
     let located = app.authorize(&caller, "write", &session).await?;
@@ -33,14 +38,9 @@ pub(super) async fn append(
         let error = "Appending to the out channel requires secret key authentication";
         return Err(Fail::json(StatusCode::FORBIDDEN, &json!({ "ok": false, "error": error })));
     }
-    let text = String::from_utf8_lossy(&bytes).into_owned();
     let url_id = located.id.map_or(session, |id| id.as_str().to_owned());
     let writer = body::writer(&head.headers)?;
-    let appended = app.actor.call(move |core, now| core.append(now, &url_id, channel, text, part, writer)).await;
-    let Ok(appended) = appended else {
-        let error = "Something went wrong, please try again.";
-        return Err(Fail::json(StatusCode::INTERNAL_SERVER_ERROR, &json!({ "ok": false, "error": error })));
-    };
+    let appended = app.actor.call(move |core, now| core.append(now, &url_id, channel, text, part, writer)).await?;
     let seq = appended.map_err(|refused| Route::Append.refuse(refused))?;
     ok(&Appended { ok: true, seq: Some(seq) })
 }

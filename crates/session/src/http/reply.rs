@@ -43,6 +43,12 @@ impl Fail {
         Self::json(StatusCode::BAD_REQUEST, &body)
     }
 
+    /// Says the same as this with another body, when it says that something unforeseen happened (S-64).
+    pub(super) fn unforeseen_as(self, body: &impl Serialize) -> Self {
+        let is_unforeseen = self.0.status() == StatusCode::INTERNAL_SERVER_ERROR;
+        if is_unforeseen { Self::json(StatusCode::INTERNAL_SERVER_ERROR, body) } else { self }
+    }
+
     /// Refuses for now: the bucket is empty until its next refill (S-189).
     pub(super) fn too_many(taken: Taken, now: Timestamp) -> Self {
         let seconds = taken.reset.since(now).as_millis().div_ceil(1000);

@@ -132,6 +132,20 @@ async fn a_batch_is_fenced_and_deduplicated_d36_d39() {
 }
 
 #[tokio::test]
+async fn an_append_without_a_body_or_with_no_text_is_refused_and_stores_nothing_s59_s69_s191() {
+    let world = World::start().await;
+    world.create().await;
+    let head = format!("POST {APPEND} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\n", crate::support::SECRET);
+
+    let no_length = world.status_of(&format!("{head}\r\n")).await;
+    let empty = world.status_of(&format!("{head}content-length: 0\r\n\r\n")).await;
+
+    assert_eq!((no_length.as_str(), empty.as_str()), ("HTTP/1.1 413 Payload Too Large", "HTTP/1.1 400 Bad Request"));
+    let records = world.call("GET", "/realtime/v1/sessions/chat/in/records", None).await;
+    assert_eq!(records.json::<Value>(), json!({ "records": [] }));
+}
+
+#[tokio::test]
 async fn a_body_of_unannounced_length_is_413_s59_s191() {
     let world = World::start().await;
     world.create().await;

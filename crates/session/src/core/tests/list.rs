@@ -137,3 +137,34 @@ fn a_cursor_need_not_fit_the_filter_but_must_exist_s27() {
     assert_eq!(fixture.list(&query(cursor.as_str())).0, [old]);
     assert!(matches!(fixture.core.list(fixture.now, &query("session_x")), Err(Refused::Invalid(_))));
 }
+
+#[test]
+fn a_search_that_looked_at_its_bound_says_where_to_go_on_s27() {
+    let mut fixture = Fixture::new();
+    let rare = fixture.made(|new| new.kind = "rare".to_owned());
+    fixture.pass(Duration::from_secs(1));
+    for _ in 0..1_000 {
+        fixture.create_as(new_session(None, json!({}))).unwrap();
+    }
+    let query = |page| Query { kinds: set(["rare".to_owned()]), page, ..all() };
+
+    let (first, next, _) = fixture.list(&query(None));
+    assert_eq!((first, next.is_some()), (vec![], true), "a thousand rows were looked at");
+
+    let (second, end, _) = fixture.list(&query(next.map(|id| (Direction::Older, id))));
+    assert_eq!((second, end), (vec![rare], None));
+}
+
+#[test]
+fn an_external_id_is_found_without_a_search_s26() {
+    let mut fixture = Fixture::new();
+    let named = fixture.create_as(new_session(Some("mine"), json!({}))).unwrap().row.id;
+    fixture.pass(Duration::from_secs(1));
+    for _ in 0..1_000 {
+        fixture.create_as(new_session(None, json!({}))).unwrap();
+    }
+    let query = |id: &str| Query { external_id: Some(id.to_owned()), ..all() };
+
+    assert_eq!(fixture.list(&query("mine")), (vec![named], None, None));
+    assert_eq!(fixture.list(&query("other")), (vec![], None, None));
+}

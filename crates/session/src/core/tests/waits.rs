@@ -186,6 +186,26 @@ fn a_wait_reports_the_settled_cursor_d32() {
 }
 
 #[test]
+fn a_repeated_wait_reports_the_settled_cursor_too_d32_s144() {
+    let mut fixture = Fixture::with_chat();
+    let run = fixture.lease();
+    fixture.send();
+    let new = |settled| NewWait {
+        after: Some(SeqNum::ZERO),
+        settled,
+        idempotency_key: Some("k".to_owned()),
+        ..new_wait("chat")
+    };
+    fixture.core.create_wait(fixture.now, &writer(&run), new(None)).unwrap();
+    fixture.keep(());
+
+    let again = fixture.core.create_wait(fixture.now, &writer(&run), new(Some(SeqNum::ZERO))).unwrap();
+    fixture.keep(());
+
+    assert_eq!((again.is_cached, fixture.settled_cursor()), (true, Some(0)));
+}
+
+#[test]
 fn a_long_run_keeps_only_its_newest_completed_waits() {
     let mut fixture = Fixture::with_chat();
     let run = fixture.lease();
