@@ -14,6 +14,7 @@ use crate::answer::{Answer, StreamText};
 use crate::chat::{Chat, ChunkWriter};
 use crate::checkpoint::Gate;
 use crate::compaction::Compaction;
+use crate::custom::CustomRun;
 use crate::error::HookError;
 use crate::event::{
     Action, ActionAnswer, BeforeTurnComplete, Boot, ChatStart, Compacted, HydrateMessages, HydrateStore, Preload,
@@ -37,6 +38,8 @@ type Parse = Arc<dyn Fn(Value) -> Result<Value, HookError> + Send + Sync>;
 pub struct Agent {
     pub(crate) id: TaskId,
     pub(crate) run: Hook<TurnInput, Answer>,
+    /// The code that drives the run in place of the turn loop.
+    pub(crate) custom: Option<Hook<CustomRun>>,
     pub(crate) hooks: Hooks,
     pub(crate) tools: Vec<Tool>,
     pub(crate) client_data: Option<Parse>,
@@ -231,6 +234,7 @@ impl Agent {
         Self {
             id: TaskId::new(id),
             run,
+            custom: None,
             hooks,
             tools: Vec::new(),
             client_data: None,

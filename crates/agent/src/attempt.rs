@@ -3,6 +3,7 @@
 //! [`crate::run`] drives one with the turn loop; a custom agent's own code drives one by hand.
 
 mod boundary;
+mod take_over;
 mod wait;
 
 use std::collections::VecDeque;
@@ -15,6 +16,7 @@ use turnkeep_protocol::run_api::LeasedRun;
 use turnkeep_protocol::session_api::DrainedRecord;
 use turnkeep_protocol::{ChannelName, ChatInputChunk, ChatTaskWirePayload, InputRecord, SeqNum, Trigger};
 
+pub(crate) use self::take_over::{INTERRUPTED, seeded_inbox};
 use crate::boot::replay::Owed;
 use crate::boundary::Boundaries;
 use crate::chat::{Chat, ChunkWriter, QueuedParts};
@@ -188,8 +190,51 @@ impl Attempt {
         self.gate.reach(Place::TurnEnd { settled }).await;
     }
 
-    /// Leaves the session when the run ends by its own will.
-    pub(crate) async fn leave(&self) -> Result<(), Error> {
+    /// Gives what is left to do when the run ends by its own will.
+    pub(crate) fn leaving(&self) -> Leaving {
+        Leaving { chat: self.chat.clone(), out: self.out.clone(), input: self.input.clone() }
+    }
+
+    /// Finds the next payload that needs no waiting: recovered, then queued.
+    pub(crate) fn at_hand(&mut self) -> AtHand {
+        if self.input.is_draining() {
+            return AtHand::End;
+        }
+        if let Some(owed) = self.recovered.pop_front() {
+            return AtHand::Payload(Box::new(owed));
+        }
+        if self.ends_after_recovered {
+            return AtHand::End;
+        }
+        match self.take_queued() {
+            Some(owed) => self.unless_close(owed).map_or(AtHand::End, |owed| AtHand::Payload(Box::new(owed))),
+            None if self.chat.ends_after_turn() => AtHand::End,
+            None => AtHand::Nothing,
+        }
+    }
+}
+
+/// What an attempt finds without waiting.
+#[derive(Debug)]
+pub(crate) enum AtHand {
+    /// This comes next.
+    Payload(Box<Owed>),
+    /// Nothing comes any more.
+    End,
+    /// Something may come.
+    Nothing,
+}
+
+/// The end of a run that nobody cut short.
+pub(crate) struct Leaving {
+    chat: Chat,
+    out: OutWriter,
+    input: InputChannel,
+}
+
+impl Leaving {
+    /// Leaves the session: everything written is durable, and what is settled is known.
+    pub(crate) async fn leave(self) -> Result<(), Error> {
         // What was deferred last must not die with the run.
         self.chat.settle_deferred().await;
         self.out.flush().await?;

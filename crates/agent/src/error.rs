@@ -53,6 +53,17 @@ pub enum Error {
 }
 
 impl Error {
+    /// Makes what a hook threw the failure of the run.
+    pub(crate) fn of_hook(hook: &'static str, error: &HookError) -> Self {
+        if error.is::<OutOfMemory>() {
+            return Self::OutOfMemory;
+        }
+        match error.downcast_ref::<Self>() {
+            Some(own) => own.clone(),
+            None => Self::Hook { hook, detail: error.to_string() },
+        }
+    }
+
     /// Tells whether the same request may succeed later.
     pub fn is_retryable(&self) -> bool {
         matches!(self, Self::Unreachable { .. })

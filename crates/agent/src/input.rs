@@ -133,6 +133,11 @@ impl InputChannel {
         self.state().turn = None;
     }
 
+    /// Ends the hearing of `turn`, unless another one hears by now.
+    pub(crate) fn leave_turn_of(&self, turn: &Signal) {
+        self.state().turn.take_if(|hearing| hearing.is_same(turn));
+    }
+
     /// Says that the session is closed: the next wait ends (D-2).
     pub(crate) fn close_session(&self) {
         self.state().session_closed = true;

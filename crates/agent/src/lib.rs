@@ -42,6 +42,7 @@ mod chain;
 mod chat;
 mod checkpoint;
 mod compaction;
+mod custom;
 mod error;
 mod event;
 mod generation;
@@ -76,6 +77,7 @@ pub use answer::{
 pub use chat::{Chat, ChunkWriter};
 pub use checkpoint::{Checkpoint, Checkpoints, Place};
 pub use compaction::{Compaction, is_compaction_safe};
+pub use custom::{CustomAgent, CustomRun, StopSignal, TurnBoundary, WaitOptions};
 pub use error::{ChunkTooLarge, Error, HookError, OutOfMemory};
 pub use event::{
     Action, ActionAnswer, BeforeTurnComplete, Boot, ChatStart, Compacted, CompactionCheck, CompactionSource,

@@ -21,11 +21,12 @@ use turnkeep_protocol::{Trigger, UiMessageChunk};
 
 use self::wait::Phase;
 use crate::agent::Agent;
-use crate::attempt::{Attempt, AttemptParts};
+use crate::attempt::{AtHand, Attempt, AttemptParts};
 use crate::boot::replay::Owed;
 use crate::boundary::Boundaries;
 use crate::chain::Chain;
 use crate::checkpoint::{Gate, Place};
+use crate::custom;
 use crate::error::Error;
 use crate::input::InputChannel;
 use crate::link::Link;
@@ -46,8 +47,22 @@ pub(crate) struct RunParts {
     pub(crate) gate: Gate,
 }
 
+impl RunParts {
+    /// Serves the session with the turn loop, or with the agent's own code.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the run cannot go on; what is not settled then is still owed.
+    pub(crate) async fn serve(self) -> Result<(), Error> {
+        match self.agent.custom.clone() {
+            Some(code) => custom::serve(code, self).await,
+            None => Run::new(self)?.serve().await,
+        }
+    }
+}
+
 /// One attempt at a run, driven by the turn loop.
-pub(crate) struct Run {
+struct Run {
     attempt: Attempt,
     agent: Agent,
     model: Arc<dyn LanguageModel>,
@@ -66,7 +81,7 @@ pub(crate) struct Run {
 
 impl Run {
     /// Makes the run; nothing happens before [`Run::serve`].
-    pub(crate) fn new(parts: RunParts) -> Result<Self, Error> {
+    fn new(parts: RunParts) -> Result<Self, Error> {
         let RunParts { host, agent, model, link, input, lease, warn, gate } = parts;
         let agent = agent.gated(&gate);
         let is_hydrated = agent.hooks.hydrate_messages.is_some();
@@ -95,7 +110,7 @@ impl Run {
     /// # Errors
     ///
     /// Fails when the run cannot go on; what is not settled then is still owed.
-    pub(crate) async fn serve(mut self) -> Result<(), Error> {
+    async fn serve(mut self) -> Result<(), Error> {
         self.boot().await?;
         self.gate.reach(Place::Booted).await;
         let mut next = self.first().await?;
@@ -104,7 +119,7 @@ impl Run {
             self.reach_turn_end().await;
             next = self.next(Phase::Turn).await?;
         }
-        self.leave().await
+        self.leaving().leave().await
     }
 
     /// Finds the first turn by the shape of the boot (A §3.7).
@@ -129,23 +144,14 @@ impl Run {
     /// Finds the next payload: recovered, then queued, then whatever comes. None ends the run.
     async fn next(&mut self, phase: Phase) -> Result<Option<Owed>, Error> {
         // Looked at before a message is taken: one that is taken and then left would be owed for no reason.
-        if self.n_turns >= self.agent.limits.max_turns || self.input.is_draining() {
+        if self.n_turns >= self.agent.limits.max_turns {
             return Ok(None);
         }
-        if let Some(owed) = self.recovered.pop_front() {
-            return Ok(Some(owed));
+        match self.at_hand() {
+            AtHand::Payload(owed) => Ok(Some(*owed)),
+            AtHand::End => Ok(None),
+            AtHand::Nothing => Ok(self.wait(phase).await?.and_then(|owed| self.unless_close(owed))),
         }
-        if self.ends_after_recovered {
-            return Ok(None);
-        }
-        if let Some(owed) = self.take_queued() {
-            return Ok(self.unless_close(owed));
-        }
-        if self.chat.ends_after_turn() {
-            return Ok(None);
-        }
-        let owed = self.wait(phase).await?;
-        Ok(owed.and_then(|owed| self.unless_close(owed)))
     }
 
     /// Does what one payload asks for.

@@ -24,7 +24,7 @@ impl Signal {
     }
 
     /// Sets the signal; the first reason stays.
-    pub(crate) fn set(&self, reason: &str) {
+    pub fn set(&self, reason: &str) {
         let mut slot = self.shared.reason.lock().unwrap_or_else(PoisonError::into_inner);
         slot.get_or_insert_with(|| reason.to_owned());
         drop(slot);
@@ -34,6 +34,11 @@ impl Signal {
     /// Tells whether the signal is set.
     pub fn is_set(&self) -> bool {
         self.reason().is_some()
+    }
+
+    /// Tells whether setting one sets the other.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
     }
 
     /// Gives the reason, once the signal is set.

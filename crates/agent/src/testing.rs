@@ -25,7 +25,7 @@ use crate::error::Error;
 use crate::event::RunContext;
 use crate::input::InputChannel;
 use crate::link::{DurableWait, Link, SnapshotRead};
-use crate::run::{Run, RunParts};
+use crate::run::RunParts;
 
 pub(crate) use self::tool_context::tool_context;
 
@@ -477,7 +477,7 @@ pub(crate) async fn serve_at(
     let heard = session.clone();
     let warn = Arc::new(move |_: &RunContext, text: String| heard.state().warnings.push(text));
     let parts = RunParts { host, agent, model, link, input: input.clone(), lease, warn, gate };
-    let result = Run::new(parts)?.serve().await;
+    let result = parts.serve().await;
     let mut state = session.state();
     state.settled = state.settled.max(input.cursors().0);
     drop(state);

@@ -102,7 +102,8 @@ impl Worker {
     }
 
     /// Adds an agent; the last one of an id counts.
-    pub fn agent(mut self, agent: Agent) -> Self {
+    pub fn agent(mut self, agent: impl Into<Agent>) -> Self {
+        let agent = agent.into();
         self.agents.insert(agent.id.clone(), agent);
         self
     }

@@ -7,13 +7,57 @@ use turnkeep_protocol::run_api::WaitOutcome;
 
 use super::Attempt;
 use crate::boot::replay::Owed;
+use crate::checkpoint::Place;
+use crate::custom::WaitOptions;
 use crate::error::Error;
 use crate::link::DurableWait;
 
 /// The rest after a wake that brought nothing, so that a server's mistake is not a busy loop.
 const EMPTY_WAKE_PAUSE: Duration = Duration::from_secs(1);
 
+/// How long a run stays warm when neither the agent nor the payload says.
+const DEFAULT_IDLE: Duration = Duration::from_secs(30);
+
+/// The longest any wait lasts, whatever its settings say: far enough away for everyone, and a moment that a clock can name.
+const LONGEST_WAIT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// The idle times that a payload may ask for, in seconds: a client must neither spin a run nor hold it warm for days.
+const PAYLOAD_IDLE_S: std::ops::RangeInclusive<u64> = 1..=3600;
+
 impl Attempt {
+    /// Gives how long to stay warm: the author's word at run time, then the agent's, then the payload's.
+    pub(crate) fn idle_timeout(&self, agents: Option<Duration>) -> Duration {
+        let payload = self.payload.idle_timeout_in_seconds;
+        let payload =
+            payload.map(|idle_s| Duration::from_secs(idle_s.clamp(*PAYLOAD_IDLE_S.start(), *PAYLOAD_IDLE_S.end())));
+        self.chat.idle_timeout().or(agents).or(payload).unwrap_or(DEFAULT_IDLE).min(LONGEST_WAIT)
+    }
+
+    /// Gives how long to sleep: the author's word at run time, then the agent's.
+    pub(crate) fn turn_timeout(&self, agents: Duration) -> Duration {
+        self.chat.turn_timeout().unwrap_or(agents).min(LONGEST_WAIT)
+    }
+
+    /// Waits for a message without any hooks; none when the run shall end.
+    pub(crate) async fn wait_plainly(&mut self, options: WaitOptions) -> Result<Option<Owed>, Error> {
+        let settled = self.input.with(|inbox| inbox.settled());
+        self.input.publish(settled);
+        if let Some(owed) = self.wait_warm(self.idle_timeout(options.idle_timeout)).await? {
+            return Ok(Some(owed));
+        }
+        if self.input.is_session_closed() || self.input.is_draining() {
+            return Ok(None);
+        }
+        self.gate.reach(Place::IdleEnd).await;
+        // Work that was deferred must not freeze with the run (A-177, AR-40).
+        self.chat.settle_deferred().await;
+        let owed = self.sleep(self.turn_timeout(options.timeout)).await?;
+        if owed.is_some() {
+            self.input.connect();
+        }
+        Ok(owed)
+    }
+
     /// Waits with the tail open; a buffered record needs no waiting, whatever the idle time.
     pub(crate) async fn wait_warm(&mut self, idle: Duration) -> Result<Option<Owed>, Error> {
         let until = Instant::now() + idle;

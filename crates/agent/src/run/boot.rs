@@ -1,24 +1,19 @@
 //! The shell around the boot plan: reads, recovery hook, closing, seeding, `on_boot` (A §3.1–§3.6).
 
-mod hydrated;
-
 use std::time::Duration;
 
 use tokio::time::Instant;
-use turnkeep_protocol::{ChannelName, ChatSnapshot, InputRecord, Role, SeqNum, UiMessageChunk};
+use turnkeep_protocol::{ChannelName, ChatSnapshot, Role, SeqNum, UiMessageChunk};
 
 use super::Run;
+use crate::attempt::{INTERRUPTED, seeded_inbox};
 use crate::boot::plan::{BootPlan, Choice, pending_tool_calls, plan};
 use crate::boot::replay::{Found, Partial, Replay, drain_from, replay};
 use crate::chain::Chain;
 use crate::error::{Error, HookError};
 use crate::event::{Recovery, RecoveryBoot};
-use crate::inbox::Inbox;
 use crate::link::SnapshotRead;
 use crate::record::UNUSABLE;
-
-/// The `abort` reason of an answer that died with its process (D-31).
-const INTERRUPTED: &str = "interrupted";
 
 /// How long boot repeats the read of a snapshot that it cannot do without.
 const SNAPSHOT_PATIENCE: Duration = Duration::from_secs(30);
@@ -35,9 +30,7 @@ impl Run {
         if self.could_have_prior_state() {
             if self.is_hydrated() { self.take_over().await? } else { self.restore().await? }
         } else {
-            // A fresh chat reads nothing at all: the first message must not wait (A-42, AF-1).
-            let settled = self.lease.settled_cursor;
-            self.input.seed(Inbox::seeded(settled), settled);
+            self.start_fresh();
         }
         // Before the tail opens, so that no stop of an earlier run outlives this line.
         self.input.listen_for_signals();
@@ -168,17 +161,4 @@ impl Run {
         }
         Ok(Some(Choice { chain: recovery.chain, recovered_turns: recovery.recovered_turns }))
     }
-}
-
-/// Gives an inbox that has read everything drained: the recovered records stay open, the rest is finished.
-fn seeded_inbox(cursor: Option<SeqNum>, drained: Vec<InputRecord>, finished: &[SeqNum]) -> Inbox {
-    let mut inbox = Inbox::seeded(cursor);
-    for record in drained {
-        inbox.receive_drained(record);
-    }
-    inbox.clear_buffer();
-    for seq_num in finished {
-        inbox.finish(*seq_num);
-    }
-    inbox
 }

@@ -55,13 +55,7 @@ impl Run {
 
     /// Turns the failure of a boot hook into the failure of the run.
     pub(super) fn boot_error(&self, hook: &'static str, error: &HookError) -> Error {
-        if error.is::<OutOfMemory>() {
-            return Error::OutOfMemory;
-        }
-        match error.downcast_ref::<Error>() {
-            Some(own) => own.clone(),
-            None => Error::Hook { hook, detail: error.to_string() },
-        }
+        Error::of_hook(hook, error)
     }
 
     /// Parses client data by the author's rules; the identity without any.

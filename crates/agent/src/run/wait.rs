@@ -10,15 +10,6 @@ use crate::checkpoint::Place;
 use crate::error::Error;
 use crate::event::{SuspendPhase, Suspension};
 
-/// How long a run stays warm when neither the agent nor the payload says.
-const DEFAULT_IDLE: Duration = Duration::from_secs(30);
-
-/// The longest any wait lasts, whatever its settings say: far enough away for everyone, and a moment that a clock can name.
-const LONGEST_WAIT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
-
-/// The idle times that a payload may ask for, in seconds: a client must neither spin a run nor hold it warm for days.
-const PAYLOAD_IDLE_S: std::ops::RangeInclusive<u64> = 1..=3600;
-
 /// Where in the run's life it waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
@@ -72,15 +63,12 @@ impl Run {
 
     fn patience(&self, phase: Phase) -> Patience {
         let limits = self.agent.limits;
-        let payload = self.payload.idle_timeout_in_seconds;
-        let payload =
-            payload.map(|idle_s| Duration::from_secs(idle_s.clamp(*PAYLOAD_IDLE_S.start(), *PAYLOAD_IDLE_S.end())));
         let is_preload = phase == Phase::Preload;
         let agent_idle = limits.preload_idle_timeout.filter(|_| is_preload).or(limits.idle_timeout);
         let agent_asleep = limits.preload_timeout.filter(|_| is_preload).unwrap_or(limits.turn_timeout);
         Patience {
-            idle: self.chat.idle_timeout().or(agent_idle).or(payload).unwrap_or(DEFAULT_IDLE).min(LONGEST_WAIT),
-            asleep: self.chat.turn_timeout().unwrap_or(agent_asleep).min(LONGEST_WAIT),
+            idle: self.idle_timeout(agent_idle),
+            asleep: self.turn_timeout(agent_asleep),
             skips_sleep: is_preload && limits.exits_after_preload_idle,
         }
     }

@@ -21,7 +21,7 @@ use crate::event::RunContext;
 use crate::http_link::{HttpLink, LinkTarget};
 use crate::input::InputChannel;
 use crate::link::Link;
-use crate::run::{Run, RunParts};
+use crate::run::RunParts;
 use crate::signal::Signal;
 
 /// How many characters of an error the end report carries; a panic may have printed a whole document.
@@ -69,7 +69,7 @@ impl Serving {
             gate: gate.clone(),
         };
         // A panic in an author's code is this run's crash and nobody else's (D-35).
-        let run = AssertUnwindSafe(async { Run::new(parts)?.serve().await }).catch_unwind();
+        let run = AssertUnwindSafe(parts.serve()).catch_unwind();
         let run = async {
             tokio::pin!(run);
             let ended = tokio::select! {
