@@ -42,9 +42,8 @@ Examples:
   cargo xtask spec --area runtime --except 14,15,C.7 --check   exit code 1 while there are any elsewhere
   cargo xtask spec --section C.2 --format json
 
-What cites an id: a comment or text in a test, a test's name (`…_a97_ar31`), the heading of test code, a story under scenarios/.
-A range such as A-87…A-89 cites each id in it. AA- and CA- ids want a test of their own: a heading is not enough.
-What code outside tests names is listed apart, and proves nothing. docs/spec/not-applicable.md has the ids that need no test.
+What cites an id: a comment or text in a test, a test's name (`…_a97_ar31`), a story under scenarios/. A range such as A-87…A-89 cites each
+id in it. What the headings of test code and what code outside tests name is listed too, and proves nothing. docs/spec/not-applicable.md has the ids that need no test.
 
 JSON: one object.
   ids[]      id, area, page, line, section, title, status (cited | uncited | not-applicable), reason (only if not-applicable),

@@ -22,9 +22,6 @@ const PREFIXES: &[(&str, Area)] = &[
     ("D", Area::Decisions),
 ];
 
-/// Prefixes of the lines of a checklist: each wants a test of its own.
-const CHECKLISTS: &[&str] = &["AA", "CA"];
-
 /// What stands between the first and the last id of a range.
 const RANGES: &[&str] = &["…", "...", "..=", "..", "–"];
 
@@ -76,11 +73,6 @@ impl RuleId {
     /// Gives the part of the specification that it belongs to.
     pub(crate) fn area(self) -> Area {
         PREFIXES[self.prefix].1
-    }
-
-    /// Whether it is a line of a checklist, which wants a test of its own.
-    pub(crate) fn is_checklist(self) -> bool {
-        CHECKLISTS.contains(&self.prefix())
     }
 }
 

@@ -75,7 +75,7 @@ impl Report {
             let reason = not_applicable.remove(&id);
             let status = match &reason {
                 Some(_) => Status::NotApplicable,
-                None if cited_by.iter().any(|citation| proves(id, citation.kind)) => Status::Cited,
+                None if cited_by.iter().any(|citation| proves(citation.kind)) => Status::Cited,
                 None => Status::Uncited,
             };
             Entry {
@@ -151,13 +151,9 @@ impl Report {
     }
 }
 
-/// Whether such a place is enough for the id: a line of a checklist wants a test of its own, not a module's heading.
-fn proves(id: RuleId, kind: Kind) -> bool {
-    match kind {
-        Kind::Test | Kind::Scenario => true,
-        Kind::Module => !id.is_checklist(),
-        Kind::Code => false,
-    }
+/// Whether such a place is enough for an id: a test or a story that names it, not the heading of the module they stand in.
+fn proves(kind: Kind) -> bool {
+    matches!(kind, Kind::Test | Kind::Scenario)
 }
 
 impl Entry {
