@@ -87,11 +87,54 @@ fn stored(answer: &ApprovalResponseContent, tool_call_id: &str, response: &UiMes
     Some(Decision { call, is_approved })
 }
 
+/// Calls that a person has decided about and that have not run.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Unrun {
+    pub(super) calls: BTreeSet<String>,
+    pub(super) approvals: BTreeSet<String>,
+}
+
+/// Lists the calls that are not for a fresh response to run, wherever they stand: an action's answer, or one beside the conversation.
+fn unrun(messages: &[ModelMessage]) -> Result<Unrun, UnknownApproval> {
+    let asked = asked(messages);
+    let mut settled: BTreeSet<&str> = BTreeSet::new();
+    for part in messages.iter().flat_map(|message| &message.content) {
+        if let ContentPart::ToolResult(result) = part {
+            settled.insert(&result.tool_call_id);
+        }
+    }
+    let mut unrun = Unrun::default();
+    for (at, message) in messages.iter().enumerate().filter(|(_, message)| message.role == ModelRole::Tool) {
+        for part in &message.content {
+            let ContentPart::ApprovalResponse(answer) = part else { continue };
+            if answer.provider_executed == Some(true) {
+                continue;
+            }
+            match asked.get(answer.approval_id.as_str()) {
+                Some(call) if !settled.contains(call) => {
+                    unrun.calls.insert((*call).to_owned());
+                    unrun.approvals.insert(answer.approval_id.clone());
+                }
+                None if at + 1 == messages.len() => {
+                    return Err(UnknownApproval { approval_id: answer.approval_id.clone() });
+                }
+                _ => {}
+            }
+        }
+    }
+    Ok(unrun)
+}
+
 impl Generation<'_> {
     /// Runs what was approved and tells what was denied; the model then sees both.
     pub(super) async fn resume_approved(&mut self) -> Result<(), Cut> {
-        let decisions = decisions(&self.stream.messages, &self.setting.response)
-            .map_err(|unknown| Cut::Failed(ModelError::refused(unknown.to_string())))?;
+        let refuse = |unknown: UnknownApproval| Cut::Failed(ModelError::refused(unknown.to_string()));
+        if self.setting.response.parts.is_empty() {
+            // A fresh response decides nothing: the calls stay with their message.
+            self.history.leave_out(&unrun(&self.stream.messages).map_err(refuse)?);
+            return Ok(());
+        }
+        let decisions = decisions(&self.stream.messages, &self.setting.response).map_err(refuse)?;
         if decisions.is_empty() {
             return Ok(());
         }

@@ -3,6 +3,7 @@
 use turnkeep_model::{ConvertError, ModelOutputs};
 use turnkeep_protocol::{ContentPart, ModelMessage, UiMessage};
 
+use super::approvals::Unrun;
 use crate::model_history::convert_pieces;
 
 /// The chat's history, then what this answer has said and done so far, with what came in between its steps.
@@ -40,6 +41,24 @@ impl StepHistory {
         if let Some(tail) = self.base.last_mut() {
             tail.content.extend(outcomes);
         }
+    }
+
+    /// Leaves out calls that a person has decided about and that have not run, with what was asked and said about them: a model wants
+    /// every call answered before anything else is said.
+    pub(super) fn leave_out(&mut self, unrun: &Unrun) {
+        let Unrun { calls, approvals } = unrun;
+        if calls.is_empty() {
+            return;
+        }
+        for message in &mut self.base {
+            message.content.retain(|part| match part {
+                ContentPart::ToolCall(call) => !calls.contains(&call.tool_call_id),
+                ContentPart::ApprovalRequest(request) => !approvals.contains(&request.approval_id),
+                ContentPart::ApprovalResponse(response) => !approvals.contains(&response.approval_id),
+                _ => true,
+            });
+        }
+        self.base.retain(|message| !message.content.is_empty());
     }
 
     /// Puts a summary in place of everything up to and with the first `n_steps` steps.

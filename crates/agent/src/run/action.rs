@@ -45,6 +45,8 @@ impl Run {
         } else {
             self.commit(&mut turn)
         }
+        // An override that nobody took up, a failed hook's or a stopped one's, is of no later hook (A-157, A-182, AR-27).
+        self.chat.history().publish(self.chain.messages());
         self.tell_arrivals(&mut turn);
         self.total_usage += turn.usage.unwrap_or_default();
         self.close_turn(turn.seq_num, None).await?;

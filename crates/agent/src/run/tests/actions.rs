@@ -192,6 +192,36 @@ async fn a_failing_action_tells_an_error_and_nothing_else_happens_a162_d43_ar27(
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_override_of_a_failed_or_stopped_action_is_of_no_later_hook_a157_a162_a182_ar27() {
+    for waits in [false, true] {
+        let session = after_one_turn();
+        session.send(action(json!("throws")));
+        let agent = talker()
+            .on_action(move |event: Action| async move {
+                event.chat.history().set(vec![]);
+                if waits {
+                    event.writer.stream(&UiMessageChunk::transient_data("waiting", json!(1))).await?;
+                    event.signal.wait().await;
+                }
+                Err::<(), HookError>("no".into())
+            })
+            .on_chat_suspend(|_| async { Ok(()) });
+        let talk = async {
+            if waits {
+                session.until(|state| state.told.len() == 1).await;
+                session.send(stop());
+            }
+            session.until(|state| state.waits.len() == 1).await;
+            session.say("and?");
+        };
+
+        tokio::join!(continue_run(&session, agent, FakeModel::echo()), talk);
+
+        assert_eq!(session.saved_texts(), ["hi", "hello", "and?", "re and?"], "waits: {waits}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_model_that_fails_inside_an_action_leaves_what_it_said_a158_a162_d43() {
     let session = after_one_turn();
     session.send(action(json!("go")));

@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -7,7 +8,7 @@ use turnkeep_protocol::model_message::ApprovalResponseContent;
 use turnkeep_protocol::{ChatInputChunk, ContentPart, ModelMessage, ToolResultOutput, UiMessage};
 
 use crate::testing::*;
-use crate::{Agent, Tool, TurnInput, step_count_is};
+use crate::{Action, Agent, Tool, TurnInput, step_count_is};
 
 fn pay() -> Tool {
     let schema = json!({ "type": "object", "required": ["of"] });
@@ -47,6 +48,12 @@ fn outcomes(prompt: &Prompt) -> String {
         _ => None,
     };
     prompt.messages.last().unwrap().content.iter().filter_map(outcome).collect::<Vec<_>>().join(" and ")
+}
+
+/// Names the kinds of what the model reads.
+fn kinds(prompt: &Prompt) -> String {
+    let parts = prompt.messages.iter().flat_map(|message| &message.content);
+    parts.map(ContentPart::kind).collect::<Vec<_>>().join(" ")
 }
 
 fn decision(message: &UiMessage, call: &str, approved: bool) -> ChatInputChunk {
@@ -186,4 +193,37 @@ async fn a_stop_ends_an_approved_call_a134_a143() {
     assert!(story.ends_with("done(0) start abort(stopped) done(2)"), "{story}");
     // The decision stays with the call: it was the person's, and nothing has come of it.
     assert_eq!(last_message(&session).tool_part("c1").unwrap().state.as_str(), "approval-responded");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_beside_the_conversation_decides_nothing_and_reads_no_call_that_has_not_run_a160_a134() {
+    let endless = Tool::new("pay", "", json!({}), |_: Value, _| futures::future::pending());
+    let agent = cashier(Some(endless)).on_action(|event: Action| async move { Ok(event.stream_text()) });
+    let n_asked = AtomicUsize::new(0);
+    let model = FakeModel::new(move |prompt| match n_asked.fetch_add(1, Ordering::Relaxed) {
+        0 => vec![part(StreamPart::tool_call("c1", "pay", json!({ "of": 1 }))), ends(FinishReason::ToolCalls)],
+        _ => says(&kinds(prompt)),
+    });
+    let session = Arc::new(FakeSession::default());
+    session.say("pay");
+    let lease = lease(&session, 1, json!({ "trigger": "preload" }));
+    let talk = async {
+        session.until(|state| state.snapshot.is_some()).await;
+        session.send(decision(&last_message(&session), "c1", true));
+        session.until(|state| state.told.len() == 8).await;
+        session.send(stop());
+        session.until_turns(2).await;
+        session.send(action(json!("again")));
+        session.send(action(json!("and again")));
+    };
+
+    let (result, ()) = tokio::join!(serve(&session, agent, model, lease), talk);
+
+    result.unwrap();
+    let story = session.story();
+    assert!(!story.contains("error("), "{story}");
+    assert_eq!(session.saved_texts(), ["pay", "", "text", "text text"]);
+    let state = session.state();
+    let asked = &state.snapshot.as_ref().unwrap().messages[1];
+    assert_eq!(asked.tool_part("c1").unwrap().state.as_str(), "approval-responded");
 }
