@@ -124,7 +124,9 @@ impl Attempt {
     pub(crate) fn open_pipes(&self, turn: usize, client_data: Value, stop: Signal, model_outputs: ModelOutputs) {
         let (part_ids, message_ids) = (self.part_ids.clone(), self.message_ids.clone());
         let origin = self.origin(turn);
-        self.chat.pipes().open(Outlet { stop, model_outputs, origin, client_data, part_ids, message_ids });
+        let continued = None;
+        let outlet = Outlet { stop, model_outputs, origin, client_data, part_ids, message_ids, continued };
+        self.chat.pipes().open(outlet);
     }
 
     /// Says who asks the model.

@@ -231,7 +231,14 @@ pub(crate) async fn drive(
 ) -> Piped {
     let stop = options.signal.unwrap_or(outlet.stop);
     let is_answer = matches!(source.0, Source::Stream(_));
-    let original = options.original_messages.or_else(|| is_answer.then(|| chat.history().all())).unwrap_or_default();
+    let continued = outlet.continued;
+    let history = || {
+        let messages = chat.history().all();
+        // Calls that something follows are answered by a message of its own (D-62).
+        let is_late = continued.is_some_and(|id| messages.last().is_some_and(|last| last.id != id));
+        if is_late { Vec::new() } else { messages }
+    };
+    let original = options.original_messages.or_else(|| is_answer.then(history)).unwrap_or_default();
     let response = match original.last() {
         Some(last) if last.is_assistant() && !last.id.is_empty() => last.clone(),
         _ => {

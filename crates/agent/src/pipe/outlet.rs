@@ -22,6 +22,8 @@ pub(crate) struct Outlet {
     pub(crate) client_data: Value,
     pub(crate) part_ids: Arc<Draws>,
     pub(crate) message_ids: MessageIds,
+    /// The message whose calls the turn's own message answered; an answer goes on with no other one (D-62).
+    pub(crate) continued: Option<String>,
 }
 
 /// What pipes leave behind.
@@ -55,6 +57,13 @@ impl Pipes {
         let mut state = self.state();
         state.outlet = Some(outlet);
         state.n_pipes = 0;
+    }
+
+    /// Says whose calls the turn's message answered.
+    pub(crate) fn go_on_with(&self, continued: Option<String>) {
+        if let Some(outlet) = &mut self.state().outlet {
+            outlet.continued = continued;
+        }
     }
 
     /// Counts a pipe and tells it where it ends; none without a run.

@@ -95,6 +95,7 @@ impl Run {
             return Ok(merge);
         }
         self.chat.history().publish(self.chain.messages());
+        self.chat.pipes().go_on_with(turn.continued.clone());
         self.begin_store(turn).await?;
         turn.token = self.link.mint_token().await;
         self.on_chat_start(turn).await?;
@@ -187,7 +188,8 @@ impl Run {
     /// Gives the message that parts join which were written without any answer: the one whose calls were answered, which the next
     /// answer goes on with (D-16, A-205), else one of their own.
     pub(super) fn message_for_parts(&self, turn: &Turn) -> UiMessage {
-        let continued = turn.continued.as_deref().and_then(|id| self.chain.find(id)).cloned();
+        let continued = turn.continued.as_deref().filter(|id| !self.is_left_behind(id));
+        let continued = continued.and_then(|id| self.chain.find(id)).cloned();
         continued.unwrap_or_else(|| UiMessage::assistant(self.fresh_message_id(), Vec::new()))
     }
 

@@ -8,7 +8,7 @@ use turnkeep_protocol::model_message::ApprovalResponseContent;
 use turnkeep_protocol::{ChatInputChunk, ContentPart, ModelMessage, ToolResultOutput, UiMessage};
 
 use crate::testing::*;
-use crate::{Action, Agent, Tool, TurnInput, step_count_is};
+use crate::{Action, Agent, Answer, PipeOptions, Tool, TurnInput, step_count_is};
 
 fn pay() -> Tool {
     let schema = json!({ "type": "object", "required": ["of"] });
@@ -226,4 +226,87 @@ async fn an_answer_beside_the_conversation_decides_nothing_and_reads_no_call_tha
     let state = session.state();
     let asked = &state.snapshot.as_ref().unwrap().messages[1];
     assert_eq!(asked.tool_part("c1").unwrap().state.as_str(), "approval-responded");
+}
+
+/// Lets a person ask, go on with another message while call `c1` waits, and then answer it; gives the kinds that the model read each
+/// time and the story after the second turn.
+async fn answered_late(
+    tool: Tool,
+    by_hand: bool,
+    answer: impl Fn(&UiMessage) -> ChatInputChunk,
+) -> (Arc<FakeSession>, String) {
+    let agent = Agent::new("test", move |turn: TurnInput| {
+        let tool = tool.clone();
+        async move {
+            let stream = turn.stream_text().tools([tool]).stop_when(step_count_is(9));
+            if by_hand {
+                let message = turn.chat.pipe_and_capture(stream, PipeOptions::new()).await.message;
+                let mut messages = turn.chat.history().all();
+                messages.retain(|known| message.as_ref().is_none_or(|message| message.id != known.id));
+                messages.extend(message);
+                turn.chat.history().set(messages);
+                return Ok(Answer::Nothing);
+            }
+            Ok(stream.into())
+        }
+    })
+    .idle_timeout(Duration::from_secs(5));
+    let n_asked = AtomicUsize::new(0);
+    let model = FakeModel::new(move |prompt| match n_asked.fetch_add(1, Ordering::Relaxed) {
+        0 => vec![part(StreamPart::tool_call("c1", "pay", json!({ "of": 1 }))), ends(FinishReason::ToolCalls)],
+        _ => says(&kinds(prompt)),
+    });
+    let session = Arc::new(FakeSession::default());
+    session.say("pay");
+    let lease = lease(&session, 1, json!({ "trigger": "preload" }));
+    let talk = async {
+        session.until(|state| state.snapshot.is_some()).await;
+        let asked = last_message(&session);
+        session.say("first this");
+        session.until_turns(2).await;
+        session.send(answer(&asked));
+        session.until_turns(3).await;
+    };
+    let (result, ()) = tokio::join!(serve(&session, agent, model, lease), talk);
+    result.expect("the run ends well");
+    let story = session.story().split_once("done(1) ").unwrap().1.to_owned();
+    (session, story)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_approval_is_kept_not_run_and_warned_about_a206_a134_d62() {
+    for by_hand in [false, true] {
+        for approved in [true, false] {
+            let (session, story) = answered_late(pay(), by_hand, |asked| decision(asked, "c1", approved)).await;
+
+            assert_eq!(story, "done(2)", "by hand: {by_hand}");
+            assert_eq!(session.saved_texts(), ["pay", "", "first this", "text text"]);
+            let state = session.state();
+            let call = state.snapshot.as_ref().unwrap().messages[1].tool_part("c1").unwrap();
+            assert_eq!(call.state.as_str(), "approval-responded");
+            assert_eq!(call.approval.as_ref().unwrap().approved, Some(approved));
+            assert_eq!(
+                state.warnings,
+                ["call c1 was decided too late: the conversation has gone on, and it does not run"]
+            );
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_result_is_answered_with_a_message_of_its_own_a206_a205_d62() {
+    let tool = Tool::answered_by_client("pay", "", json!({}));
+    let result = |asked: &UiMessage| {
+        let part = json!({ "type": "tool-pay", "toolCallId": "c1", "state": "output-available", "input": { "of": 1 },
+            "output": "paid" });
+        submit(serde_json::from_value(json!({ "id": asked.id, "role": "assistant", "parts": [part] })).unwrap())
+    };
+    for by_hand in [false, true] {
+        let (session, story) = answered_late(tool.clone(), by_hand, result).await;
+
+        let told = "text tool-call tool-result text text";
+        assert_eq!(story, format!("start start-step text-start {told} {SAID} done(2)"), "by hand: {by_hand}");
+        assert_eq!(session.saved_texts(), ["pay", "", "first this", "text text", told]);
+        assert_eq!(session.state().warnings, [""; 0]);
+    }
 }

@@ -33,7 +33,7 @@ impl Run {
             }
             Answer::Stream(_) | Answer::Nothing if turn.stop.is_set() => self.stop_without_answer(turn).await,
             Answer::Stream(stream) => {
-                let response = self.response_to_fill(&stream);
+                let response = self.response_to_fill(turn, &stream);
                 self.generate(turn, *stream, response).await
             }
             Answer::Nothing => Ok(()),
@@ -129,9 +129,11 @@ impl Run {
         Ok(())
     }
 
-    /// Gives the message that the answer goes on with, or a fresh one.
-    fn response_to_fill(&self, stream: &StreamText) -> UiMessage {
-        let chain = self.chain.messages();
+    /// Gives the message that the answer goes on with, or a fresh one: an answer to calls that something follows goes on
+    /// with no other message (D-62).
+    fn response_to_fill(&self, turn: &Turn, stream: &StreamText) -> UiMessage {
+        let is_late = turn.continued.as_deref().is_some_and(|id| self.is_left_behind(id));
+        let chain = if is_late { &[] } else { self.chain.messages() };
         match chain.last() {
             Some(last) if last.is_assistant() && !last.id.is_empty() => last.clone(),
             _ => UiMessage::assistant(stream.ui_options.response_id(chain, || self.fresh_message_id()), Vec::new()),

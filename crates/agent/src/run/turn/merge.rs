@@ -1,6 +1,6 @@
 //! Step 3: the history of the turn, from the author's store or from ours, and the incoming message in it (A-87…A-92).
 
-use turnkeep_protocol::{Trigger, UiMessage};
+use turnkeep_protocol::{ToolState, Trigger, UiMessage};
 
 use super::{Run, Turn, TurnFailure};
 use crate::agent::Hook;
@@ -19,6 +19,8 @@ pub(super) enum Merge {
     AlreadyAnswered,
     /// A person has answered some calls and others still wait: no model call yet (A-204, D-16).
     StillWaiting,
+    /// All that came are decisions about calls that the conversation has left behind: the model would read nothing new (D-62).
+    TooLate,
 }
 
 impl Run {
@@ -104,9 +106,38 @@ impl Run {
                     return Merge::AlreadyAnswered;
                 }
                 let waits = self.chain.find(&id).is_some_and(|message| self.waits_for_person(message));
+                let is_too_late = self.is_left_behind(&id) && !self.has_late_news(turn, &id);
                 turn.continued = Some(id);
-                if waits { Merge::StillWaiting } else { Merge::Answer }
+                match (is_too_late, waits) {
+                    (true, _) => Merge::TooLate,
+                    (false, true) => Merge::StillWaiting,
+                    (false, false) => Merge::Answer,
+                }
             }
         }
+    }
+
+    /// Tells whether something follows a message: no answer goes on with it any more (D-62).
+    pub(in crate::run) fn is_left_behind(&self, id: &str) -> bool {
+        self.chain.messages().last().is_some_and(|last| last.id != id)
+    }
+
+    /// Tells whether an answer to calls of a message that something follows brought outcomes; warns about calls that it only decided,
+    /// since they do not run any more (D-62).
+    fn has_late_news(&self, turn: &Turn, id: &str) -> bool {
+        let answers = turn.incoming.iter().flat_map(UiMessage::tool_parts);
+        let answers = answers.filter(|answer| answer.state.is_wire_advanceable());
+        let mut has_news = false;
+        for answer in answers {
+            let stored = self.chain.find(id).and_then(|message| message.tool_part(&answer.tool_call_id));
+            match stored.map(|call| call.state) {
+                Some(ToolState::ApprovalResponded) => self.warn(format!(
+                    "call {} was decided too late: the conversation has gone on, and it does not run",
+                    answer.tool_call_id
+                )),
+                state => has_news |= state.is_some_and(ToolState::is_final),
+            }
+        }
+        has_news
     }
 }
