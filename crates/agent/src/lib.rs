@@ -67,6 +67,7 @@ mod store;
 #[cfg(test)]
 mod testing;
 mod tool;
+mod views;
 mod worker;
 
 pub use agent::{Agent, TurnInput};

@@ -33,6 +33,7 @@ use crate::link::Link;
 use crate::model_history::ModelHistory;
 use crate::record::{UNUSABLE, is_unreadable};
 use crate::steering::Steering;
+use crate::views::Views;
 use crate::worker::Warn;
 
 /// What a run is made from.
@@ -185,6 +186,11 @@ impl Run {
     /// Tells whether the author keeps the history.
     fn is_hydrated(&self) -> bool {
         self.agent.hooks.hydrate_messages.is_some()
+    }
+
+    /// Shows both views of the conversation to what changes both.
+    fn views(&mut self) -> Views<'_> {
+        Views { chain: &mut self.chain, model_history: &mut self.model_history, outputs: &self.agent.model_outputs }
     }
 
     /// Makes an id that no message of the chain has.

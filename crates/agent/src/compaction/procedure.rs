@@ -16,8 +16,8 @@ const COMPACTION: &str = "compaction";
 #[derive(Clone)]
 pub(crate) struct Procedure {
     pub(crate) options: Compaction,
-    pub(crate) on_compacted: Option<Hook<Compacted>>,
-    pub(crate) ctx: RunContext,
+    /// The hook, and the run that it is told of.
+    pub(crate) on_compacted: Option<(Hook<Compacted>, RunContext)>,
     pub(crate) writer: ChunkWriter,
     /// Names the chunks of this compaction.
     pub(crate) id: String,
@@ -61,12 +61,12 @@ impl Procedure {
     /// Makes the summary and lets the author know of it.
     pub(crate) async fn sum_up(&self, check: &CompactionCheck) -> Result<String, Trouble> {
         let summary = (self.options.summarize)(check.clone()).await?;
-        let Some(hook) = &self.on_compacted else {
+        let Some((hook, ctx)) = &self.on_compacted else {
             return Ok(summary);
         };
         let event = Compacted {
             chat: check.chat.clone(),
-            ctx: self.ctx.clone(),
+            ctx: ctx.clone(),
             summary: summary.clone(),
             message_count: check.messages.len(),
             messages: check.messages.clone(),

@@ -45,19 +45,14 @@ impl Run {
     /// Puts people's messages that joined the answer into the chain, in front of it.
     pub(in crate::run) fn take_in_steered(&mut self, turn: &mut Turn) {
         let response = turn.raw_response.as_ref().map(|response| response.id.as_str()).unwrap_or_default();
-        for message in std::mem::take(&mut turn.steered) {
-            self.chain.insert_before(response, message.clone());
-            turn.new_ui_messages.push(message);
-        }
+        self.views().take_in(response, &turn.steered);
+        turn.new_ui_messages.append(&mut turn.steered);
     }
 
     /// Keeps what came in during the answer at its place in what the model reads from now on.
     pub(in crate::run) fn tell_arrivals(&mut self, turn: &mut Turn) {
         self.take_piped(turn);
         let response = turn.raw_response.as_ref().map(|response| response.id.clone()).unwrap_or_default();
-        for arrived in std::mem::take(&mut turn.arrivals) {
-            let spot = (response.as_str(), arrived.n_steps);
-            self.model_history.steer(self.chain.messages(), spot, arrived.messages, arrived.speaks_for);
-        }
+        self.views().tell(&response, std::mem::take(&mut turn.arrivals));
     }
 }
