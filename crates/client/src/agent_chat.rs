@@ -12,13 +12,13 @@ use std::sync::Arc;
 use serde_json::Value;
 use tokio::sync::OnceCell;
 use turnkeep_host::{Draws, Host};
-use turnkeep_protocol::{JsonObject, SeqNum, UiMessage};
+use turnkeep_protocol::{JsonObject, Patch, SeqNum, UiMessage};
 
 pub use self::builder::AgentChatBuilder;
 pub use self::hooks::{OnTriggered, OnTurnComplete, Triggered, TurnComplete};
 
 use self::hooks::Creator;
-use crate::{ChatSessionState, ChatStream, Error, SendMessages, Transport};
+use crate::{ChatSessionState, ChatStream, Error, Listening, OnStoreChange, SendMessages, Transport};
 
 /// Digits and small letters.
 const BASE_36: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
@@ -112,6 +112,38 @@ impl AgentChat {
     /// Tells whether it was accepted: false before the start and on failure.
     pub async fn close(&self) -> bool {
         self.is_started() && self.transport.end_run(&self.chat_id).await
+    }
+
+    /// Gives the chat's store; none until the agent has told it or this program has set it (C-173).
+    pub fn store(&self) -> Option<Value> {
+        self.transport.store(&self.chat_id)
+    }
+
+    /// Replaces the chat's store; the next send tells the agent (C-174).
+    ///
+    /// # Errors
+    ///
+    /// As [`Transport::set_store`].
+    pub fn set_store(&self, value: Value) -> Result<(), Error> {
+        self.transport.set_store(&self.chat_id, value)
+    }
+
+    /// Patches the chat's store, all or nothing; the next send tells the agent (C-174, C-176).
+    ///
+    /// # Errors
+    ///
+    /// As [`Transport::patch_store`].
+    pub fn patch_store(&self, patch: Patch) -> Result<(), Error> {
+        self.transport.patch_store(&self.chat_id, patch)
+    }
+
+    /// Hears of each change of the chat's store (C-173).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooManyListeners`] beyond 256 listeners.
+    pub fn on_store_change(&self, heard: OnStoreChange) -> Result<Listening, Error> {
+        self.transport.on_store_change(&self.chat_id, heard)
     }
 
     /// Reads on where this chat's cursor is, as a viewer whose abort stops nothing (C-164).

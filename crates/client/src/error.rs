@@ -81,6 +81,21 @@ pub enum Error {
     /// A submit without any message (C-77).
     #[error("submit-message needs a message")]
     NothingToSubmit,
+    /// Another tab holds the chat (C-76).
+    #[error("the chat is active in another tab")]
+    ActiveInAnotherTab,
+    /// The chat's store is to be patched before anybody has told its value (C-179).
+    #[error("the chat's store is not known yet")]
+    StoreUnknown,
+    /// A store's patch or value is not taken (C-176…C-178).
+    #[error(transparent)]
+    Patch(#[from] turnkeep_protocol::PatchError),
+    /// There are more listeners than one thing may have.
+    #[error("there are {limit} listeners already")]
+    TooManyListeners {
+        /// How many there may be.
+        limit: usize,
+    },
     /// A reply is asked for as a whole after chunks of it have been read (C-168).
     #[error("the stream is being read chunk by chunk already")]
     StreamConsumed,

@@ -23,6 +23,7 @@ mod api;
 mod append;
 mod create;
 mod error;
+mod listeners;
 mod reader;
 mod route;
 mod sessions;
@@ -35,6 +36,7 @@ pub use agent_chat::{
 };
 pub use api::MAX_CALL_ATTEMPTS;
 pub use error::{CallbackError, Error, Refused};
+pub use listeners::Listening;
 pub use reader::{
     HistoryGap, OnComplete, OnError, Part, ReadOptions, Reader, ReaderHandle, ResolveHeaders, RetryPolicy, StallBudget,
 };
@@ -44,6 +46,7 @@ pub use start_action::{StartChat, StartSessionAction, StartedSession};
 pub use state::ChatSessionState;
 pub use transport::{
     AbortHandle, AccessToken, ChatEvent, ChatEventKind, ChatMessages, ChatResult, ChatStream, ClosedSource, Delivered,
-    OnAbort, OnEvent, OnMessage, OnSessionChange, Outcome, PageEvent, PendingSource, SendMessages, Sent, Source,
-    StartRequest, StartSession, TokenRequest, ToolCall, ToolResult, Transport, TransportBuilder,
+    OnAbort, OnEvent, OnMessage, OnReadOnly, OnSessionChange, OnStoreChange, OnTabMessages, Outcome, PageEvent,
+    PendingSource, SendMessages, Sent, Source, StartRequest, StartSession, TabChannel, TabMessage, TokenRequest,
+    ToolCall, ToolResult, Transport, TransportBuilder,
 };

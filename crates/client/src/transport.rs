@@ -15,9 +15,12 @@ mod inner;
 mod options;
 mod payload;
 mod send;
+mod shared;
 mod start;
 mod stop;
+mod store;
 mod stream;
+mod tabs;
 mod turn;
 mod wake;
 
@@ -34,13 +37,15 @@ pub use self::options::{
     AccessToken, OnEvent, OnSessionChange, StartRequest, StartSession, TokenRequest, TransportBuilder,
 };
 pub use self::payload::SendMessages;
+pub use self::store::OnStoreChange;
 pub use self::stream::{
     AbortHandle, ChatMessages, ChatResult, ChatStream, Delivered, OnAbort, OnMessage, Outcome, ToolCall, ToolResult,
 };
+pub use self::tabs::{OnReadOnly, OnTabMessages, TabChannel, TabMessage};
 pub use self::wake::PageEvent;
 
 use self::inner::{Active, Inner};
-use self::payload::Outgoing;
+use self::payload::{Ambient, Outgoing};
 use self::send::{Opening, Repair};
 use self::stream::StreamCell;
 use self::turn::Span;
@@ -71,7 +76,9 @@ impl Transport {
     }
 
     pub(crate) fn new(builder: TransportBuilder) -> Self {
-        Self { inner: Arc::new(Inner::new(builder)) }
+        let inner = Arc::new(Inner::new(builder));
+        inner.listen_to_tabs();
+        Self { inner }
     }
 
     /// Starts the chat's session and gives its state; makes no call when there is a token already (C-69, C-70).
@@ -105,8 +112,9 @@ impl Transport {
     ///
     /// The send failed and nothing was opened; the previous reader and the state are as they were (C-149).
     pub async fn send_messages(&self, chat_id: &str, send: SendMessages) -> Result<ChatStream, Error> {
-        let client_data = self.inner.callbacks().client_data;
-        let outgoing = Outgoing::messages(chat_id, send, client_data.as_ref())?;
+        let (client_data, store) = (self.inner.callbacks().client_data, self.inner.queued_store(chat_id));
+        let ambient = Ambient { client_data: client_data.as_ref(), store: store.as_ref() };
+        let outgoing = Outgoing::messages(chat_id, send, ambient)?;
         self.inner.dispatch(chat_id, outgoing).await
     }
 
@@ -121,8 +129,9 @@ impl Transport {
         action: Value,
         metadata: Option<&JsonObject>,
     ) -> Result<ChatStream, Error> {
-        let client_data = self.inner.callbacks().client_data;
-        let outgoing = Outgoing::action(chat_id, action, metadata, client_data.as_ref());
+        let (client_data, store) = (self.inner.callbacks().client_data, self.inner.queued_store(chat_id));
+        let ambient = Ambient { client_data: client_data.as_ref(), store: store.as_ref() };
+        let outgoing = Outgoing::action(chat_id, action, metadata, ambient);
         self.inner.dispatch(chat_id, outgoing).await
     }
 
@@ -213,6 +222,7 @@ impl Transport {
             if let Some(active) = active {
                 active.cell.end(Outcome::Aborted);
             }
+            self.inner.let_go(chat_id);
             self.inner.notify(chat_id);
         }
         posted.is_ok()
@@ -285,11 +295,14 @@ impl Transport {
         self.inner.on_page_event(event);
     }
 
-    /// Ends every open stream of this transport without a stop; the turns go on (C-151).
+    /// Ends every open stream of this transport without a stop, lets its chats go and leaves the other tabs (C-151).
+    ///
+    /// The turns go on. Call it before the page unloads, so that other tabs need not wait for a dead one (C-125).
     pub fn dispose(&self) {
         for active in self.inner.take_all_active() {
             active.cell.end(Outcome::Aborted);
         }
+        self.inner.leave_tabs();
     }
 }
 

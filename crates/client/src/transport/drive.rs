@@ -9,6 +9,7 @@ use turnkeep_protocol::SeqNum;
 
 use super::backlog::Backlog;
 use super::inner::Inner;
+use super::store::StoreNews;
 use super::stream::{Delivered, Ended, Outcome, Slot};
 use super::turn::{BodyEnd, Seen, Turn, Verdict, boundary_of, chunk_type};
 use super::{ChatEventKind, ClosedSource};
@@ -40,6 +41,12 @@ impl Drive {
             let read = self.reader.read_next().await;
             if let Some(gap) = self.reader.take_history_gap() {
                 self.inner.emit(&self.chat_id, ChatEventKind::HistoryGap(gap));
+            }
+            if let Ok(Read::Part(part)) = &read
+                && let Some(news) = StoreNews::read(part)
+            {
+                // Before anything may hold the record back or drop it: the store is not of any turn.
+                self.inner.on_store_news(&self.chat_id, self.id, part.seq_num, news);
             }
             let known = match &read {
                 Ok(Read::Part(part)) => self.backlog.take(part.clone(), boundary_of(part)),
@@ -99,6 +106,12 @@ impl Drive {
         if must_notify {
             self.inner.notify(&self.chat_id);
         }
+        if let Verdict::Finish { .. } = verdict {
+            self.inner.let_go(&self.chat_id);
+            if let Some(tabs) = &self.inner.tabs {
+                tabs.turn_over(&self.chat_id, seq_num);
+            }
+        }
         if is_closed_news {
             let closed = ChatEventKind::SessionClosed { reason, source: ClosedSource::Stream };
             self.inner.emit(&self.chat_id, closed);
@@ -129,6 +142,7 @@ impl Drive {
                 if must_notify {
                     self.inner.notify(&self.chat_id);
                 }
+                self.inner.let_go(&self.chat_id);
                 Some(Ok(Outcome::Settled))
             }
             Some(BodyEnd::Resubscribe { after }) => {
@@ -156,6 +170,7 @@ impl Drive {
         }
         self.inner.release(&self.chat_id, self.id);
         self.inner.notify(&self.chat_id);
+        self.inner.let_go(&self.chat_id);
         let event = ChatEventKind::StreamError { error: error.to_string(), status: error.status() };
         self.inner.emit(&self.chat_id, event);
         Some(Err(error))
@@ -163,6 +178,7 @@ impl Drive {
 
     fn end(&self, ended: Ended) -> Option<Ended> {
         self.inner.release(&self.chat_id, self.id);
+        self.inner.let_go(&self.chat_id);
         Some(ended)
     }
 

@@ -5,16 +5,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::time::Instant;
-use turnkeep_host::{Draws, Host, Tasks};
+use turnkeep_host::{Draws, Host, Task, Tasks};
 use turnkeep_protocol::{PartId, SeqNum, TaskId};
 
 use super::options::{Callbacks, TransportBuilder};
 use super::start::Starting;
+use super::store::{HearStore, StoreState};
 use super::stream::StreamCell;
+use super::tabs::Tabs;
 use super::turn::Span;
 use super::wake::{PageEvent, Visibility, Wake};
 use super::{ChatEvent, ChatEventKind, ClosedSource, TokenRequest};
 use crate::api::Api;
+use crate::listeners::Listeners;
 use crate::reader::quietly;
 use crate::route::{HeadersFor, Route};
 use crate::{ChatSessionState, Error};
@@ -34,6 +37,9 @@ pub(crate) struct Inner {
     next_stream: AtomicU64,
     pub(crate) span: Span,
     visibility: Mutex<Visibility>,
+    pub(crate) tabs: Option<Arc<Tabs>>,
+    pub(super) tabs_task: Mutex<Option<Task>>,
+    pub(crate) on_store: Listeners<HearStore>,
     callbacks: Mutex<Callbacks>,
     chats: Mutex<BTreeMap<String, Chat>>,
 }
@@ -53,6 +59,10 @@ pub(crate) struct Chat {
     pub(crate) n_stops: u64,
     /// The last acknowledged send that produces a turn (C-145).
     pub(crate) last_send: Option<LastSend>,
+    /// Sends that are being posted: each needs the chat's claim (C-130).
+    pub(crate) n_sending: u32,
+    /// What the agent and its clients share (C-173).
+    pub(crate) store: StoreState,
 }
 
 /// The registered reader of a chat.
@@ -90,6 +100,7 @@ impl Inner {
             headers,
             stream_timeout_seconds,
             span,
+            multi_tab,
             sessions,
             callbacks,
             ..
@@ -97,6 +108,10 @@ impl Inner {
         let entropy = host.entropy().child("client").child(&name);
         let route = Route::new(host.clone(), base);
         route.set_fetch(fetch);
+        // A watcher sends nothing that others would have to wait for (C §3.1).
+        let multi_tab = multi_tab.filter(|_| span == Span::Turn);
+        let tab_id = entropy.child("tab").draws().alphanumeric(12);
+        let tabs = multi_tab.map(|channel| Arc::new(Tabs::new(tab_id, channel)));
         let chats =
             sessions.into_iter().map(|(id, state)| (id, Chat { state: Some(state), ..Chat::default() })).collect();
         Self {
@@ -111,6 +126,9 @@ impl Inner {
             next_stream: AtomicU64::new(0),
             span,
             visibility: Mutex::default(),
+            tabs,
+            tabs_task: Mutex::default(),
+            on_store: Listeners::default(),
             callbacks: Mutex::new(callbacks),
             chats: Mutex::new(chats),
             host,
@@ -126,7 +144,7 @@ impl Inner {
         }
         let mut chat = Chat::default();
         let result = work(&mut chat);
-        if chat.state.is_some() || chat.starting.is_some() || chat.active.is_some() {
+        if chat.state.is_some() || chat.starting.is_some() || chat.active.is_some() || !chat.store.is_empty() {
             chats.insert(chat_id.to_owned(), chat);
         }
         result
@@ -193,7 +211,7 @@ impl Inner {
         change(&mut self.callbacks.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    fn chats(&self) -> MutexGuard<'_, BTreeMap<String, Chat>> {
+    pub(super) fn chats(&self) -> MutexGuard<'_, BTreeMap<String, Chat>> {
         self.chats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -249,6 +267,7 @@ impl Inner {
         if let Some(active) = active {
             active.cell.end(super::Outcome::Closed);
         }
+        self.let_go(chat_id);
         if is_news {
             self.notify(chat_id);
             self.emit(chat_id, ChatEventKind::SessionClosed { reason, source });

@@ -10,6 +10,7 @@ use turnkeep_host::Host;
 use turnkeep_host::http::BaseUrl;
 use turnkeep_protocol::{JsonObject, TaskId};
 
+use super::tabs::TabChannel;
 use super::turn::Span;
 use super::{ChatEvent, Transport};
 use crate::route::{BaseUrlFor, Endpoint, Fetch, HeadersFor};
@@ -66,6 +67,7 @@ pub struct TransportBuilder {
     pub(crate) headers: HeadersFor,
     pub(crate) stream_timeout_seconds: u32,
     pub(crate) span: Span,
+    pub(crate) multi_tab: Option<Arc<dyn TabChannel>>,
     pub(crate) sessions: BTreeMap<String, ChatSessionState>,
     pub(crate) callbacks: Callbacks,
 }
@@ -82,6 +84,7 @@ impl TransportBuilder {
             headers: Arc::new(|_| HeaderMap::new()),
             stream_timeout_seconds: 120,
             span: Span::Turn,
+            multi_tab: None,
             sessions: BTreeMap::new(),
             callbacks: Callbacks {
                 access_token,
@@ -148,6 +151,12 @@ impl TransportBuilder {
     #[must_use]
     pub fn watch(self) -> Self {
         Self { span: Span::Watch, ..self }
+    }
+
+    /// Lets one tab at a time send in a chat, over this channel (`multiTab`, C-123); a watcher has no use for it.
+    #[must_use]
+    pub fn multi_tab(self, channel: Arc<dyn TabChannel>) -> Self {
+        Self { multi_tab: Some(channel), ..self }
     }
 
     /// Sets the default metadata of every send (C-74).

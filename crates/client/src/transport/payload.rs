@@ -4,11 +4,12 @@ use serde_json::Value;
 use turnkeep_protocol::{ChatInputChunk, ChatTaskWirePayload, JsonObject, Trigger, UiMessage, slim_message};
 
 use super::Source;
+use super::store::Queued;
 use crate::Error;
 
 /// Body fields that only the transport sets (C-78).
-const FIXED_FIELDS: [&str; 7] =
-    ["chatId", "trigger", "messageId", "metadata", "message", "headStartMessages", "action"];
+const FIXED_FIELDS: [&str; 8] =
+    ["chatId", "trigger", "messageId", "metadata", "message", "headStartMessages", "action", "incomingStore"];
 
 /// A send that produces a turn.
 #[derive(Clone, Debug)]
@@ -62,14 +63,23 @@ pub(crate) struct Outgoing {
     pub(crate) record: Vec<u8>,
     pub(crate) source: Source,
     pub(crate) message_id: Option<String>,
+    /// The store's change that it carries (C-174).
+    pub(crate) store: Option<Queued>,
+}
+
+/// What a transport adds to every send that wants a turn.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Ambient<'a> {
+    pub(crate) client_data: Option<&'a JsonObject>,
+    pub(crate) store: Option<&'a Queued>,
 }
 
 impl Outgoing {
     /// Builds a submit or a regeneration; an empty submit is refused (C-77).
-    pub(crate) fn messages(chat_id: &str, send: SendMessages, client_data: Option<&JsonObject>) -> Result<Self, Error> {
+    pub(crate) fn messages(chat_id: &str, send: SendMessages, ambient: Ambient<'_>) -> Result<Self, Error> {
         let SendMessages { trigger, messages, message_id, metadata, mut body } = send;
         if let Some(action) = body.shift_remove("action") {
-            return Ok(Self::action(chat_id, action, metadata.as_ref(), client_data));
+            return Ok(Self::action(chat_id, action, metadata.as_ref(), ambient));
         }
         let last = messages.last();
         if trigger == Trigger::SubmitMessage && last.is_none() {
@@ -79,24 +89,23 @@ impl Outgoing {
         payload.message =
             last.filter(|_| trigger == Trigger::SubmitMessage).map(|last| slim_message(last).into_owned());
         payload.message_id.clone_from(&message_id);
-        payload.metadata = merge(client_data, metadata.as_ref());
+        payload.metadata = merge(ambient.client_data, metadata.as_ref());
+        payload.incoming_store = ambient.store.map(|queued| queued.value.clone());
         payload.extra = strip(body);
         let source = if trigger == Trigger::SubmitMessage { Source::SubmitMessage } else { Source::RegenerateMessage };
         let message_id = message_id.or_else(|| last.map(|last| last.id.clone()).filter(|id| !id.is_empty()));
-        Ok(Self { record: encode(&ChatInputChunk::message(payload)), source, message_id })
+        let store = ambient.store.cloned();
+        Ok(Self { record: encode(&ChatInputChunk::message(payload)), source, message_id, store })
     }
 
     /// Builds an action (C-118).
-    pub(crate) fn action(
-        chat_id: &str,
-        action: Value,
-        metadata: Option<&JsonObject>,
-        client_data: Option<&JsonObject>,
-    ) -> Self {
+    pub(crate) fn action(chat_id: &str, action: Value, metadata: Option<&JsonObject>, ambient: Ambient<'_>) -> Self {
         let mut payload = ChatTaskWirePayload::new(chat_id, Trigger::Action);
         payload.action = Some(action);
-        payload.metadata = merge(client_data, metadata);
-        Self { record: encode(&ChatInputChunk::message(payload)), source: Source::Action, message_id: None }
+        payload.metadata = merge(ambient.client_data, metadata);
+        payload.incoming_store = ambient.store.map(|queued| queued.value.clone());
+        let store = ambient.store.cloned();
+        Self { record: encode(&ChatInputChunk::message(payload)), source: Source::Action, message_id: None, store }
     }
 
     /// Builds a message that is posted beside a running turn (C-120).
@@ -109,18 +118,23 @@ impl Outgoing {
         let mut payload = ChatTaskWirePayload::submit(chat_id, slim_message(message).into_owned());
         payload.metadata = merge(client_data, metadata);
         let message_id = Some(message.id.clone()).filter(|id| !id.is_empty());
-        Self { record: encode(&ChatInputChunk::message(payload)), source: Source::Steer, message_id }
+        Self { record: encode(&ChatInputChunk::message(payload)), source: Source::Steer, message_id, store: None }
     }
 
     /// Builds the request to end the run (C-163).
     pub(crate) fn close(chat_id: &str) -> Self {
         let payload = ChatTaskWirePayload::new(chat_id, Trigger::Close);
-        Self { record: encode(&ChatInputChunk::message(payload)), source: Source::Close, message_id: None }
+        Self { record: encode(&ChatInputChunk::message(payload)), source: Source::Close, message_id: None, store: None }
     }
 
     /// Builds a stop: exactly `{"kind":"stop"}` (CA-41).
     pub(crate) fn stop() -> Self {
-        Self { record: encode(&ChatInputChunk::Stop { message: None }), source: Source::Stop, message_id: None }
+        Self {
+            record: encode(&ChatInputChunk::Stop { message: None }),
+            source: Source::Stop,
+            message_id: None,
+            store: None,
+        }
     }
 }
 
@@ -166,8 +180,9 @@ mod tests {
     fn only_the_last_message_travels_c13_ca31() {
         let messages = ["a", "b", "c"].map(|id| UiMessage::user(id, id));
 
-        let submit = Outgoing::messages("chat", SendMessages::submit(messages), None).unwrap();
-        let again = Outgoing::messages("chat", SendMessages::regenerate().message_id("m1"), None).unwrap();
+        let submit = Outgoing::messages("chat", SendMessages::submit(messages), Ambient::default()).unwrap();
+        let again =
+            Outgoing::messages("chat", SendMessages::regenerate().message_id("m1"), Ambient::default()).unwrap();
 
         let message = json!({ "id": "c", "role": "user", "parts": [{ "type": "text", "text": "c" }] });
         let payload = json!({ "chatId": "chat", "trigger": "submit-message", "message": message });
@@ -179,7 +194,7 @@ mod tests {
 
     #[test]
     fn an_empty_submit_is_refused_c77() {
-        let refused = Outgoing::messages("chat", SendMessages::submit([]), None);
+        let refused = Outgoing::messages("chat", SendMessages::submit([]), Ambient::default());
 
         assert!(matches!(refused, Err(Error::NothingToSubmit)));
     }
@@ -192,7 +207,7 @@ mod tests {
         ]});
         let message: UiMessage = serde_json::from_value(message).unwrap();
 
-        let outgoing = Outgoing::messages("chat", SendMessages::submit([message.clone()]), None).unwrap();
+        let outgoing = Outgoing::messages("chat", SendMessages::submit([message.clone()]), Ambient::default()).unwrap();
 
         let sent: Value = serde_json::from_slice(&outgoing.record).unwrap();
         let want = json!([{ "type": "tool-ask", "toolCallId": "t1", "state": "output-available", "output": 7 }]);
@@ -218,7 +233,7 @@ mod tests {
             "idleTimeoutInSeconds": 9, "mine": true,
         }));
 
-        let outgoing = Outgoing::messages("chat", SendMessages::regenerate().body(body), None).unwrap();
+        let outgoing = Outgoing::messages("chat", SendMessages::regenerate().body(body), Ambient::default()).unwrap();
 
         let payload =
             json!({ "chatId": "chat", "trigger": "regenerate-message", "idleTimeoutInSeconds": 9, "mine": true });
@@ -230,7 +245,7 @@ mod tests {
         let body = object(json!({ "action": { "type": "undo" } }));
         let send = SendMessages::submit([UiMessage::user("u", "hi")]).body(body);
 
-        let outgoing = Outgoing::messages("chat", send, None).unwrap();
+        let outgoing = Outgoing::messages("chat", send, Ambient::default()).unwrap();
 
         let payload = json!({ "chatId": "chat", "trigger": "action", "action": { "type": "undo" } });
         check(&outgoing, json!({ "kind": "message", "payload": payload }));

@@ -12,6 +12,7 @@ use super::drive::Drive;
 use super::inner::{Active, Chat, Inner, LastSend};
 use super::payload::Outgoing;
 use super::stream::{ChatStream, OnAbort, Outcome, StreamCell};
+use super::tabs::Sending;
 use super::turn::{Span, Turn};
 use super::{ChatEventKind, ClosedSource, Sent};
 use crate::append::Append;
@@ -42,10 +43,16 @@ impl Inner {
     /// Sends a record that produces a stream (C-79).
     pub(crate) async fn dispatch(self: &Arc<Self>, chat_id: &str, outgoing: Outgoing) -> Result<ChatStream, Error> {
         self.check_sendable(chat_id)?;
+        self.check_writable(chat_id)?;
         self.ensure_started(chat_id).await?;
         self.check_sendable(chat_id)?;
+        // Claimed only now that there is a session, and let go again if nothing comes of it (C-130).
+        let _sending = self.claim(chat_id)?;
         let before = self.chat(chat_id, |chat| Before { n_stops: chat.n_stops, newest_input: chat.newest_input });
         let seq = self.post(chat_id, &outgoing, Repair::TokenAndSession).await?;
+        if let Some(queued) = &outgoing.store {
+            self.chat(chat_id, |chat| chat.store.sent(queued));
+        }
         if outgoing.source.produces_turn() {
             let last_send = LastSend { message_id: outgoing.message_id, acknowledged: Instant::now() };
             self.chat(chat_id, |chat| chat.last_send = Some(last_send));
@@ -60,6 +67,17 @@ impl Inner {
             Some(state) if state.requires_transcript_reload => Err(Error::TranscriptReloadRequired),
             _ => Ok(()),
         }
+    }
+
+    /// Refuses what another tab's turn forbids (C-76).
+    fn check_writable(&self, chat_id: &str) -> Result<(), Error> {
+        let is_read_only = self.tabs.as_ref().is_some_and(|tabs| tabs.is_read_only(chat_id));
+        if is_read_only { Err(Error::ActiveInAnotherTab) } else { Ok(()) }
+    }
+
+    fn claim(self: &Arc<Self>, chat_id: &str) -> Result<Sending, Error> {
+        let is_claimed = self.tabs.as_ref().is_none_or(|tabs| tabs.claim(chat_id));
+        if is_claimed { Ok(Sending::new(self, chat_id)) } else { Err(Error::ActiveInAnotherTab) }
     }
 
     /// Makes the accepted send the chat's current turn, and its stream the chat's reader.

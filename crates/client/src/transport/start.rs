@@ -118,7 +118,10 @@ impl Inner {
             client_data: client_data.unwrap_or_default(),
         };
         let token = start_session(request).await.map_err(|error| StartFailure::new("startSession", &error))?;
-        self.chat(chat_id, |chat| chat.state.get_or_insert_default().recreate(token.clone()));
+        self.chat(chat_id, |chat| {
+            chat.state.get_or_insert_default().recreate(token.clone());
+            chat.store.forget_remote();
+        });
         self.notify(chat_id);
         Ok(token)
     }

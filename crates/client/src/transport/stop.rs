@@ -31,6 +31,7 @@ impl Inner {
         if let Some(active) = active {
             active.cell.end(Outcome::Aborted);
         }
+        self.let_go(chat_id);
         self.notify(chat_id);
         self.post(chat_id, &Outgoing::stop(), Repair::Token).await.map(|_| true)
     }
@@ -48,6 +49,7 @@ impl Inner {
             }
             (is_stop, Some(active))
         });
+        self.let_go(chat_id);
         if !is_stop {
             return;
         }

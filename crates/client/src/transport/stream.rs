@@ -289,7 +289,9 @@ impl Stream for ChatStream {
 impl Drop for ChatStream {
     fn drop(&mut self) {
         self.cell.end(Outcome::Cancelled);
-        self.inner.release(&self.chat_id, self.id);
+        if self.inner.release(&self.chat_id, self.id).is_some() {
+            self.inner.let_go(&self.chat_id);
+        }
     }
 }
 

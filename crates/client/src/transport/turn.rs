@@ -8,6 +8,7 @@ use turnkeep_protocol::{
     PUBLIC_ACCESS_TOKEN, SESSION_CLOSED, SESSION_CLOSED_REASON, SESSION_IN_EVENT_ID, SeqNum, UiMessageChunk, control,
 };
 
+use super::store::is_of_store;
 use crate::reader::backoff;
 use crate::transport::PendingSource;
 use crate::{ChatSessionState, Delivered, Part};
@@ -112,7 +113,7 @@ enum Mark {
     PendingVersion,
     /// The run is being replaced by a newer version (C-244).
     Upgrade,
-    /// Unknown controls, unknown `trigger:` chunks.
+    /// Unknown controls, unknown `trigger:` chunks, and the store's, which are no part of a message (C-172).
     Noise,
     Content,
 }
@@ -272,6 +273,7 @@ fn read_mark(part: &Part) -> Mark {
     let Some(chunk) = part.chunk.as_ref() else { return Mark::Noise };
     let kind = chunk.get("type").and_then(serde_json::Value::as_str).unwrap_or_default();
     match kind.strip_prefix(LEGACY_PREFIX) {
+        None if is_of_store(chunk) => Mark::Noise,
         None => Mark::Content,
         Some("turn-complete") => Mark::Boundary {
             token: chunk.get("publicAccessToken").and_then(|token| Some(token.as_str()?.to_owned())),

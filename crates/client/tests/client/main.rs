@@ -16,6 +16,8 @@ mod sending;
 mod sessions;
 mod starting;
 mod stopping;
+mod storing;
 mod streaming;
+mod tabs;
 mod waking;
 mod watching;

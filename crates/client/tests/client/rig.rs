@@ -69,6 +69,11 @@ impl Rig {
         Self { host, fake, heard, transport, server: Some(server) }
     }
 
+    /// Opens a second page of the same application, which tells its news to nobody.
+    pub fn second(&self, adjust: impl FnOnce(TransportBuilder) -> TransportBuilder) -> Transport {
+        adjust(builder(&self.host, &Arc::default())).build()
+    }
+
     /// Loads the page again: a new transport that knows what was last persisted.
     pub fn reload(&mut self) {
         let saved = self.heard.last_change();
