@@ -2,6 +2,8 @@
 //!
 //! What a model reads of it, and what only a model reads, is [`crate::model_history`]'s.
 
+mod merge;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use turnkeep_protocol::{
@@ -9,6 +11,8 @@ use turnkeep_protocol::{
 };
 
 use crate::steering::INJECTED;
+
+pub(crate) use self::merge::Merge;
 
 /// The chain and its index of tool calls.
 #[derive(Clone, Debug, Default, PartialEq)]

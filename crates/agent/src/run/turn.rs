@@ -13,10 +13,10 @@ use turnkeep_model::{ConvertError, FinishReason, Usage};
 use turnkeep_protocol::run_api::Mark;
 use turnkeep_protocol::{ChatTaskWirePayload, ModelMessage, SeqNum, Trigger, UiMessage, cleanup_aborted_parts};
 
-use self::merge::Merge;
 use super::Run;
 use super::hooks::TurnFailure;
 use crate::boot::replay::Owed;
+use crate::chain::Merge;
 use crate::error::Error;
 use crate::event::ValidateMessages;
 use crate::generation::Arrived;
@@ -188,7 +188,7 @@ impl Run {
     /// Gives the message that parts join which were written without any answer: the one whose calls were answered, which the next
     /// answer goes on with (D-16, A-205), else one of their own.
     pub(super) fn message_for_parts(&self, turn: &Turn) -> UiMessage {
-        let continued = turn.continued.as_deref().filter(|id| !self.is_left_behind(id));
+        let continued = turn.continued.as_deref().filter(|id| !self.chain.is_left_behind(id));
         let continued = continued.and_then(|id| self.chain.find(id)).cloned();
         continued.unwrap_or_else(|| UiMessage::assistant(self.fresh_message_id(), Vec::new()))
     }

@@ -1,6 +1,6 @@
 //! Steps 9 to 11: `prepare_messages`, `run`, and the answer it asks for (A-96…A-101).
 
-use turnkeep_protocol::{ToolState, UiMessage};
+use turnkeep_protocol::UiMessage;
 
 use super::{Run, Turn, TurnFailure};
 use crate::agent::TurnInput;
@@ -132,22 +132,11 @@ impl Run {
     /// Gives the message that the answer goes on with, or a fresh one: an answer to calls that something follows goes on
     /// with no other message (D-62).
     fn response_to_fill(&self, turn: &Turn, stream: &StreamText) -> UiMessage {
-        let is_late = turn.continued.as_deref().is_some_and(|id| self.is_left_behind(id));
+        let is_late = turn.continued.as_deref().is_some_and(|id| self.chain.is_left_behind(id));
         let chain = if is_late { &[] } else { self.chain.messages() };
         match chain.last() {
             Some(last) if last.is_assistant() && !last.id.is_empty() => last.clone(),
             _ => UiMessage::assistant(stream.ui_options.response_id(chain, || self.fresh_message_id()), Vec::new()),
         }
-    }
-
-    /// Tells whether a message has calls that only a person can answer.
-    pub(super) fn waits_for_person(&self, message: &UiMessage) -> bool {
-        message.tool_parts().any(|part| match part.state {
-            ToolState::ApprovalRequested => true,
-            ToolState::InputAvailable => {
-                part.provider_executed != Some(true) && !self.server_tools.contains(&part.tool_name)
-            }
-            _ => false,
-        })
     }
 }

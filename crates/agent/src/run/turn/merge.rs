@@ -1,27 +1,14 @@
 //! Step 3: the history of the turn, from the author's store or from ours, and the incoming message in it (A-87…A-92).
 
-use turnkeep_protocol::{ToolState, Trigger, UiMessage};
+use turnkeep_protocol::{Trigger, UiMessage};
 
 use super::{Run, Turn, TurnFailure};
 use crate::agent::Hook;
-use crate::chain::Absorbed;
+use crate::chain::{Absorbed, Merge};
 use crate::event::HydrateMessages;
 
 /// What an author's own history lacks when it holds nothing: no model can be asked then.
 const NOTHING_HYDRATED: &str = "hydrate_messages gave no messages";
-
-/// What the merge of the incoming message decided.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Merge {
-    /// The turn goes on.
-    Answer,
-    /// The message is answered already, or its answers were refused: only its boundary is due (D-42).
-    AlreadyAnswered,
-    /// A person has answered some calls and others still wait: no model call yet (A-204, D-16).
-    StillWaiting,
-    /// All that came are decisions about calls that the conversation has left behind: the model would read nothing new (D-62).
-    TooLate,
-}
 
 impl Run {
     /// Brings the incoming message into the chain, or the answer to redo out of it.
@@ -44,9 +31,9 @@ impl Run {
         };
         let absorbed = self.chain.absorb(incoming.clone(), &self.server_tools);
         if absorbed == Absorbed::Appended {
-            turn.new_ui_messages.push(incoming);
+            turn.new_ui_messages.push(incoming.clone());
         }
-        Ok(self.judge(turn, absorbed))
+        Ok(self.judge(turn, &incoming, absorbed))
     }
 
     /// Makes the author's history the chain and lays the incoming message over it.
@@ -75,7 +62,8 @@ impl Run {
         if is_new && !matches!(absorbed, Some(Absorbed::Merged { .. })) {
             turn.new_ui_messages.push(incoming.clone());
         }
-        Ok(absorbed.map_or(Merge::Answer, |absorbed| self.judge(turn, absorbed)))
+        let incoming = incoming.clone();
+        Ok(absorbed.map_or(Merge::Answer, |absorbed| self.judge(turn, &incoming, absorbed)))
     }
 
     pub(in crate::run) fn hydrate_event(&self, turn: &Turn) -> HydrateMessages {
@@ -91,53 +79,12 @@ impl Run {
         }
     }
 
-    fn judge(&self, turn: &mut Turn, absorbed: Absorbed) -> Merge {
-        match absorbed {
-            Absorbed::Appended | Absorbed::AlreadyThere => Merge::Answer,
-            Absorbed::AlreadyAnswered => Merge::AlreadyAnswered,
-            Absorbed::Merged { id, refused, is_news } => {
-                for answer in refused {
-                    self.warn(format!(
-                        "the answer to call {} was not taken over: {}",
-                        answer.tool_call_id, answer.reason
-                    ));
-                }
-                if !is_news {
-                    return Merge::AlreadyAnswered;
-                }
-                let waits = self.chain.find(&id).is_some_and(|message| self.waits_for_person(message));
-                let is_too_late = self.is_left_behind(&id) && !self.has_late_news(turn, &id);
-                turn.continued = Some(id);
-                match (is_too_late, waits) {
-                    (true, _) => Merge::TooLate,
-                    (false, true) => Merge::StillWaiting,
-                    (false, false) => Merge::Answer,
-                }
-            }
+    fn judge(&self, turn: &mut Turn, incoming: &UiMessage, absorbed: Absorbed) -> Merge {
+        let judged = self.chain.judge(incoming, absorbed, &self.server_tools);
+        for warning in judged.warnings {
+            self.warn(warning);
         }
-    }
-
-    /// Tells whether something follows a message: no answer goes on with it any more (D-62).
-    pub(in crate::run) fn is_left_behind(&self, id: &str) -> bool {
-        self.chain.messages().last().is_some_and(|last| last.id != id)
-    }
-
-    /// Tells whether an answer to calls of a message that something follows brought outcomes; warns about calls that it only decided,
-    /// since they do not run any more (D-62).
-    fn has_late_news(&self, turn: &Turn, id: &str) -> bool {
-        let answers = turn.incoming.iter().flat_map(UiMessage::tool_parts);
-        let answers = answers.filter(|answer| answer.state.is_wire_advanceable());
-        let mut has_news = false;
-        for answer in answers {
-            let stored = self.chain.find(id).and_then(|message| message.tool_part(&answer.tool_call_id));
-            match stored.map(|call| call.state) {
-                Some(ToolState::ApprovalResponded) => self.warn(format!(
-                    "call {} was decided too late: the conversation has gone on, and it does not run",
-                    answer.tool_call_id
-                )),
-                state => has_news |= state.is_some_and(ToolState::is_final),
-            }
-        }
-        has_news
+        turn.continued = judged.continued;
+        judged.merge
     }
 }
