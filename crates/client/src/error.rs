@@ -90,6 +90,12 @@ pub enum Error {
     /// A store's patch or value is not taken (C-176…C-178).
     #[error(transparent)]
     Patch(#[from] turnkeep_protocol::PatchError),
+    /// More messages are to wait for a turn than may.
+    #[error("there are {limit} pending messages already")]
+    TooManyPending {
+        /// How many there may be.
+        limit: usize,
+    },
     /// There are more listeners than one thing may have.
     #[error("there are {limit} listeners already")]
     TooManyListeners {

@@ -24,6 +24,7 @@ mod append;
 mod create;
 mod error;
 mod listeners;
+mod pending;
 mod reader;
 mod route;
 mod sessions;
@@ -37,6 +38,7 @@ pub use agent_chat::{
 pub use api::MAX_CALL_ATTEMPTS;
 pub use error::{CallbackError, Error, Refused};
 pub use listeners::Listening;
+pub use pending::{MAX_PENDING_MESSAGES, PendingMessage, PendingMessages, PendingStage};
 pub use reader::{
     HistoryGap, OnComplete, OnError, Part, ReadOptions, Reader, ReaderHandle, ResolveHeaders, RetryPolicy, StallBudget,
 };

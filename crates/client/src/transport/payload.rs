@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_last_message_travels_c13_ca31() {
+    fn only_the_last_message_travels_c13_ca31_cf10() {
         let messages = ["a", "b", "c"].map(|id| UiMessage::user(id, id));
 
         let submit = Outgoing::messages("chat", SendMessages::submit(messages), Ambient::default()).unwrap();

@@ -31,7 +31,7 @@ async fn seven_failures_then_success_are_eight_attempts_and_no_error_ca1() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_final_status_is_one_attempt_and_keeps_its_status_c41_c42_ca10_ca13() {
+async fn a_final_status_is_one_attempt_and_keeps_its_status_c41_c42_ca10_ca13_cf12() {
     for status in [400, 401, 403, 404, 409, 410, 422] {
         let mut scene = Scene::new(out()).await;
         scene.fake.on_read(ReadPlan::Refuse(status));

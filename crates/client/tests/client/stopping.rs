@@ -342,7 +342,7 @@ async fn a_send_without_place_under_a_gate_demands_a_transcript_c113_ca63() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failed_stop_stays_armed_and_creates_nothing_c115_c117_ca65() {
+async fn a_failed_stop_stays_armed_and_creates_nothing_c115_c117_ca65_cf14() {
     for (status, n_posts, n_renewals) in [(404, 1, 0), (401, 2, 1), (413, 1, 0)] {
         let rig = Rig::start().await;
         let first = in_mid_turn(&rig).await;

@@ -62,6 +62,22 @@ fn a_control_record_has_headers_and_no_chunk_c33_ca21() {
 }
 
 #[test]
+fn headers_tell_the_three_kinds_apart_by_exact_name_and_the_first_wins_c6_c7() {
+    let mut decoder = Decoder::new(None);
+    let record = |seq: u64, headers: Value| json!({ "seq_num": seq, "timestamp": 7, "body": r#"{"data":1}"#, "headers": headers });
+    let records = [
+        record(0, json!([["", "trim"], ["trigger-control", "turn-complete"]])),
+        record(1, json!([["Trigger-Control", "turn-complete"], ["x", "1"]])),
+        record(2, json!([["x", "1"], ["trigger-control", "turn-complete"], ["trigger-control", "upgrade-required"]])),
+    ];
+
+    let decoded = decode(&mut decoder, &batch(&records));
+
+    let seen: Vec<_> = decoded.parts.iter().map(|part| (part.seq_num.get(), part.control())).collect();
+    assert_eq!(seen, [(1, None), (2, Some("turn-complete"))]);
+}
+
+#[test]
 fn a_malformed_body_or_record_never_costs_its_neighbours_c33_ca22() {
     let mut decoder = Decoder::new(None);
     let malformed = json!({ "seq_num": 1, "timestamp": 7, "body": "{not json" });
@@ -117,7 +133,7 @@ fn records_without_id_are_never_dropped_c34() {
 }
 
 #[test]
-fn the_window_forgets_the_oldest_id_at_5000_c34() {
+fn the_window_forgets_the_oldest_id_at_5000_c34_cf15() {
     let mut window = Window::default();
     for n in 0..DEDUPE_WINDOW {
         assert!(window.insert(&PartId::new(format!("p{n}"))));
