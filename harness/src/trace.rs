@@ -178,6 +178,17 @@ pub enum Event {
         /// How: `completed`, `settled`, `aborted`, `superseded`, or `failed: …`.
         how: String,
     },
+    /// A page wrote into the answer that streams.
+    Steered {
+        /// The page.
+        page: String,
+        /// The chat.
+        chat: String,
+        /// What she wrote.
+        message: UiMessage,
+        /// Whether the server took it.
+        delivered: bool,
+    },
     /// A page pressed stop.
     Stopped {
         /// The page.

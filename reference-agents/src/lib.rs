@@ -3,5 +3,6 @@
 pub mod echo;
 pub mod hydrated;
 pub mod persisted;
+pub mod steered;
 pub mod storyteller;
 pub mod weather;

@@ -8,7 +8,12 @@ const MAX_STEPS: usize = 5;
 
 /// Makes the agent.
 pub fn agent() -> Agent {
-    Agent::new("weather", |turn: TurnInput| async move {
+    called("weather")
+}
+
+/// Makes it under another id, for agents that add to it.
+pub(crate) fn called(id: &str) -> Agent {
+    Agent::new(id, |turn: TurnInput| async move {
         Ok(turn.stream_text().system("You tell the weather.").stop_when(step_count_is(MAX_STEPS)))
     })
     .tools([forecast()])

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use turnkeep_agent::Agent;
 use turnkeep_harness::world::{Backstage, Cast};
 use turnkeep_reference_agents::persisted::{self, Care, Database};
-use turnkeep_reference_agents::{echo, hydrated, storyteller, weather};
+use turnkeep_reference_agents::{echo, hydrated, steered, storyteller, weather};
 
 /// The ids that a scenario's `agent` may have.
 pub(crate) const AGENTS: &[&str] =
-    &["echo", "hydrated", "storyteller", "weather", "persisted", "persisted-deferred", "persisted-split"];
+    &["echo", "hydrated", "steered", "storyteller", "weather", "persisted", "persisted-deferred", "persisted-split"];
 
 /// Gives the cast of all stories.
 pub(crate) fn cast() -> Cast {
@@ -21,6 +21,7 @@ fn make(id: &str, backstage: &Backstage) -> Option<Agent> {
     Some(match id {
         "echo" => echo::agent(),
         "hydrated" => hydrated::agent(database(backstage)),
+        "steered" => steered::agent(),
         "storyteller" => storyteller::agent(),
         "weather" => weather::agent(),
         "persisted" => persisted(Care::Full),

@@ -111,6 +111,10 @@ fn describe_page(event: &Event) -> String {
             format!("{page} is shown {seq_num}: {}; on screen {message_id}: {}", brief_chunk(chunk), quote(text))
         }
         Event::StreamEnded { page, how, .. } => format!("{page}'s stream ends: {how}"),
+        Event::Steered { page, message, delivered: true, .. } => format!("{page} steers with {}", brief(message)),
+        Event::Steered { page, message, delivered: false, .. } => {
+            format!("{page} fails to steer with {}", brief(message))
+        }
         Event::Stopped { page, delivered: true, .. } => format!("{page} stops the answer"),
         Event::Stopped { page, delivered: false, .. } => format!("{page} fails to stop the answer"),
         Event::PageShows { page, messages, .. } => format!("{page} shows {}", list(messages)),

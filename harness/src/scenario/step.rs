@@ -14,6 +14,8 @@ fn default_within_ms() -> u64 {
 pub enum Step {
     /// A person sends a message.
     Send(Send),
+    /// A person writes into the answer that streams, beside her page's stream.
+    Steer(Steer),
     /// A person presses stop.
     Stop(Client),
     /// A person reloads her page: the old one is gone at once, the new one loads its history and resumes.
@@ -59,6 +61,7 @@ impl Step {
     pub(crate) fn client(&self) -> Option<&str> {
         match self {
             Self::Send(send) => Some(&send.client),
+            Self::Steer(steer) => Some(&steer.client),
             Self::Stop(client) | Self::Reload(client) | Self::ClosePage(client) | Self::OpenPage(client) => {
                 Some(&client.client)
             }
@@ -88,6 +91,16 @@ pub struct Send {
     /// What the story waits for before it goes on.
     #[serde(default, skip_serializing_if = "is_default")]
     pub until: SendUntil,
+}
+
+/// A message to an answer that streams.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Steer {
+    /// The person.
+    pub client: String,
+    /// What she writes.
+    pub text: String,
 }
 
 /// How far a send gets before the story goes on.

@@ -90,6 +90,14 @@ impl Story<'_, '_> {
                     }),
                 }
             }
+            Step::Steer(steer) => {
+                let person = self.person(&steer.client)?;
+                let before = person.answered_steers.load(Ordering::Relaxed);
+                person.ask(Command::Steer { text: steer.text.clone() });
+                self.wait("the steering message's acknowledgement", GESTURE_MS, move |_| {
+                    person.answered_steers.load(Ordering::Relaxed) > before
+                })
+            }
             Step::Stop(client) => {
                 let person = self.person(&client.client)?;
                 let before = person.answered_stops.load(Ordering::Relaxed);

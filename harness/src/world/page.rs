@@ -113,6 +113,17 @@ impl Page {
         }));
     }
 
+    /// Writes into the answer that streams: the screen keeps streaming, and shows where the message came in once the answer tells.
+    pub(super) fn steer(&self, text: String) {
+        let message = UiMessage::user(self.person.next_message_id(), text);
+        let (screen, transport) = (self.screen.clone(), self.transport.clone());
+        self.tasks.add(self.host.spawn(async move {
+            let delivered = transport.send_pending_message(&screen.person.chat, &message, None).await;
+            screen.log(|page, chat| Event::Steered { page, chat, message, delivered });
+            screen.person.answered_steers.fetch_add(1, Ordering::Relaxed);
+        }));
+    }
+
     /// Presses stop.
     pub(super) fn stop(&self) {
         let (screen, transport) = (self.screen.clone(), self.transport.clone());

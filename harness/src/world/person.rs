@@ -20,6 +20,7 @@ use crate::trace::Trace;
 #[derive(Debug, Clone)]
 pub(super) enum Command {
     Send { text: String },
+    Steer { text: String },
     Stop,
     Reload,
     Close,
@@ -53,6 +54,8 @@ pub(super) struct Person {
     pub(super) shown: AtomicUsize,
     /// Sends that were acknowledged.
     pub(super) accepted_sends: AtomicUsize,
+    /// Steering messages that were delivered or given up.
+    pub(super) answered_steers: AtomicUsize,
     /// Stops that were delivered or given up.
     pub(super) answered_stops: AtomicUsize,
     /// Pages that have loaded.
@@ -76,6 +79,7 @@ impl Person {
             busy: AtomicUsize::new(0),
             shown: AtomicUsize::new(0),
             accepted_sends: AtomicUsize::new(0),
+            answered_steers: AtomicUsize::new(0),
             answered_stops: AtomicUsize::new(0),
             loads: AtomicUsize::new(0),
             open: AtomicBool::new(false),
@@ -157,6 +161,11 @@ pub(super) async fn live(person: Arc<Person>, host: Host) {
             Command::Send { text } => {
                 if let Some(page) = &page {
                     page.send(text);
+                }
+            }
+            Command::Steer { text } => {
+                if let Some(page) = &page {
+                    page.steer(text);
                 }
             }
             Command::Stop => {

@@ -160,6 +160,7 @@ fn hosts(scenario: &Scenario) -> Vec<String> {
 fn mentions(step: &Step) -> Vec<Mention<'_>> {
     match step {
         Step::Send(send) => vec![person("send", &send.client)],
+        Step::Steer(steer) => vec![person("steer", &steer.client)],
         Step::Stop(who) => vec![person("stop", &who.client)],
         Step::Reload(who) => vec![person("reload", &who.client)],
         Step::ClosePage(who) => vec![person("close_page", &who.client)],
