@@ -220,6 +220,20 @@ impl Chain {
     }
 }
 
+/// Puts parts behind those of a message; one of the same kind and id takes the place of the one that is there.
+pub(crate) fn join_parts(message: &mut UiMessage, parts: Vec<UiPart>) {
+    for part in parts {
+        let is_same = |known: &UiPart| match (known.as_data(), part.as_data()) {
+            (Some(known), Some(part)) => part.id.is_some() && known.kind == part.kind && known.id == part.id,
+            _ => false,
+        };
+        match message.parts.iter_mut().find(|known| is_same(known)) {
+            Some(known) => *known = part,
+            None => message.parts.push(part),
+        }
+    }
+}
+
 /// Tells whether an assistant message made a call that `answer` has something for.
 fn makes_calls_of(message: &UiMessage, answer: &UiMessage) -> bool {
     let is_answered = |call: &ToolPart| answer.tool_parts().any(|part| part.tool_call_id == call.tool_call_id);

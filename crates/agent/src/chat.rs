@@ -235,6 +235,11 @@ impl QueuedParts {
         }
     }
 
+    /// Tells whether nothing is queued.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
     /// Takes what is queued.
     pub(crate) fn take(&self) -> Vec<UiPart> {
         let mut parts = self.0.lock().unwrap_or_else(PoisonError::into_inner);

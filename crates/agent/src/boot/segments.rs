@@ -4,6 +4,7 @@ use turnkeep_protocol::reduce::{MessageReducer, ReduceError};
 use turnkeep_protocol::session_api::DrainedRecord;
 use turnkeep_protocol::{Header, SESSION_IN_EVENT_ID, SeqNum, TRIGGER_CONTROL, UiMessage, UiMessageChunk, control};
 
+use crate::chain::is_empty;
 use crate::steering::INJECTED;
 
 /// One turn's part of `out`.
@@ -65,17 +66,28 @@ impl Segment {
 
     /// Folds the chunks into a message, going on from `base` when they continue one.
     ///
-    /// Chunks without a `start` make no message: an error before any answer, or data that nobody opened a message for.
+    /// Chunks without a `start` make no message: an error before any answer, or data that nobody opened a message for. The author's
+    /// data parts come last, whenever they were written, as the run itself has them. A chunk that does not follow changes
+    /// nothing, here as for every reader; its error is given when there is nothing else.
     pub(crate) fn reduce(&self, base: Option<&UiMessage>) -> Result<Option<UiMessage>, ReduceError> {
         if !self.has_start() {
             return Ok(None);
         }
         let mut reducer = base.map_or_else(MessageReducer::new, |base| MessageReducer::resume(base.clone()));
-        for chunk in &self.chunks {
-            reducer.apply(chunk)?;
+        let mut broken = Ok(());
+        let (data, streamed): (Vec<_>, Vec<_>) = self.chunks.iter().partition(|chunk| is_authors_data(chunk));
+        for chunk in streamed.into_iter().chain(data) {
+            broken = broken.and(reducer.apply(chunk));
         }
-        Ok(Some(reducer.into_message()))
+        let message = reducer.into_message();
+        if is_empty(&message) { broken.map(|()| Some(message)) } else { Ok(Some(message)) }
     }
+}
+
+/// Tells whether the author's code wrote a chunk beside the answer: models stream no data, and what tells of injected messages stands
+/// where they came in.
+fn is_authors_data(chunk: &UiMessageChunk) -> bool {
+    matches!(chunk, UiMessageChunk::Data(data) if data.kind.name() != INJECTED)
 }
 
 /// Cuts `records` into turns; the last one is open when it has no boundary and holds something.

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use serde_json::Value;
 use turnkeep_model::FinishReason;
-use turnkeep_protocol::{MessageReducer, UiMessage, UiPart};
+use turnkeep_protocol::{MessageReducer, UiMessage, UiMessageChunk, UiPart};
 
 use super::Run;
 use super::hooks::TurnFailure;
@@ -32,8 +32,14 @@ impl Run {
         let outcome = self.act(&mut turn).await;
         self.input.leave_turn();
         let failed = match outcome {
-            Ok(()) => turn.error.is_some(),
+            Ok(()) => {
+                if self.tell_start_for_parts(&mut turn).await? {
+                    self.out.chunk(&UiMessageChunk::finish("stop")).await?;
+                }
+                turn.error.is_some()
+            }
             Err(TurnFailure::Turn(text)) => {
+                self.tell_start_for_parts(&mut turn).await?;
                 self.tell_error(text).await?;
                 true
             }
@@ -142,6 +148,8 @@ impl Run {
         if message.id.is_empty() || self.chain.contains(&message.id) {
             message.id = self.fresh_message_id();
         }
+        // Data stands behind everything else, where every fold of `out` has it.
+        message.parts.sort_by_key(|part| part.as_data().is_some());
         let mut reducer = MessageReducer::new();
         let mut told = Ok(());
         for chunk in spoken(&message) {

@@ -7,12 +7,13 @@ use turnkeep_protocol::{UiMessageChunk, cleanup_aborted_parts};
 
 use super::Run;
 use super::turn::Turn;
-use crate::chain::Absorbed;
+use crate::chain::{Absorbed, join_parts};
 use crate::error::Error;
 
 impl Run {
     /// Closes a failed turn.
     pub(super) async fn errored_turn(&mut self, mut turn: Turn, text: String) -> Result<(), Error> {
+        self.tell_start_for_parts(&mut turn).await?;
         self.tell_error(text.clone()).await?;
         let last_event_id = self.close_turn(turn.seq_num, None).await?;
         self.fold_incoming(&mut turn);
@@ -63,7 +64,7 @@ impl Run {
         }
         let mut partial = turn.raw_response.take().map(cleanup_aborted_parts);
         if !queued.is_empty() {
-            partial.get_or_insert_with(|| self.message_for_parts(turn)).parts.extend(queued);
+            join_parts(partial.get_or_insert_with(|| self.message_for_parts(turn)), queued);
         }
         if let Some(partial) = partial
             && self.chain.commit(partial.clone())

@@ -11,12 +11,14 @@ use std::sync::Arc;
 use serde_json::Value;
 use turnkeep_model::{ConvertError, FinishReason, Usage};
 use turnkeep_protocol::run_api::Mark;
-use turnkeep_protocol::{ChatTaskWirePayload, ModelMessage, SeqNum, Trigger, UiMessage, cleanup_aborted_parts};
+use turnkeep_protocol::{
+    ChatTaskWirePayload, ModelMessage, SeqNum, Trigger, UiMessage, UiMessageChunk, cleanup_aborted_parts,
+};
 
 use super::Run;
 use super::hooks::TurnFailure;
 use crate::boot::replay::Owed;
-use crate::chain::Merge;
+use crate::chain::{Merge, join_parts};
 use crate::error::Error;
 use crate::event::ValidateMessages;
 use crate::generation::Arrived;
@@ -107,6 +109,9 @@ impl Run {
         self.apply_override();
         self.keep_summary(turn).await?;
         self.take_in_steered(turn);
+        if self.tell_start_for_parts(turn).await? {
+            self.out.chunk(&UiMessageChunk::finish("stop")).await?;
+        }
         self.commit(turn);
         self.tell_arrivals(turn);
         self.chat.settle_deferred().await;
@@ -172,7 +177,7 @@ impl Run {
         let queued = self.queued.take();
         if !queued.is_empty() {
             let message = response.get_or_insert_with(|| self.message_for_parts(turn));
-            message.parts.extend(queued);
+            join_parts(message, queued);
         }
         let Some(response) = response else {
             return;
@@ -183,6 +188,19 @@ impl Run {
             turn.is_committed = true;
             self.chat.history().publish(self.chain.messages());
         }
+    }
+
+    /// Opens the message of parts that were written without any answer: a message that no `start` names is not on record, and a boot
+    /// could not rebuild it. Tells whether there was one to open.
+    pub(super) async fn tell_start_for_parts(&mut self, turn: &mut Turn) -> Result<bool, Error> {
+        let has_message = turn.is_committed || turn.raw_response.is_some() || self.chat.pipes().are_used();
+        if has_message || self.queued.is_empty() {
+            return Ok(false);
+        }
+        let message = self.message_for_parts(turn);
+        self.out.chunk(&UiMessageChunk::start(message.id.clone())).await?;
+        turn.raw_response = Some(message);
+        Ok(true)
     }
 
     /// Gives the message that parts join which were written without any answer: the one whose calls were answered, which the next
@@ -203,12 +221,16 @@ impl Run {
         writer.flush().await?;
         result?;
         self.apply_override();
+        if self.tell_start_for_parts(turn).await? {
+            self.out.chunk(&UiMessageChunk::finish("stop")).await?;
+        }
         let late = self.queued.take();
         if late.is_empty() {
             return Ok(());
         }
-        let mut response = turn.response.take().unwrap_or_else(|| self.message_for_parts(turn));
-        response.parts.extend(late);
+        let opened = turn.response.take().or_else(|| turn.raw_response.clone().map(cleanup_aborted_parts));
+        let mut response = opened.unwrap_or_else(|| self.message_for_parts(turn));
+        join_parts(&mut response, late);
         self.chain.commit(response.clone());
         turn.new_ui_messages.retain(|message| message.id != response.id);
         turn.new_ui_messages.push(response.clone());

@@ -224,7 +224,7 @@ async fn a_hooks_chunks_precede_its_error_a157_a190() {
 
     run(&session, agent, json!({})).await.unwrap();
 
-    assert_eq!(session.story(), "data-note error(no) done(0)");
+    assert_eq!(session.story(), "data-note start error(no) done(0)");
 }
 
 #[tokio::test(start_paused = true)]

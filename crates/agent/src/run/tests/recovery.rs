@@ -1,10 +1,12 @@
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use serde_json::json;
+use turnkeep_protocol::{UiMessage, UiMessageChunk};
 
 use crate::testing::*;
-use crate::{Agent, Error, Recovery};
+use crate::{Agent, Error, Recovery, TurnInput};
 
 /// Serves attempt 1 until its process dies after `n_writes` records, then attempt 2 to its end.
 async fn crash_and_recover(session: &Arc<FakeSession>, agent: impl Fn() -> Agent, n_writes: usize) {
@@ -310,4 +312,81 @@ async fn a_run_that_loses_its_lease_says_no_more_and_the_next_attempt_ends_its_m
     let second = lease(&session, 2, json!({}));
     serve(&session, talker(), FakeModel::echo(), second).await.unwrap();
     assert_eq!(session.story(), "start start-step text-start re a abort(interrupted) done(0)");
+}
+
+/// Lets a turn end without its snapshot, and the next worker restore the chat; gives what the turn's end saw and what was restored.
+async fn restored_from_out(agent: fn() -> Agent) -> (Vec<UiMessage>, Vec<UiMessage>, String) {
+    let session = Arc::new(FakeSession::default());
+    session.say("a");
+    session.state().fails_snapshots = true;
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let ended = seen.clone();
+    let first = agent().on_turn_complete(move |event| {
+        *ended.lock().unwrap() = event.ui_messages;
+        async { Ok(()) }
+    });
+    let one = lease(&session, 1, json!({ "trigger": "preload" }));
+    serve(&session, first, FakeModel::echo(), one).await.unwrap();
+    let story = session.story();
+    session.state().fails_snapshots = false;
+    session.say("b");
+    let two = lease(&session, 1, json!({ "continuation": true, "previousRunId": "run_0" }));
+    serve(&session, talker(), FakeModel::echo(), two).await.unwrap();
+    let restored = session.state().snapshot.as_ref().unwrap().messages.clone();
+    let ended = seen.lock().unwrap().clone();
+    (ended, restored[..restored.len() - 2].to_vec(), story)
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_authors_parts_are_restored_from_out_as_the_turn_had_them_a189_a50() {
+    fn plan(data: i64) -> UiMessageChunk {
+        UiMessageChunk::data("plan", Some("1"), json!(data))
+    }
+    let before = || talker().on_turn_start(|event| async move { Ok(event.writer.write(plan(1)).await?) });
+    let late = || {
+        talker()
+            .on_turn_start(|event| async move { Ok(event.writer.write(plan(1)).await?) })
+            .on_before_turn_complete(|event| async move { Ok(event.writer.write(plan(2)).await?) })
+    };
+    for agent in [before as fn() -> Agent, late] {
+        let (ended, restored, story) = restored_from_out(agent).await;
+
+        assert_eq!(restored, ended, "{story}");
+        let kinds: Vec<_> = restored[1].parts.iter().map(|part| part.kind().into_owned()).collect();
+        assert_eq!(kinds, ["step-start", "text", "data-plan"], "{story}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_of_parts_alone_is_told_under_its_id_and_restored_a189_a50() {
+    let silent = || {
+        Agent::new("test", |turn: TurnInput| async move {
+            turn.writer.write(UiMessageChunk::data("plan", None, json!(1))).await?;
+            Ok(())
+        })
+        .idle_timeout(Duration::from_secs(5))
+    };
+    let late = || {
+        Agent::new("test", |_: TurnInput| async { Ok(()) })
+            .idle_timeout(Duration::from_secs(5))
+            .on_before_turn_complete(|event| async move {
+                Ok(event.writer.write(UiMessageChunk::data("plan", None, json!(1))).await?)
+            })
+    };
+    let failing = || {
+        talker().on_turn_start(|event| async move {
+            event.writer.write(UiMessageChunk::data("plan", None, json!(1))).await?;
+            Err("no".into())
+        })
+    };
+    let whole = "data-plan start finish done(0)";
+    for (agent, want) in
+        [(silent as fn() -> Agent, whole), (late, whole), (failing, "data-plan start error(no) done(0)")]
+    {
+        let (ended, restored, story) = restored_from_out(agent).await;
+
+        assert_eq!(story, want);
+        assert_eq!(restored, ended, "{story}");
+        assert_eq!(restored[1].parts.len(), 1, "{story}");
+    }
 }

@@ -371,7 +371,7 @@ async fn a_chunk_too_large_is_an_errored_turn_and_what_was_written_stays_a17_aa1
     run(&session, agent, FakeModel::echo()).await;
 
     let story = session.story();
-    assert!(story.starts_with("data-small error(data-large chunk of 1100"), "{story}");
+    assert!(story.starts_with("data-small start error(data-large chunk of 1100"), "{story}");
     assert!(story.ends_with("exceeds the cap of 1047552 bytes) done(0)"), "{story}");
     // The small part is kept with the failed turn (AA-34).
     assert_eq!(session.saved_ids().len(), 2);

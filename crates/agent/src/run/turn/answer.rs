@@ -43,6 +43,7 @@ impl Run {
     /// Tells readers that nothing will come; the model is not asked.
     pub(in crate::run) async fn stop_without_answer(&mut self, turn: &mut Turn) -> Result<(), TurnFailure> {
         turn.stopped = true;
+        self.tell_start_for_parts(turn).await?;
         let reason = turn.stop.reason().unwrap_or_default();
         self.out.chunk(&UiMessageChunk::abort(reason)).await?;
         Ok(())
