@@ -16,14 +16,16 @@ pub(super) struct Chain {
 }
 
 impl Chain {
-    /// Takes the next turn, with the inputs it may cover.
-    pub(super) fn take(&mut self, inputs: &[&Stored<'_>], turn: &Turn<'_, '_>) {
+    /// Takes the next turn, with the inputs it may cover. Tells whether it served an action, which may have rewritten the history.
+    pub(super) fn take(&mut self, inputs: &[&Stored<'_>], turn: &Turn<'_, '_>) -> bool {
         let settled = turn.settled().max(self.settled);
         let injected = turn.injected();
+        let mut acts = false;
         for input in inputs {
             let covered = Some(input.seq()) > self.settled && Some(input.seq()) <= settled;
             let steered = input.message_id().is_some_and(|id| injected.contains(&id));
             if covered || steered {
+                acts |= input.payload().is_some_and(|payload| payload.trigger == Some(Trigger::Action));
                 self.input(input);
             }
         }
@@ -32,6 +34,7 @@ impl Chain {
         for segment in turn.answers_told() {
             self.answer(&segment, turn.failed());
         }
+        acts
     }
 
     fn input(&mut self, input: &Stored<'_>) {

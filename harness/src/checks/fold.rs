@@ -143,10 +143,13 @@ impl Messages {
     }
 }
 
-/// Folds one segment, going on with `before` when it has the same id.
+/// Folds one segment, going on with `before` when it has the same id. Data parts stand behind the model's, in the order in which
+/// they first came; models stream none, and what tells of injected messages stands where they came in.
 pub(super) fn fold_segment(segment: &[&UiMessageChunk], before: Option<&UiMessage>) -> UiMessage {
     let mut reducer = before.map_or_else(MessageReducer::new, |message| MessageReducer::resume(message.clone()));
-    for chunk in segment {
+    let is_authors = |chunk: &&&UiMessageChunk| matches!(chunk, UiMessageChunk::Data(data) if data.kind.as_str() != "data-pending-message-injected");
+    let (data, streamed): (Vec<_>, Vec<_>) = segment.iter().partition(is_authors);
+    for chunk in streamed.into_iter().chain(data) {
         let _ = reducer.apply(chunk);
     }
     reducer.into_message()

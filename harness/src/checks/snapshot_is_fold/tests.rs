@@ -181,3 +181,28 @@ fn whole_messages_are_compared_and_not_only_their_texts() {
     assert_eq!(with(4, UiPart::data("mood", Some("d"), json!(2))), 1);
     assert_eq!(with(4, UiPart::file("image/png", "data:")), 1);
 }
+
+#[test]
+fn an_action_may_rewrite_the_history_and_later_snapshots_are_judged_from_there_d43_d59() {
+    let act = ChatInputChunk::message(ChatTaskWirePayload::new(CHAT, Trigger::Action));
+    let undone = answered().input(&act).boundary(1);
+
+    check_tale(&undone.clone().snapshot(&[], 9, 1), &[]);
+    let later = undone.snapshot(&[], 9, 1).ask("alice-2", "Bye").say("a2", &["Bye"]).boundary(2);
+    let bye = [UiMessage::user("alice-2", "Bye"), reply("a2", "Bye")];
+    let end = later.newest();
+    check_tale(&later.clone().snapshot(&bye, end, 2), &[]);
+    let back = [&[hi(), reply("a1", "Hello you.")][..], &bye].concat();
+    assert_eq!(judge(check, &later.snapshot(&back, end, 2)).len(), 1);
+}
+
+#[test]
+fn an_authors_data_stands_behind_the_models_parts_a189() {
+    let plan = UiMessageChunk::data("plan", None, json!(1));
+    let tale = Tale::new().ask("alice-1", "Hi").chunk(plan.clone()).say("a1", &["Hello ", "you."]).boundary(0);
+    let end = tale.newest();
+    let mut answer = turnkeep_protocol::MessageReducer::resume(reply("a1", "Hello you."));
+    answer.apply(&plan).unwrap();
+
+    check_tale(&tale.snapshot(&[hi(), answer.into_message()], end, 0), &[]);
+}
