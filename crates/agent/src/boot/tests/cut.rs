@@ -1,5 +1,7 @@
 //! What an answer that was cut leaves behind, and what it does not.
 
+use turnkeep_protocol::UiPart;
+
 use super::*;
 
 #[test]
@@ -47,4 +49,33 @@ fn an_error_after_the_whole_answer_leaves_it_whole_a153() {
     let plan = check(&Found { out: script(&[late, done(0)]), ..Found::default() }, "a0", "", None);
 
     assert!(plan.chain[0].tool_part("c").is_some());
+}
+
+#[test]
+fn a_chunk_that_does_not_follow_is_skipped_and_its_message_survives_a50() {
+    let mut chunks = text("a0", "x");
+    chunks.insert(2, json!({ "type": "text-delta", "id": "nobody", "delta": "y" }));
+    let found = Found { out: script(&[chunks, done(0)]), ..Found::default() };
+
+    let replayed = replay(&found);
+
+    assert_eq!(replayed.n_malformed, 0);
+    assert_eq!(replayed.settled.messages()[0].text(), "x");
+}
+
+#[test]
+fn an_authors_data_stands_behind_the_models_parts_and_is_replaced_in_place_a189() {
+    let plan = |id: &str, data: i64| json!({ "type": "data-plan", "id": id, "data": data });
+    let mut chunks = vec![plan("1", 1), plan("2", 2)];
+    chunks.extend(text("a0", "x"));
+    chunks.extend([plan("1", 3), json!({ "type": "data-tick", "data": 1, "transient": true })]);
+    let again = [vec![plan("2", 4), plan("3", 5)], text("a0", "y")].concat();
+    let found = Found { out: script(&[chunks, done(0), again, done(1)]), ..Found::default() };
+
+    let replayed = replay(&found);
+
+    let message = &replayed.settled.messages()[0];
+    let show = |part: &UiPart| part.as_data().map_or_else(|| part.kind().into_owned(), |data| data.data.to_string());
+    let parts: Vec<_> = message.parts.iter().map(show).collect();
+    assert_eq!(parts, ["step-start", "text", "3", "4", "step-start", "text", "5"]);
 }
