@@ -228,6 +228,7 @@ async fn follow(weak: Weak<Shared>) {
         let Some(after) = channel(&weak).map(|channel| channel.with(|inbox| inbox.received())) else {
             return;
         };
+        let mut next_pause = FIRST_PAUSE;
         match link.follow_in(after).await {
             Ok(mut records) => {
                 // A quiet end within the budget is no failure (S-160): it reconnects like a first attempt.
@@ -243,9 +244,10 @@ async fn follow(weak: Weak<Shared>) {
                     wait_for_room(&weak, &taken).await;
                 }
             }
-            Err(_) => pause = (pause * 2).min(LONGEST_PAUSE),
+            Err(_) => next_pause = (pause * 2).min(LONGEST_PAUSE),
         }
         tokio::time::sleep(pause.mul_f64(0.5 + jitter.unit() / 2.0)).await;
+        pause = next_pause;
     }
 }
 

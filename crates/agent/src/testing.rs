@@ -1,5 +1,6 @@
 //! A session in memory and a model that says what it is told, for tests of the runtime without a server.
 
+mod model;
 mod tool_context;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,8 +11,8 @@ use futures::stream::{self, BoxStream};
 use futures::{FutureExt, StreamExt};
 use serde_json::{Map, Value, json};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use turnkeep_host::Host;
-use turnkeep_model::{FinishReason, LanguageModel, ModelError, Prompt, StreamPart, StreamParts, Usage};
 use turnkeep_protocol::run_api::{LeasedRun, Mark, WaitOutcome};
 use turnkeep_protocol::session_api::DrainedRecord;
 use turnkeep_protocol::{
@@ -19,6 +20,7 @@ use turnkeep_protocol::{
     RunId, SESSION_IN_EVENT_ID, SeqNum, SessionId, TRIGGER_CONTROL, TaskId, Trigger, UiMessage,
 };
 
+pub(crate) use self::model::*;
 use crate::agent::Agent;
 use crate::checkpoint::{Checkpoints, Gate, GatedLink};
 use crate::error::Error;
@@ -56,10 +58,20 @@ pub(crate) struct State {
     pub(crate) is_closed: bool,
     pub(crate) waits: Vec<DurableWait>,
     pub(crate) n_reads: usize,
+    /// What was drained, and from where.
+    pub(crate) drains: Vec<(ChannelName, Option<SeqNum>)>,
+    /// The channel that cannot be read.
+    pub(crate) unreadable: Option<ChannelName>,
+    /// How long it takes to store a snapshot.
+    pub(crate) snapshot_takes: Duration,
     /// A record of `in` that the first tail to pass it does not deliver.
     pub(crate) hole: Option<SeqNum>,
     /// Where each tail began.
     pub(crate) tails: Vec<Option<SeqNum>>,
+    /// When each tail began.
+    pub(crate) tail_times: Vec<Instant>,
+    /// So many tails cannot be opened.
+    pub(crate) n_failing_tails: usize,
     /// Records that may still be written; the next write then never returns, as in a dead process.
     pub(crate) writes_left: Option<usize>,
     pub(crate) is_dead: bool,
@@ -246,6 +258,10 @@ impl Link for FakeLink {
         Box::pin(async move {
             let mut state = self.0.state();
             state.n_reads += 1;
+            state.drains.push((channel, after));
+            if state.unreadable == Some(channel) {
+                return Err(Error::Unreachable { what: "records", detail: "status 503".to_owned() });
+            }
             Ok(match channel {
                 ChannelName::Out => state.out.iter().filter(|record| Some(record.seq_num) > after).cloned().collect(),
                 ChannelName::In => {
@@ -258,7 +274,14 @@ impl Link for FakeLink {
 
     fn follow_in(&self, after: Option<SeqNum>) -> BoxFuture<'_, Result<BoxStream<'static, InputRecord>, Error>> {
         let session = self.0.clone();
-        session.state().tails.push(after);
+        let mut state = session.state();
+        state.tails.push(after);
+        state.tail_times.push(Instant::now());
+        if state.n_failing_tails > 0 {
+            state.n_failing_tails -= 1;
+            return async { Err(Error::Unreachable { what: "in", detail: "status 503".to_owned() }) }.boxed();
+        }
+        drop(state);
         let records = stream::unfold((session, after), |(session, after)| async move {
             loop {
                 let changed = session.changed.notified();
@@ -291,6 +314,8 @@ impl Link for FakeLink {
         let snapshot = snapshot.clone();
         Box::pin(async move {
             self.unless_dead().await?;
+            let takes = self.0.state().snapshot_takes;
+            tokio::time::sleep(takes).await;
             let mut state = self.0.state();
             if state.fails_snapshots {
                 return Err(Error::Refused { what: "snapshot", status: 500, body: "disk full".to_owned() });
@@ -330,82 +355,6 @@ impl Link for FakeLink {
 pub(crate) fn drained(record: &InputRecord) -> DrainedRecord {
     let data = serde_json::to_value(&record.input).expect("inputs serialise");
     DrainedRecord { data, id: String::new(), seq_num: record.seq_num, headers: Vec::new() }
-}
-
-/// A model that answers by a function of the prompt.
-pub(crate) struct FakeModel(Box<Script>);
-
-type Script = dyn Fn(&Prompt) -> Vec<Said> + Send + Sync;
-
-/// What a [`FakeModel`] yields.
-#[derive(Clone)]
-pub(crate) enum Said {
-    Part(Box<StreamPart>),
-    /// The answer never goes on.
-    Silence,
-    /// The call does not begin.
-    Refusal(ModelError),
-}
-
-impl FakeModel {
-    pub(crate) fn new(says: impl Fn(&Prompt) -> Vec<Said> + Send + Sync + 'static) -> Arc<Self> {
-        Arc::new(Self(Box::new(says)))
-    }
-
-    /// Answers `re TEXT` to the last user message.
-    pub(crate) fn echo() -> Arc<Self> {
-        Self::new(|prompt| {
-            let asked = prompt.messages.iter().rev().find(|message| message.role.as_str() == "user");
-            says(&format!("re {}", asked.map(|message| message.text()).unwrap_or_default()))
-        })
-    }
-}
-
-impl LanguageModel for FakeModel {
-    fn model_id(&self) -> &str {
-        "fake"
-    }
-
-    fn stream(&self, prompt: Prompt) -> BoxFuture<'static, Result<StreamParts, ModelError>> {
-        let said = (self.0)(&prompt);
-        if let Some(Said::Refusal(error)) = said.first() {
-            let error = error.clone();
-            return async { Err(error) }.boxed();
-        }
-        let parts = stream::iter(said).then(|said| async {
-            match said {
-                Said::Part(part) => *part,
-                _ => futures::future::pending().await,
-            }
-        });
-        async { Ok(parts.boxed()) }.boxed()
-    }
-}
-
-/// A stream part.
-pub(crate) fn part(part: StreamPart) -> Said {
-    Said::Part(Box::new(part))
-}
-
-/// One text and the end of the step.
-pub(crate) fn says(text: &str) -> Vec<Said> {
-    let mut said = begins(text);
-    said.extend([part(StreamPart::text_end("t")), ends(FinishReason::Stop)]);
-    said
-}
-
-/// A text that is not ended.
-pub(crate) fn begins(text: &str) -> Vec<Said> {
-    vec![part(StreamPart::text_start("t")), part(StreamPart::text_delta("t", text))]
-}
-
-/// A tool call and the end of the step.
-pub(crate) fn calls(id: &str, tool: &str, input: Value) -> Vec<Said> {
-    vec![part(StreamPart::tool_call(id, tool, input)), ends(FinishReason::ToolCalls)]
-}
-
-pub(crate) fn ends(reason: FinishReason) -> Said {
-    part(StreamPart::finish(reason, Usage::new(1, 2)))
 }
 
 pub(crate) fn submit(message: UiMessage) -> ChatInputChunk {

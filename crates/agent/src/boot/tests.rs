@@ -2,6 +2,7 @@
 
 mod choice;
 mod cut;
+mod history;
 mod hydrated;
 mod steering;
 

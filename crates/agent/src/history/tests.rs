@@ -36,6 +36,17 @@ fn pending_calls_are_those_of_the_last_assistant_even_behind_a_user_message_a179
 }
 
 #[test]
+fn a_chat_without_open_calls_has_none_pending_a179_aa38() {
+    let answered = json!([{ "type": "tool-ask", "toolCallId": "c", "state": "output-available", "output": 1 }]);
+    let asked =
+        json!([{ "type": "tool-ask", "toolCallId": "c", "state": "approval-requested", "approval": { "id": "p" } }]);
+    for parts in [json!([]), json!([{ "type": "text", "text": "x" }]), answered, asked] {
+        assert_eq!(chat(json!([{ "id": "a", "role": "assistant", "parts": parts }])).pending_tool_calls(), []);
+    }
+    assert_eq!(chat(json!([])).pending_tool_calls(), []);
+}
+
+#[test]
 fn resolved_calls_are_results_and_failures_of_the_whole_chat_a179_aa39() {
     let resolved = calls().resolved_tool_calls();
 

@@ -1,13 +1,27 @@
+mod canned;
+
 use std::sync::Mutex;
 
 use serde_json::json;
 
+use self::canned::{Asked, Canned};
 use super::*;
 
 fn page(places: std::ops::Range<u64>) -> Vec<DrainedRecord> {
     let record =
         |at| DrainedRecord { data: json!(0), id: String::new(), seq_num: SeqNum::new(at), headers: Vec::new() };
     places.map(record).collect()
+}
+
+fn link(host: &Host, address: &str) -> HttpLink {
+    let target = LinkTarget {
+        base: format!("http://{address}").parse().unwrap(),
+        secret_key: "key".to_owned(),
+        run_id: RunId::new("run_1"),
+        attempt: 1,
+        session_key: "chat".to_owned(),
+    };
+    HttpLink::new(host.clone(), target, host.entropy())
 }
 
 #[tokio::test]
@@ -48,16 +62,87 @@ async fn a_token_that_is_late_is_done_without_after_three_seconds_a93() {
     let host = Host::os();
     // Nobody accepts: the connection stands, and no answer ever comes.
     let silent = host.net().listen("127.0.0.1:0").await.unwrap();
-    let target = LinkTarget {
-        base: format!("http://{}", silent.local_addr()).parse().unwrap(),
-        secret_key: "key".to_owned(),
-        run_id: RunId::new("run_1"),
-        attempt: 1,
-        session_key: "chat".to_owned(),
-    };
-    let link = HttpLink::new(host.clone(), target, host.entropy());
+    let link = link(&host, &silent.local_addr());
     let began = tokio::time::Instant::now();
 
     assert_eq!(link.mint_token().await, None);
     assert_eq!(began.elapsed().as_secs(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn boot_reads_what_is_there_and_waits_for_nothing_aa105_af2_a49() {
+    let server = Canned::new(|asked| {
+        let records =
+            if asked.line.ends_with("records") { json!([{ "data": 1, "id": "x", "seqNum": 4 }]) } else { json!([]) };
+        Some((200, json!({ "records": records }).to_string()))
+    });
+    let began = tokio::time::Instant::now();
+
+    let records = link(&server.host(), "session").drain(ChannelName::Out, None).await.unwrap();
+
+    assert_eq!((records.len(), records[0].seq_num, began.elapsed().as_millis()), (1, SeqNum::new(4), 0));
+    let path = "/realtime/v1/sessions/chat/out/records";
+    assert_eq!(server.lines(), [format!("get {path}"), format!("get {path}?aftereventid=4")]);
+    assert!(
+        !server
+            .asked()
+            .iter()
+            .any(|asked| asked.head.contains("event-stream") || asked.head.contains("timeout-seconds"))
+    );
+}
+
+const SIGNED: &str = "/snapshots/signed?token=x";
+
+/// Answers a request for a signed address; anything else by `answer`.
+fn signing(answer: impl Fn(&Asked) -> Option<(u16, String)> + Send + Sync + 'static) -> Canned {
+    Canned::new(move |asked| match asked.line.ends_with("/snapshot-url") {
+        true => Some((200, json!({ "presignedUrl": SIGNED }).to_string())),
+        false => answer(asked),
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_snapshot_is_read_and_written_at_the_address_that_its_session_signs_aa140_aa142_aa144_a45() {
+    let snapshot = ChatSnapshot::new(5, Vec::new(), Some(SeqNum::new(9)), None);
+    let stored = serde_json::to_string(&snapshot).unwrap();
+    let body = stored.clone();
+    let server = signing(move |_| Some((200, body.clone())));
+    let link = link(&server.host(), "session");
+
+    assert_eq!(link.read_snapshot().await, SnapshotRead::Found(Box::new(snapshot.clone())));
+    assert_eq!(link.write_snapshot(&snapshot).await, Ok(()));
+
+    let address = "/api/v1/sessions/chat/snapshot-url";
+    let want = [format!("get {address}"), format!("get {SIGNED}"), format!("put {address}"), format!("put {SIGNED}")];
+    assert_eq!(server.lines(), want);
+    assert_eq!(server.asked()[3].body, stored);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_snapshot_that_cannot_be_had_says_which_way_aa140_aa141_a44() {
+    let read = |server: Canned| async move { link(&server.host(), "session").read_snapshot().await };
+    let says = |status: u16, body: &'static str| signing(move |_| Some((status, body.to_owned())));
+
+    assert_eq!(read(says(404, "")).await, SnapshotRead::Missing);
+    for bad in ["{", "3", r#"{"version":2,"savedAt":5,"messages":[]}"#, r#"{"version":1,"savedAt":5,"messages":{}}"#] {
+        assert_eq!(read(says(200, bad)).await, SnapshotRead::Invalid, "{bad}");
+    }
+    let unsigned = Canned::new(|_| Some((403, "no".to_owned())));
+    for server in [says(403, "no"), says(500, ""), signing(|_| None), unsigned] {
+        assert!(matches!(read(server).await, SnapshotRead::Failed(_)));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_snapshot_that_cannot_be_stored_is_an_error_and_no_panic_aa143_a108() {
+    let snapshot = ChatSnapshot::new(5, Vec::new(), None, None);
+    let unsigned = Canned::new(|_| Some((403, "no".to_owned())));
+    for server in [
+        signing(|_| Some((403, "no".to_owned()))),
+        signing(|_| Some((503, String::new()))),
+        signing(|_| None),
+        unsigned,
+    ] {
+        assert!(link(&server.host(), "session").write_snapshot(&snapshot).await.is_err());
+    }
 }

@@ -51,7 +51,7 @@ fn what_a_handler_took_is_not_buffered_as_well_ar2_a22_s149_sr34() {
 }
 
 #[test]
-fn attaching_takes_its_own_kind_and_leaves_the_rest_in_order_ar3_a23_s151_sr35() {
+fn attaching_takes_its_own_kind_and_leaves_the_rest_in_order_ar3_a21_a23_a24_s151_sr35() {
     let mut inbox = Inbox::default();
     let inputs = [message(), stop(), ChatInputChunk::HandoverSkip, message(), stop()];
     for (at, input) in inputs.into_iter().enumerate() {

@@ -3,12 +3,15 @@
 mod actions;
 mod answers;
 mod approvals;
+mod boot;
 mod compaction;
+mod events;
 mod hooks;
 mod hydrate;
 mod inject;
 mod prepare_step;
 mod recovery;
+mod responses;
 mod steering;
 mod turns;
 mod ui_options;

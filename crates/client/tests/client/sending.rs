@@ -106,7 +106,7 @@ async fn client_data_reaches_the_start_and_every_send_c73_c75_cr6_ca27() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_send_appends_then_reads_without_peeking_c79_c100_cr1_ca29() {
+async fn a_send_appends_then_reads_without_peeking_c79_c100_cr1_ca29_ar42() {
     let rig = Rig::start().await;
     rig.fake.next_input(4);
     // The tail is the boundary of an earlier turn: a sender that peeked would be told that it is settled.
@@ -325,7 +325,7 @@ async fn a_send_takes_over_from_the_previous_reader_c80_cr9_ca47() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn undo_then_send_does_not_end_on_the_actions_boundary_c82_c118_cr7_ca40() {
+async fn undo_then_send_does_not_end_on_the_actions_boundary_c82_c118_cr7_ca40_ar43() {
     let rig = Rig::start().await;
     rig.fake.next_input(4);
     let action = rig.transport.send_action(CHAT, json!({ "type": "undo" }), None).await.unwrap();

@@ -366,3 +366,46 @@ async fn an_actions_tools_are_resolved_like_a_turns_and_a_failure_fails_it_a84_a
     assert_eq!(session.story(), "error(no tools today) done(0) start text-start second text-end finish done(1)");
     assert_eq!(*n_resolved.lock().unwrap(), 2);
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_actions_boundary_covers_the_action_alone_ar43_a20_a30() {
+    let session = Arc::new(FakeSession::default());
+    session.send(action(json!("undo")));
+    session.say("a");
+
+    run(&session, talker().on_action(|_: Action| async { Ok(()) }), FakeModel::echo()).await;
+
+    assert_eq!(session.state().boundaries(), [Some(SeqNum::ZERO), Some(SeqNum::new(1))]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_undo_is_an_action_on_the_authors_own_store_a286() {
+    let session = Arc::new(FakeSession::default());
+    for text in ["a", "b"] {
+        session.say(text);
+    }
+    session.send(action(json!("undo")));
+    session.say("c");
+    let store = Arc::new(Mutex::new(Vec::new()));
+    let (reads, undoes, writes) = (store.clone(), store.clone(), store.clone());
+    let agent = talker()
+        .hydrate_messages(move |event| {
+            let mut messages = reads.lock().unwrap().clone();
+            event.upsert_into(&mut messages);
+            async move { Ok(messages) }
+        })
+        .on_action(move |event: Action| {
+            event.chat.history().slice(0, Some(event.ui_messages.len() - 2));
+            *undoes.lock().unwrap() = event.chat.history().all();
+            async { Ok(()) }
+        })
+        .on_turn_complete(move |event| {
+            *writes.lock().unwrap() = event.ui_messages;
+            async { Ok(()) }
+        });
+
+    run(&session, agent, FakeModel::echo()).await;
+
+    let texts: Vec<_> = store.lock().unwrap().iter().map(UiMessage::text).collect();
+    assert_eq!(texts, ["a", "re a", "c", "re c"]);
+}

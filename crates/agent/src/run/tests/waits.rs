@@ -19,7 +19,7 @@ async fn run(session: &Arc<FakeSession>, agent: Agent) -> Result<(), Error> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_suspended_run_wakes_for_the_next_message_and_serves_it_once_a31_a196_ar4_ar7() {
+async fn a_suspended_run_wakes_for_the_next_message_and_serves_it_once_a31_a196_ar4_ar7_aa136() {
     let session = Arc::new(FakeSession::default());
     let talk = async {
         session.until(|state| state.waits.len() == 1).await;
@@ -256,4 +256,188 @@ async fn a_draining_worker_finishes_its_turn_and_leaves_the_rest_owed_d35() {
 
     assert_eq!(session.saved_texts(), ["a", "re a"]);
     assert_eq!(session.state().settled, Some(SeqNum::ZERO));
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_idle_time_the_run_sleeps_at_once_and_keeps_its_memory_a197_a196() {
+    let session = Arc::new(FakeSession::default());
+    let n_boots = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let own = n_boots.clone();
+    let agent = talker().idle_timeout(Duration::ZERO).on_boot(move |_| {
+        own.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        async { Ok(()) }
+    });
+    let agent = agent.on_turn_start(|event| async move {
+        assert_eq!(event.ui_messages.len(), event.turn * 2 + 1, "the chat is as it was before the sleep");
+        Ok(())
+    });
+    let talk = async {
+        for (n_waits, text) in [(1, "a"), (2, "b")] {
+            let began = Instant::now();
+            session.until(|state| state.waits.len() == n_waits).await;
+            assert!(began.elapsed() < Duration::from_millis(100), "wait {n_waits} after {:?}", began.elapsed());
+            session.say(text);
+            session.until_turns(n_waits).await;
+        }
+    };
+
+    let (result, ()) = tokio::join!(run(&session, agent), talk);
+
+    assert_eq!(result, Ok(()));
+    assert_eq!(n_boots.load(std::sync::atomic::Ordering::Relaxed), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_that_runs_out_ends_the_run_without_a_word_or_a_hook_a294_a196_a80() {
+    for payload in [json!({ "trigger": "preload" }), json!({ "continuation": true, "previousRunId": "run_0" })] {
+        let session = Arc::new(FakeSession::default());
+        let agent = talker()
+            .on_turn_start(|_| async { panic!("there is no turn") })
+            .on_turn_complete(|_| async { panic!("there is no turn") })
+            .on_chat_resume(|_| async { panic!("nothing came") });
+        let lease = lease(&session, 1, payload);
+
+        serve(&session, agent, FakeModel::echo(), lease).await.unwrap();
+
+        assert_eq!((session.story(), session.state().waits.len()), (String::new(), 1));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_failed_turn_the_run_waits_like_after_any_other_a156_a39() {
+    let session = Arc::new(FakeSession::default());
+    session.say("a");
+    let phases = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let own = phases.clone();
+    let agent = talker().on_turn_start(|_| async { Err("no".into()) }).on_chat_suspend(move |event| {
+        own.lock().unwrap().push((event.phase, event.turn, event.ui_messages.len()));
+        async { Ok(()) }
+    });
+    let talk = async {
+        session.until(|state| state.waits.len() == 1).await;
+        session.send(trigger(Trigger::Close));
+    };
+
+    let (result, ()) = tokio::join!(run(&session, agent), talk);
+
+    assert_eq!(result, Ok(()));
+    assert_eq!(*phases.lock().unwrap(), [(SuspendPhase::Turn, Some(1), 1)]);
+    assert_eq!((session.story().as_str(), session.state().settled), ("error(no) done(0)", Some(SeqNum::new(1))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_sleeps_only_when_its_snapshot_is_stored_ar18_a108() {
+    let session = Arc::new(FakeSession::default());
+    session.say("a");
+    session.state().snapshot_takes = Duration::from_secs(8);
+    let talk = async {
+        session.until(|state| state.waits.iter().any(|wait| wait.settled.is_some())).await;
+        assert_eq!(session.saved_texts(), ["a", "re a"]);
+    };
+
+    let (result, ()) = tokio::join!(run(&session, talker().idle_timeout(Duration::ZERO)), talk);
+
+    assert_eq!(result, Ok(()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn deferred_work_is_done_before_the_run_sleeps_or_ends_ar40_a177_a178() {
+    let session = Arc::new(FakeSession::default());
+    session.say("a");
+    let n_done = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let work = |done: &Arc<std::sync::atomic::AtomicUsize>| {
+        let done = done.clone();
+        async move {
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            done.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            Ok(())
+        }
+    };
+    let (boots, completes, resumes) = (n_done.clone(), n_done.clone(), n_done.clone());
+    let agent = talker()
+        .idle_timeout(Duration::ZERO)
+        .on_boot(move |event| {
+            event.chat.defer(work(&boots));
+            async { Ok(()) }
+        })
+        .on_turn_complete(move |event| {
+            event.chat.defer(work(&completes));
+            if event.turn == 1 {
+                event.chat.end_run();
+            }
+            async { Ok(()) }
+        });
+    let talk = async {
+        session.until(|state| !state.waits.is_empty()).await;
+        assert_eq!(resumes.load(std::sync::atomic::Ordering::SeqCst), 2, "before the sleep");
+        session.say("b");
+    };
+
+    let (result, ()) = tokio::join!(run(&session, agent), talk);
+
+    assert_eq!(result, Ok(()));
+    assert_eq!(n_done.load(std::sync::atomic::Ordering::SeqCst), 3, "before the end");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_arrives_while_a_run_ends_is_left_to_the_next_one_a113_ar21() {
+    let session = Arc::new(FakeSession::default());
+    session.say("a");
+    let sender = session.clone();
+    let agent = talker().max_turns(1).on_turn_complete(move |_| {
+        let session = sender.clone();
+        async move {
+            session.say("b");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            Ok(())
+        }
+    });
+
+    run(&session, agent).await.unwrap();
+
+    // The end reports what is settled and no more: the server starts a continuation for the rest (D-3).
+    assert_eq!(session.state().settled, Some(SeqNum::ZERO));
+    let next = lease(&session, 1, json!({ "continuation": true, "previousRunId": "run_1" }));
+    serve(&session, talker(), FakeModel::echo(), next).await.unwrap();
+    assert_eq!(session.saved_texts(), ["a", "re a", "b", "re b"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tail_that_breaks_is_opened_again_after_one_second_doubling_to_thirty_a36_s160() {
+    let session = Arc::new(FakeSession::default());
+    session.state().n_failing_tails = 7;
+    let talk = async {
+        tokio::time::sleep(Duration::from_secs(100)).await;
+        session.say("a");
+        session.until_turns(1).await;
+    };
+
+    let (result, ()) = tokio::join!(run(&session, talker().idle_timeout(Duration::from_secs(300))), talk);
+
+    assert_eq!(result, Ok(()));
+    let times = session.state().tail_times.clone();
+    for (gap, pause_s) in times.windows(2).zip([1, 2, 4, 8, 16, 30, 30]) {
+        let (gap, pause) = (gap[1] - gap[0], Duration::from_secs(pause_s));
+        // Jitter takes up to half of a pause away.
+        assert!(gap >= pause / 2 && gap <= pause + Duration::from_millis(10), "{gap:?} for {pause:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_read_behind_the_back_of_a_sleep_a36_ar7() {
+    let session = Arc::new(FakeSession::default());
+    let talk = async {
+        session.until(|state| state.waits.len() == 1).await;
+        let n_tails = session.state().tails.len();
+        tokio::time::sleep(Duration::from_secs(15)).await;
+        assert_eq!(session.state().tails.len(), n_tails);
+        session.say("a");
+        session.until_turns(1).await;
+        assert!(session.state().tails.len() > n_tails, "the reader is back with the turn");
+    };
+
+    let (result, ()) = tokio::join!(run(&session, talker()), talk);
+
+    assert_eq!(result, Ok(()));
+    assert_eq!(session.saved_texts(), ["a", "re a"]);
 }

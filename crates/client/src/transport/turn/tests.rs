@@ -57,7 +57,7 @@ fn every_record_moves_the_cursor_whatever_becomes_of_it_c37() {
 }
 
 #[test]
-fn a_boundary_is_mine_unless_it_is_certainly_earlier_c82_cr7_ca38_rc10() {
+fn a_boundary_is_mine_unless_it_is_certainly_earlier_c82_cr7_ca38_rc10_aa137_aa138_aa139() {
     let mine = |baseline: Option<u64>, part: Part| {
         let mut state = ChatSessionState { active_input_seq: seq(5), ..state() };
         let verdict = verdict(&mut turn(baseline.map(SeqNum::new)), &mut state, part);
