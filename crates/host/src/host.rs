@@ -69,6 +69,12 @@ impl Host {
         &*self.parts.processes
     }
 
+    /// Gives the same host with another network, for tests.
+    #[must_use]
+    pub fn with_net(&self, net: impl Net + 'static) -> Self {
+        Self::from_parts(HostParts { net: Arc::new(net), ..(*self.parts).clone() })
+    }
+
     /// Gives the same host with other files, for tests.
     #[must_use]
     pub fn with_files(&self, files: impl Files + 'static) -> Self {

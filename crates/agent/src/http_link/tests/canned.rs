@@ -5,8 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use futures::future::BoxFuture;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
-use tokio::task::AbortHandle;
-use turnkeep_host::{Absent, Clock, Connection, Entropy, Host, HostParts, Inline, Listener, Net, Spawn, Timestamp};
+use turnkeep_host::{Connection, Host, Listener, Net, Tasks};
 
 /// What a request was: its first line, its head and its body.
 #[derive(Clone, Debug)]
@@ -24,11 +23,12 @@ type Answers = Arc<dyn Fn(&Asked) -> Option<(u16, String)> + Send + Sync>;
 pub(super) struct Canned {
     answers: Answers,
     asked: Arc<Mutex<Vec<Asked>>>,
+    connections: Arc<Tasks>,
 }
 
 impl Canned {
     pub(super) fn new(answers: impl Fn(&Asked) -> Option<(u16, String)> + Send + Sync + 'static) -> Self {
-        Self { answers: Arc::new(answers), asked: Arc::default() }
+        Self { answers: Arc::new(answers), asked: Arc::default(), connections: Arc::new(Tasks::new()) }
     }
 
     /// Lists the first lines of the requests so far.
@@ -42,15 +42,7 @@ impl Canned {
 
     /// Makes a host from which every address leads to this server.
     pub(super) fn host(&self) -> Host {
-        Host::from_parts(HostParts {
-            clock: Arc::new(NoClock),
-            net: Arc::new(self.clone()),
-            entropy: Entropy::from_seed(1),
-            spawner: Arc::new(TestRuntime),
-            blocking: Arc::new(Inline),
-            files: Arc::new(Absent),
-            processes: Arc::new(Absent),
-        })
+        Host::os().with_net(self.clone())
     }
 
     async fn serve(self, mut stream: DuplexStream) -> io::Result<()> {
@@ -84,7 +76,7 @@ impl Net for Canned {
         Box::pin(async move {
             let (near, far) = tokio::io::duplex(64 * 1024);
             let server = self.clone();
-            TestRuntime.spawn(Box::pin(async move {
+            self.connections.add(Host::os().spawn(async move {
                 // A client that is gone has what it wanted.
                 let _ = server.serve(far).await;
             }));
@@ -94,22 +86,5 @@ impl Net for Canned {
 
     fn listen<'a>(&'a self, _: &'a str) -> BoxFuture<'a, io::Result<Box<dyn Listener>>> {
         unreachable!("a link only dials")
-    }
-}
-
-struct NoClock;
-
-impl Clock for NoClock {
-    fn now(&self) -> Timestamp {
-        Timestamp::default()
-    }
-}
-
-struct TestRuntime;
-
-impl Spawn for TestRuntime {
-    #[expect(clippy::disallowed_methods, reason = "this is what host.spawn is made of in a test")]
-    fn spawn(&self, future: BoxFuture<'static, ()>) -> AbortHandle {
-        tokio::task::spawn(future).abort_handle()
     }
 }
