@@ -134,6 +134,6 @@ async fn a_failed_turn_is_told_complete_with_what_there_is_a154_a153_a155() {
 
     run(&session, agent, json!({})).await.unwrap();
 
-    assert_eq!((session.story().as_str(), *n_told.lock().unwrap()), ("data-note error(no) done(0)", 1));
+    assert_eq!((session.story().as_str(), *n_told.lock().unwrap()), ("data-note start error(no) done(0)", 1));
     assert_eq!(session.saved_ids().len(), 2);
 }
