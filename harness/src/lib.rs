@@ -18,6 +18,7 @@ pub mod document;
 pub mod golden;
 #[cfg(doctest)]
 mod guide;
+mod in_memory_tasks;
 mod memory_files;
 mod mock_chat;
 pub mod model;
@@ -40,6 +41,7 @@ mod transcript;
 pub mod world;
 
 pub use block_on::block_on;
+pub use in_memory_tasks::{InMemoryRun, InMemoryTasks};
 pub use memory_files::MemoryFiles;
 pub use mock_chat::{MockChatAgent, MockTurn};
 pub use offline::{EPOCH, offline_host, since_epoch};

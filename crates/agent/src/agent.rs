@@ -6,6 +6,8 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use turnkeep_model::{LanguageModel, ModelOutputs, UiStreamOptions, Usage};
 use turnkeep_protocol::{ModelMessage, TaskId, Trigger, UiMessage};
@@ -24,13 +26,16 @@ use crate::event::{
 use crate::locals::SetUpLocals;
 use crate::signal::Signal;
 use crate::steering::PendingMessages;
-use crate::tool::Tool;
+use crate::tool::{Tool, check_schema, parse, schema_of};
 
 /// A hook: takes an event it owns, may do anything that is async, may fail.
 pub(crate) type Hook<E, T = ()> = Arc<dyn Fn(E) -> BoxFuture<'static, Result<T, HookError>> + Send + Sync>;
 
 /// Checks and shapes what a client sent.
 type Parse = Arc<dyn Fn(Value) -> Result<Value, HookError> + Send + Sync>;
+
+/// What errors call client data.
+const CLIENT_DATA: &str = "clientData";
 
 /// A chat agent: build it once, give it to a worker.
 #[derive(Clone)]
@@ -43,6 +48,7 @@ pub struct Agent {
     pub(crate) hooks: Hooks,
     pub(crate) tools: Vec<Tool>,
     pub(crate) client_data: Option<Parse>,
+    pub(crate) payload_schema: Option<Value>,
     pub(crate) action_schema: Option<Parse>,
     /// Whether an action without `on_action` has been warned of: once is enough (A-161).
     pub(crate) has_warned: Arc<AtomicBool>,
@@ -138,6 +144,31 @@ impl Default for Limits {
             exits_after_preload_idle: false,
         }
     }
+}
+
+/// Reads client data as the type that the agent demands.
+///
+/// ```
+/// use turnkeep_agent::{Agent, TurnInput, client_data};
+///
+/// #[derive(serde::Deserialize, schemars::JsonSchema)]
+/// struct Person {
+///     name: String,
+/// }
+///
+/// let agent = Agent::new("greeter", |turn: TurnInput| async move {
+///     let person: Person = client_data(&turn.client_data)?;
+///     Ok(turn.stream_text().system(format!("Greet {}.", person.name)))
+/// })
+/// .client_data_as::<Person>();
+/// assert_eq!(agent.payload_schema().unwrap()["required"], serde_json::json!(["name"]));
+/// ```
+///
+/// # Errors
+///
+/// Fails when it is not of that type, and says where.
+pub fn client_data<T: DeserializeOwned>(value: &Value) -> Result<T, HookError> {
+    Ok(parse(value.clone(), CLIENT_DATA)?)
 }
 
 /// What `run` gets: one turn to answer (A-98).
@@ -238,6 +269,7 @@ impl Agent {
             hooks,
             tools: Vec::new(),
             client_data: None,
+            payload_schema: None,
             action_schema: None,
             setup_locals: Vec::new(),
             has_warned: Arc::default(),
@@ -283,9 +315,33 @@ impl Agent {
         self
     }
 
+    /// Demands client data of this type, and publishes its schema (A-8, A-259). Hooks get it as it was sent, unknown keys included
+    /// (A-291); [`client_data`](crate::client_data) gives it as a `T`.
+    ///
+    /// A client that sends none sends null, which an `Option<T>` takes.
+    pub fn client_data_as<T: DeserializeOwned + JsonSchema>(self) -> Self {
+        let schema = schema_of::<T>();
+        let mut agent = self.client_data({
+            let schema = schema.clone();
+            move |raw| {
+                check_schema(&schema, &raw, CLIENT_DATA)?;
+                parse::<T>(raw.clone(), CLIENT_DATA)?;
+                Ok(raw)
+            }
+        });
+        agent.payload_schema = Some(schema);
+        agent
+    }
+
+    /// Gives the JSON schema of the client data that the agent demands, if it demands any (A-259).
+    pub fn payload_schema(&self) -> Option<&Value> {
+        self.payload_schema.as_ref()
+    }
+
     /// Checks and shapes client data; null when the client sent none (A-8, A-9).
     pub fn client_data(mut self, parse: impl Fn(Value) -> Result<Value, HookError> + Send + Sync + 'static) -> Self {
         self.client_data = Some(Arc::new(parse));
+        self.payload_schema = None;
         self
     }
 

@@ -33,6 +33,7 @@ pub struct StreamText {
     pub(crate) stop_when: Vec<StopCondition>,
     pub(crate) settings: JsonObject,
     pub(crate) provider_options: JsonObject,
+    pub(crate) context: Option<Value>,
     pub(crate) ui_options: UiStreamOptions,
     pub(crate) prepare_step: Option<Hook<PrepareStep, StepChange>>,
 }
@@ -48,6 +49,7 @@ impl StreamText {
             stop_when: Vec::new(),
             settings: JsonObject::new(),
             provider_options: JsonObject::new(),
+            context: None,
             ui_options: UiStreamOptions::new(),
             prepare_step: None,
         }
@@ -123,6 +125,12 @@ impl StreamText {
     /// Sets options for one provider.
     pub fn provider_options(mut self, provider: impl Into<String>, options: Value) -> Self {
         self.provider_options.insert(provider.into(), options);
+        self
+    }
+
+    /// Gives the tools something of the author's own (the AI SDK's `experimental_context`); the model never sees it.
+    pub fn context(mut self, context: Value) -> Self {
+        self.context = Some(context);
         self
     }
 

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::{FutureExt, Stream, StreamExt};
+use serde_json::Value;
 use tokio::sync::Semaphore;
 use turnkeep_host::{Host, Tasks};
 use turnkeep_protocol::chunk::DataChunk;
@@ -46,9 +47,19 @@ struct Shared {
     writer: ChunkWriter,
     pipes: Pipes,
     settings: Mutex<Settings>,
+    /// The turn or action under way, or the last one.
+    turn: Mutex<Option<TurnContext>>,
     deferred: Tasks,
     /// Each piece of deferred work holds a permit until it ends.
     deferred_done: Arc<Semaphore>,
+}
+
+/// The turn that a chat is in.
+#[derive(Clone, Debug)]
+pub(crate) struct TurnContext {
+    pub(crate) number: usize,
+    pub(crate) continuation: bool,
+    pub(crate) client_data: Value,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -80,6 +91,7 @@ impl Chat {
                 writer,
                 pipes,
                 settings,
+                turn: Mutex::default(),
                 deferred,
                 deferred_done,
             }),
@@ -196,6 +208,16 @@ impl Chat {
 
     pub(crate) fn turn_timeout(&self) -> Option<Duration> {
         self.settings().turn_timeout
+    }
+
+    /// Notes the turn that begins.
+    pub(crate) fn enter_turn(&self, turn: TurnContext) {
+        *self.shared.turn.lock().unwrap_or_else(PoisonError::into_inner) = Some(turn);
+    }
+
+    /// Gives the turn; none for code that runs without turns.
+    pub(crate) fn turn_context(&self) -> Option<TurnContext> {
+        self.shared.turn.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Waits until all deferred work is done, at most [`DEFERRED_LIMIT`]; work that takes longer goes on.

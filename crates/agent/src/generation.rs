@@ -49,6 +49,8 @@ pub(crate) struct Setting {
     pub(crate) origin: Origin,
     pub(crate) turn: usize,
     pub(crate) client_data: Value,
+    /// What the author gave the answer for its tools.
+    pub(crate) context: Option<Value>,
     /// Where ids of parts come from.
     pub(crate) ids: Arc<Draws>,
 }

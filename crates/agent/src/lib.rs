@@ -41,6 +41,7 @@ mod boundary;
 mod chain;
 mod chat;
 mod checkpoint;
+mod child;
 mod compaction;
 mod custom;
 mod error;
@@ -70,13 +71,17 @@ mod tool;
 mod views;
 mod worker;
 
-pub use agent::{Agent, TurnInput};
+pub use agent::{Agent, TurnInput, client_data};
 pub use answer::{
     Answer, PrepareStep, StepCall, StepChange, StepResult, Steps, StopCondition, StreamText, ToolChoice, has_tool_call,
     step_count_is,
 };
 pub use chat::{Chat, ChunkWriter};
 pub use checkpoint::{Checkpoint, Checkpoints, Place};
+pub use child::{
+    ChildContext, ChildEnd, ChildRun, ChildTask, ChildTasks, NoChatContext, TOOL_CALL_METADATA, TaskWithoutSchema,
+    ToolCallChat, ToolCallOptions, tool_execute,
+};
 pub use compaction::{Compaction, is_compaction_safe};
 pub use custom::{CustomAgent, CustomRun, StopSignal, TurnBoundary, WaitOptions};
 pub use error::{ChunkTooLarge, Error, HookError, OutOfMemory};

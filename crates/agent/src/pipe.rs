@@ -258,6 +258,7 @@ pub(crate) async fn drive(
                 turn: outlet.origin.turn,
                 origin: outlet.origin,
                 client_data: outlet.client_data,
+                context: stream.context.clone(),
                 ids: outlet.part_ids,
             };
             let (generated, result) = generate(*stream, setting, between.hearing, between.compacting).await;

@@ -18,7 +18,9 @@ use turnkeep_protocol::{ModelMessage, ToolResultOutput};
 
 use self::approval::Approval;
 pub(crate) use self::execute::{Execute, ToolOutput};
+pub(crate) use self::schema::check as check_schema;
 use self::typed::Check;
+pub(crate) use self::typed::parse;
 pub use self::typed::{TypedToolPart, schema_of};
 use crate::chat::{Chat, ChunkWriter};
 use crate::error::HookError;
@@ -45,6 +47,8 @@ pub struct ToolContext {
     pub stop_signal: Signal,
     /// The chat.
     pub chat: Chat,
+    /// What the author gave the answer for its tools.
+    pub context: Option<Value>,
     /// Writes to `out` while the tool runs; a long silent tool should say something now and then (RC-2).
     pub writer: ChunkWriter,
 }
@@ -105,7 +109,7 @@ impl Tool {
         F: Fn(I, ToolContext) -> S + Send + Sync + 'static,
         S: Stream<Item = Result<O, HookError>> + Send + 'static,
     {
-        let execute = execute::streaming(move |input, ctx| match typed::parse::<I>(input) {
+        let execute = execute::streaming(move |input, ctx| match typed::parse::<I>(input, "input") {
             Ok(input) => typed::values_of(execute(input, ctx)),
             Err(wrong) => Box::pin(stream::once(async { Err(wrong.into()) })),
         });
@@ -168,7 +172,7 @@ impl Tool {
 
     /// Says what is wrong with an input.
     pub(crate) fn check(&self, input: &Value) -> Result<(), String> {
-        let shape = schema::check(&self.spec.input_schema, input);
+        let shape = check_input(&self.spec.input_schema, input);
         let checked = shape.and_then(|()| self.check.as_ref().map_or(Ok(()), |check| check(input)));
         checked.map_err(|wrong| format!("invalid input for tool `{}`: {wrong}", self.spec.name))
     }
@@ -177,6 +181,11 @@ impl Tool {
     pub(crate) async fn asks_person(&self, input: Value, ctx: ToolContext) -> Result<bool, HookError> {
         self.approval.asks(input, ctx).await
     }
+}
+
+/// Says where and why an input is not what a schema asks for.
+pub(crate) fn check_input(schema: &Value, input: &Value) -> Result<(), String> {
+    schema::check(schema, input, "input")
 }
 
 /// Adds the tools' own mappings to `outputs`; where both have one, the tool's wins.

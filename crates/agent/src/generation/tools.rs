@@ -169,6 +169,7 @@ fn context(call: &ToolCall, setting: &Setting, messages: &[ModelMessage]) -> Too
         messages: messages.to_vec(),
         stop_signal: setting.stop.clone(),
         chat: setting.chat.clone(),
+        context: setting.context.clone(),
         writer: setting.writer.clone(),
     }
 }

@@ -65,8 +65,7 @@ impl Run {
 
     /// Everything before the boundary, in the order of A-160.
     async fn act(&mut self, turn: &mut Turn) -> Result<(), TurnFailure> {
-        turn.client_data = self.parse_client_data(turn.payload.metadata.as_ref())?;
-        self.resolve_tools(turn.number, &turn.client_data).await?;
+        self.set_up(turn).await?;
         self.begin_pipes(turn);
         let action = self.parse_action(turn.payload.action.clone())?;
         if let Some(hook) = self.agent.hooks.hydrate_messages.clone() {

@@ -1,15 +1,28 @@
-//! The tools of a turn: the agent's own list, or what its resolver says.
+//! What a turn begins with, and its tools: the agent's own list, or what its resolver says.
 
 use serde_json::Value;
 
 use super::Run;
+use super::turn::Turn;
+use crate::chat::TurnContext;
 use crate::error::{Error, HookError};
 use crate::event::ResolveTools;
 use crate::tool::{Tool, with_mappings};
 
 impl Run {
-    /// Resolves the tools of a turn or an action. A failure leaves none: the set of another turn is never used.
-    pub(super) async fn resolve_tools(&mut self, turn: usize, client_data: &Value) -> Result<(), HookError> {
+    /// Sets a turn or an action up: its client data, its context, its tools.
+    pub(super) async fn set_up(&mut self, turn: &mut Turn) -> Result<(), HookError> {
+        turn.client_data = self.parse_client_data(turn.payload.metadata.as_ref())?;
+        self.chat.enter_turn(TurnContext {
+            number: turn.number,
+            continuation: self.is_continuation(),
+            client_data: turn.client_data.clone(),
+        });
+        self.resolve_tools(turn.number, &turn.client_data).await
+    }
+
+    /// Resolves tools by the author's rules, if there are any. A failure leaves none: the set of another turn is never used.
+    async fn resolve_tools(&mut self, turn: usize, client_data: &Value) -> Result<(), HookError> {
         let Some(resolve) = self.agent.hooks.tools.clone() else {
             return Ok(());
         };

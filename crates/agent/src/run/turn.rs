@@ -88,8 +88,7 @@ impl Run {
 
     /// Steps 1 to 17: everything before the boundary.
     async fn run_turn(&mut self, turn: &mut Turn) -> Result<Merge, TurnFailure> {
-        turn.client_data = self.parse_client_data(turn.payload.metadata.as_ref())?;
-        self.resolve_tools(turn.number, &turn.client_data).await?;
+        self.set_up(turn).await?;
         self.begin_pipes(turn);
         self.validate(turn).await?;
         let merge = self.merge(turn).await?;

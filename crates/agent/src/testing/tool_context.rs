@@ -18,5 +18,12 @@ pub(crate) fn tool_context() -> ToolContext {
     let link: Arc<dyn Link> = Arc::new(FakeLink(Arc::new(FakeSession::default())));
     let writer = ChunkWriter::new(OutWriter::start(&host, link, host.entropy()), QueuedParts::default());
     let chat = Chat::new("chat".to_owned(), host, writer.clone(), Locals::new());
-    ToolContext { tool_call_id: "call".to_owned(), messages: Vec::new(), stop_signal: Signal::new(), chat, writer }
+    ToolContext {
+        tool_call_id: "call".to_owned(),
+        messages: Vec::new(),
+        stop_signal: Signal::new(),
+        chat,
+        context: None,
+        writer,
+    }
 }

@@ -10,9 +10,9 @@ use serde_json::{Map, Value};
 /// How deep schemas are followed; what lies deeper is not restricted. A schema may refer to itself for ever.
 const MAX_DEPTH: usize = 64;
 
-/// Says where and why `value` is not what `schema` asks for.
-pub(super) fn check(schema: &Value, value: &Value) -> Result<(), String> {
-    Schema { root: schema, here: schema, depth: 0 }.check(value, "input")
+/// Says where and why `value`, which is called `name`, is not what `schema` asks for.
+pub(crate) fn check(schema: &Value, value: &Value, name: &str) -> Result<(), String> {
+    Schema { root: schema, here: schema, depth: 0 }.check(value, name)
 }
 
 /// A schema inside the one that its `$ref`s start from.

@@ -29,16 +29,16 @@ pub fn schema_of<T: JsonSchema>() -> Value {
 }
 
 pub(super) fn check<I: DeserializeOwned + 'static>() -> Check {
-    Arc::new(|input| parse::<I>(input.clone()).map(drop))
+    Arc::new(|input| parse::<I>(input.clone(), "input").map(drop))
 }
 
-/// Parses a value and says where it is wrong: `input.days[1]: invalid type: …`.
-pub(super) fn parse<T: DeserializeOwned>(input: Value) -> Result<T, String> {
-    serde_path_to_error::deserialize(input).map_err(|error| {
+/// Parses a value, which is called `name`, and says where it is wrong: `input.days[1]: invalid type: …`.
+pub(crate) fn parse<T: DeserializeOwned>(value: Value, name: &str) -> Result<T, String> {
+    serde_path_to_error::deserialize(value).map_err(|error| {
         let path = error.path().to_string();
         let dot = if path.starts_with(['.', '[']) { "" } else { "." };
         let at = if path == "." { String::new() } else { format!("{dot}{path}") };
-        format!("input{at}: {}", error.inner())
+        format!("{name}{at}: {}", error.inner())
     })
 }
 
@@ -52,7 +52,7 @@ where
     F: Fn(I, ToolContext) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result<O, HookError>> + Send + 'static,
 {
-    move |input, ctx| match parse::<I>(input) {
+    move |input, ctx| match parse::<I>(input, "input") {
         Ok(input) => execute(input, ctx).map(|output| Ok(serde_json::to_value(output?)?)).boxed(),
         Err(wrong) => async { Err(wrong.into()) }.boxed(),
     }
@@ -85,8 +85,8 @@ impl<I: DeserializeOwned, O: DeserializeOwned> TypedToolPart<I, O> {
             return None;
         }
         let is_whole = part.state != ToolState::InputStreaming;
-        let input = part.input.clone().filter(|_| is_whole).map(parse).transpose().ok()?;
-        let output = part.output.clone().map(parse).transpose().ok()?;
+        let input = part.input.clone().filter(|_| is_whole).map(|value| parse(value, "part")).transpose().ok()?;
+        let output = part.output.clone().map(|value| parse(value, "part")).transpose().ok()?;
         Some(Self { tool_call_id: part.tool_call_id.clone(), state: part.state, input, output })
     }
 }
@@ -140,13 +140,13 @@ mod tests {
     fn a_value_that_is_not_of_the_type_is_told_its_place_a119() {
         #[track_caller]
         fn refused(input: Value, want: &str) {
-            assert_eq!(parse::<Trip>(input).map(drop), Err(want.to_owned()));
+            assert_eq!(parse::<Trip>(input, "input").map(drop), Err(want.to_owned()));
         }
 
         refused(json!({ "city": "Oslo", "days": [1, "x"] }), "input.days[1]: invalid type: string \"x\", expected u8");
         refused(json!({ "days": [] }), "input: missing field `city`");
         refused(json!([]), "input: invalid length 0, expected struct Trip with 3 elements");
-        let trip = parse::<Trip>(json!({ "city": "Oslo", "days": [1], "mood": "bold" })).unwrap();
+        let trip = parse::<Trip>(json!({ "city": "Oslo", "days": [1], "mood": "bold" }), "input").unwrap();
         assert_eq!(trip, Trip { city: "Oslo".to_owned(), days: vec![1], mood: Some(Mood::Bold) });
     }
 

@@ -101,6 +101,7 @@ impl Run {
             origin: self.origin(turn.number),
             turn: turn.number,
             client_data: turn.client_data.clone(),
+            context: stream.context.clone(),
             ids: self.part_ids.clone(),
         };
         // An action is no turn: nobody steers it, and it leaves no summary.

@@ -4,12 +4,12 @@ use super::*;
 
 #[track_caller]
 fn refused(schema: Value, value: Value, want: &str) {
-    assert_eq!(check(&schema, &value), Err(want.to_owned()));
+    assert_eq!(check(&schema, &value, "input"), Err(want.to_owned()));
 }
 
 #[track_caller]
 fn taken(schema: Value, value: Value) {
-    assert_eq!(check(&schema, &value), Ok(()));
+    assert_eq!(check(&schema, &value, "input"), Ok(()));
 }
 
 #[test]
