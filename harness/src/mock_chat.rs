@@ -19,7 +19,7 @@ use turnkeep_session::{Environment, MemoryDisk, MemoryStorage, Server};
 
 use crate::model::MockLanguageModel;
 use crate::offline_host;
-use settle::{Settled, WatchedStorage};
+use settle::Settled;
 
 /// The chat's id, and the session's external id.
 const CHAT: &str = "test-chat";
@@ -62,7 +62,6 @@ impl MockChatAgent {
     pub async fn start_on(host: Host, agent: Agent, model: &MockLanguageModel) -> Self {
         let settled = Arc::new(Settled::default());
         let storage = MemoryStorage::open(Arc::new(MemoryDisk::new()));
-        let storage = WatchedStorage::new(storage, settled.clone());
         let server = Server::new(host.clone(), Arc::new(storage), Environment::new("env_mock", SECRET_KEY));
         let server = server.bind(SESSION_ADDR).await.expect("one agent is served on one offline host");
         let server = host.spawn(async move {
@@ -71,7 +70,7 @@ impl MockChatAgent {
         });
         let base: BaseUrl = format!("http://{SESSION_ADDR}").parse().expect("a fixed address parses");
         let task = agent.id().clone();
-        let options = WorkerOptions::new(base.to_string(), SECRET_KEY, "mock-worker");
+        let options = WorkerOptions::new(base.to_string(), SECRET_KEY, "mock-worker").checkpoints(settled.clone());
         let worker = Worker::new(host.clone(), options).model(Arc::new(model.clone())).agent(agent);
         let worker = host.spawn(async move {
             let Err(error) = worker.run().await;
@@ -88,7 +87,7 @@ impl MockChatAgent {
         }
     }
 
-    /// Sends a message and waits until its turn is over: answered, hooks done, snapshot stored.
+    /// Sends a message and waits until its turn is over: answered, hooks done, snapshot stored where the agent has one.
     ///
     /// # Panics
     ///

@@ -1,13 +1,13 @@
-//! Tells when a turn is over for good: its snapshot is the last thing that a turn stores.
+//! Tells when a turn is over for good: boundary, hooks, and the snapshot where the agent has one.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use tokio::sync::Notify;
-use turnkeep_session::{Change, MemoryStorage, Storage, StorageError};
+use turnkeep_agent::{Checkpoint, Checkpoints, Place};
 
-/// Counts the snapshots that are stored.
+/// Counts the turns that are over.
 #[derive(Debug, Default)]
 pub(super) struct Settled {
     turns: AtomicUsize,
@@ -19,7 +19,7 @@ impl Settled {
         self.turns.load(Ordering::SeqCst)
     }
 
-    /// Waits until more than `turns` snapshots are stored.
+    /// Waits until more than `turns` turns are over.
     pub(super) async fn wait_beyond(&self, turns: usize) {
         loop {
             let grown = self.grown.notified();
@@ -31,32 +31,12 @@ impl Settled {
     }
 }
 
-/// A storage that counts the snapshots it has made durable.
-pub(super) struct WatchedStorage {
-    inner: MemoryStorage,
-    settled: Arc<Settled>,
-}
-
-impl WatchedStorage {
-    pub(super) fn new(inner: MemoryStorage, settled: Arc<Settled>) -> Self {
-        Self { inner, settled }
-    }
-}
-
-impl Storage for WatchedStorage {
-    fn load(&self) -> BoxFuture<'_, Result<Vec<Change>, StorageError>> {
-        self.inner.load()
-    }
-
-    fn commit(&self, changes: Vec<Change>) -> BoxFuture<'_, Result<(), StorageError>> {
-        let stored = changes.iter().filter(|change| matches!(change, Change::Snapshot { .. })).count();
-        Box::pin(async move {
-            self.inner.commit(changes).await?;
-            if stored > 0 {
-                self.settled.turns.fetch_add(stored, Ordering::SeqCst);
-                self.settled.grown.notify_waiters();
-            }
-            Ok(())
-        })
+impl Checkpoints for Settled {
+    fn reach(&self, checkpoint: &Checkpoint) -> BoxFuture<'static, ()> {
+        if matches!(checkpoint.place, Place::TurnEnd { .. }) {
+            self.turns.fetch_add(1, Ordering::SeqCst);
+            self.grown.notify_waiters();
+        }
+        futures::future::ready(()).boxed()
     }
 }
