@@ -5,10 +5,14 @@ use turnkeep_protocol::run_api::{CreatedWait, WaitOutcome};
 use turnkeep_protocol::{ChannelName, RunId, SeqNum, SessionId, WaitpointId};
 
 use super::{Core, Refused, Writer};
+use crate::change::Millis;
 use crate::{Change, WaitpointRow};
 
 /// Completed waitpoints that a run keeps, for waiters that have not asked yet.
 const MAX_COMPLETED: usize = 16;
+
+/// Completed waitpoints that a run keeps beyond those because their keys still stand for them (S-133, S-144).
+const MAX_KEYED: usize = 1024;
 
 /// A checked wait request.
 #[derive(Clone, Debug)]
@@ -71,7 +75,7 @@ impl Core {
             outcome,
         };
         let waitpoint_id = row.id.clone();
-        self.forget_old_waits(&writer.run);
+        self.forget_old_waits(&writer.run, now.into());
         self.put(Change::Waitpoint { row: Box::new(row) });
         Ok(CreatedWait { waitpoint_id, is_cached: false })
     }
@@ -115,10 +119,13 @@ impl Core {
         self.put_gone(ids);
     }
 
-    /// Forgets all but the newest completed waitpoints of a run, which waits once a turn and may live long.
-    fn forget_old_waits(&mut self, run: &RunId) {
+    /// Forgets all but the newest completed waitpoints of a run, which waits once a turn and may live long, and those whose caller has
+    /// said how long their key counts.
+    fn forget_old_waits(&mut self, run: &RunId, now: Millis) {
         let completed = self.state.waits().of_run(run).rev().filter(|row| row.outcome.is_some());
-        let ids: Vec<_> = completed.skip(MAX_COMPLETED).map(|row| row.id.clone()).collect();
+        let counts = |row: &&WaitpointRow| row.idempotency_key_expires_at.is_some_and(|at| at > now);
+        let (keyed, plain): (Vec<_>, Vec<_>) = completed.skip(MAX_COMPLETED).partition(counts);
+        let ids: Vec<_> = plain.iter().chain(keyed.iter().skip(MAX_KEYED)).map(|row| row.id.clone()).collect();
         self.put_gone(ids);
     }
 

@@ -223,6 +223,31 @@ fn a_long_run_keeps_only_its_newest_completed_waits() {
 }
 
 #[test]
+fn a_completed_wait_is_found_by_its_key_as_long_as_the_key_counts_s133_s144() {
+    let mut fixture = Fixture::with_chat();
+    let run = fixture.lease();
+    let until = fixture.now.plus(Duration::from_secs(3));
+    let keyed = || NewWait {
+        idempotency_key: Some("k".to_owned()),
+        idempotency_key_expires_at: Some(until),
+        ..new_wait("chat")
+    };
+    let first = fixture.core.create_wait(fixture.now, &writer(&run), keyed()).unwrap();
+    fixture.keep(());
+    for turn in 0..40 {
+        fixture.send();
+        fixture.wait(&run, Some(turn), None);
+    }
+
+    let again = fixture.core.create_wait(fixture.now, &writer(&run), keyed()).unwrap();
+    fixture.keep(());
+
+    assert_eq!((again.is_cached, again.waitpoint_id), (true, first.waitpoint_id));
+    let kept = fixture.core.state().waits().of_run(&run.run_id).count();
+    assert_eq!(kept, 18, "the newest sixteen, the pending one and the one with the key");
+}
+
+#[test]
 fn a_wake_stays_inside_its_session_s143_sr30() {
     let mut fixture = Fixture::with_chat();
     let run = fixture.lease();
