@@ -21,6 +21,7 @@ mod stop;
 mod store;
 mod stream;
 mod tabs;
+mod telling;
 mod turn;
 mod wake;
 

@@ -13,6 +13,7 @@ use super::start::Starting;
 use super::store::{HearStore, StoreState};
 use super::stream::StreamCell;
 use super::tabs::Tabs;
+use super::telling::Telling;
 use super::turn::Span;
 use super::wake::{PageEvent, Visibility, Wake};
 use super::{ChatEvent, ChatEventKind, ClosedSource, TokenRequest};
@@ -42,6 +43,7 @@ pub(crate) struct Inner {
     pub(crate) on_store: Listeners<HearStore>,
     callbacks: Mutex<Callbacks>,
     chats: Mutex<BTreeMap<String, Chat>>,
+    telling: Telling,
 }
 
 /// One chat as this transport knows it.
@@ -131,6 +133,7 @@ impl Inner {
             on_store: Listeners::default(),
             callbacks: Mutex::new(callbacks),
             chats: Mutex::new(chats),
+            telling: Telling::default(),
             host,
         }
     }
@@ -215,11 +218,13 @@ impl Inner {
         self.chats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells the application what to persist now (C-64).
+    /// Tells the application what to persist now (C-64). What it hears last is never older than what it heard before.
     pub(crate) fn notify(&self, chat_id: &str) {
-        if let (Some(heard), Some(state)) = (self.callbacks().on_session_change, self.state(chat_id)) {
-            heard(chat_id, &state);
-        }
+        self.telling.tell(chat_id, || {
+            if let (Some(heard), Some(state)) = (self.callbacks().on_session_change, self.state(chat_id)) {
+                heard(chat_id, &state);
+            }
+        });
     }
 
     /// Tells the observer; its panics never change behaviour (C-147).
