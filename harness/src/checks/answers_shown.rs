@@ -5,7 +5,8 @@
 //! show it. A message may have gone on under its id since; its text then begins with what the turn told. A beginning is enough of
 //! turns that failed or were aborted, that she stopped, or that she wrote into (CR-8, open by the spec); `rendered-prefix` sees to
 //! it that it is a beginning. The rest of a turn she wrote into may stand in front of the answer after it. Messages that a later
-//! regenerate took away, and messages without content, need not be shown; who has no page open sees nothing.
+//! regenerate took away, or a later action may have (D-59), and messages without content need not be shown; who has no page open sees
+//! nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -98,7 +99,9 @@ fn told<'s, 't>(story: &'s Story<'t>, chat: &'s str) -> Vec<Answer<'s, 't>> {
     let mut settled = None;
     let mut answers = Vec::new();
     for turn in turns(story.channel(chat, ChannelName::Out)) {
-        chain.take(&inputs, &turn);
+        if chain.take(&inputs, &turn) {
+            answers.clear();
+        }
         let Some(boundary) = turn.boundary else { continue };
         let covers = (settled, turn.settled().max(settled));
         settled = covers.1;

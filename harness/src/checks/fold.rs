@@ -147,7 +147,10 @@ impl Messages {
 /// they first came; models stream none, and what tells of injected messages stands where they came in.
 pub(super) fn fold_segment(segment: &[&UiMessageChunk], before: Option<&UiMessage>) -> UiMessage {
     let mut reducer = before.map_or_else(MessageReducer::new, |message| MessageReducer::resume(message.clone()));
-    let is_authors = |chunk: &&&UiMessageChunk| matches!(chunk, UiMessageChunk::Data(data) if data.kind.as_str() != "data-pending-message-injected");
+    let is_authors = |chunk: &&&UiMessageChunk| match chunk {
+        UiMessageChunk::Data(data) => data.kind.as_str() != "data-pending-message-injected",
+        _ => false,
+    };
     let (data, streamed): (Vec<_>, Vec<_>) = segment.iter().partition(is_authors);
     for chunk in streamed.into_iter().chain(data) {
         let _ = reducer.apply(chunk);

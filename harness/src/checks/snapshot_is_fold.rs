@@ -5,9 +5,10 @@
 //! records up to there: for each turn the user messages that it covers or that were injected into it, by the order of `in`, then
 //! the messages it streamed. A streamed message replaces the one with its id. What was aborted or failed is cleaned of half calls;
 //! what died before it said anything, and was streamed anew, is no message; nor is one without content. A regenerate takes the
-//! trailing assistant messages, or all from the named one on, away first. An action may rewrite the history as it likes, and nothing but
-//! the next snapshot tells what it left (D-43): that one's messages are not judged, and later ones are judged from there. Messages are compared whole: ids, roles, metadata and
-//! every part in its order, but for what separates steps, empty texts and what only the model's provider understands.
+//! trailing assistant messages, or all from the named one on, away first. An action may rewrite the history as it likes, and nothing
+//! but the next snapshot tells what it left (D-43): that one's messages are not judged, and later ones are judged from there. Messages
+//! are compared whole: ids, roles, metadata and every part in its order, but for what separates steps, empty texts and what only the
+//! model's provider understands.
 
 use std::collections::BTreeMap;
 

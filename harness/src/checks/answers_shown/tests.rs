@@ -125,3 +125,16 @@ fn what_a_regenerate_took_away_need_not_be_shown() {
 
     check_page(tale.say("a2", &["B"]).boundary(1), &[hi(), reply("a2", "B")], &[]);
 }
+
+#[test]
+fn what_an_action_may_have_taken_away_need_not_be_shown_d59() {
+    use turnkeep_protocol::{ChatInputChunk, ChatTaskWirePayload, Trigger};
+    let undo = ChatTaskWirePayload::new(crate::checks::tale::CHAT, Trigger::Action);
+    let tale = || asked().say("a1", &["A"]).boundary(0).input(&ChatInputChunk::message(undo.clone())).boundary(1);
+    let later = || tale().ask("alice-2", "Hm").sent("alice#1", "alice-2", "Hm", 2).say("a2", &["B"]).boundary(2);
+    let hm = UiMessage::user("alice-2", "Hm");
+
+    check_page(tale(), &[], &[]);
+    check_page(later(), &[hm.clone(), reply("a2", "B")], &[]);
+    check_page(later(), &[hm], &[r#"does not show message a2 at the end: "B""#]);
+}
