@@ -46,23 +46,20 @@ mod tests {
     use turnkeep_harness::{MockChatAgent, offline_host};
 
     use super::*;
+    use crate::testing::serve;
 
     #[tokio::test(start_paused = true)]
     async fn what_the_database_says_is_what_the_model_reads_a87_a285() {
         let host = offline_host(1);
-        let (rows, app) = (AppDatabase::new(), host.clone());
-        let server = rows.clone();
-        let _app = host.spawn(async move {
-            server.serve(app, "app:80").await.expect("the address is free");
-        });
-        let database = || Database::new(host.clone(), "http://app:80".parse().expect("a fixed address parses"));
+        let rows = AppDatabase::new();
+        let (_app, database) = serve(&host, &rows);
         let model = MockLanguageModel::new().step([say("It is noon.")]).step([say("It is one.")]);
-        let mut chat = MockChatAgent::start_on(host.clone(), agent(database()), &model).await;
+        let mut chat = MockChatAgent::start_on(host.clone(), agent(database.clone()), &model).await;
         chat.send("What time is it?").await;
 
         let mut messages = rows.read("test-chat").messages;
         messages[1].parts = vec![UiPart::text("Twelve.")];
-        database().store("test-chat", &json!({ "messages": messages })).await.unwrap();
+        database.store("test-chat", &json!({ "messages": messages })).await.unwrap();
         chat.send("And now?").await;
 
         let read: Vec<String> = model.prompts()[1].messages.iter().map(|message| message.text()).collect();

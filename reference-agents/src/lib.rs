@@ -6,3 +6,6 @@ pub mod persisted;
 pub mod steered;
 pub mod storyteller;
 pub mod weather;
+
+#[cfg(test)]
+mod testing;

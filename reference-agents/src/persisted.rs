@@ -59,15 +59,15 @@ async fn store_answer(database: Arc<Database>, event: TurnComplete, care: Care) 
 }
 
 /// The author's database behind the author's web application.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Database {
-    http: HttpClient,
+    http: Arc<HttpClient>,
 }
 
 impl Database {
     /// Makes a client; nothing is requested yet.
     pub fn new(host: Host, app: BaseUrl) -> Self {
-        Self { http: HttpClient::new(host, app, Deadlines::default()) }
+        Self { http: Arc::new(HttpClient::new(host, app, Deadlines::default())) }
     }
 
     /// Reads a chat: its messages and the cursor that belongs to them.
@@ -102,22 +102,19 @@ mod tests {
     use turnkeep_harness::{MockChatAgent, offline_host};
 
     use super::*;
+    use crate::testing::serve;
 
     #[tokio::test(start_paused = true)]
     async fn question_and_answer_are_stored_with_their_cursor() {
         let host = offline_host(1);
-        let (rows, app) = (AppDatabase::new(), host.clone());
-        let server = rows.clone();
-        let _app = host.spawn(async move {
-            server.serve(app, "app:80").await.expect("the address is free");
-        });
-        let database = || Database::new(host.clone(), "http://app:80".parse().expect("a fixed address parses"));
+        let rows = AppDatabase::new();
+        let (_app, database) = serve(&host, &rows);
         let model = MockLanguageModel::new().step([say("It is "), say("noon.")]);
-        let mut chat = MockChatAgent::start_on(host.clone(), agent(database(), Care::Full), &model).await;
+        let mut chat = MockChatAgent::start_on(host.clone(), agent(database.clone(), Care::Full), &model).await;
 
         chat.send("What time is it?").await;
 
-        let (messages, cursor) = database().load("test-chat").await.unwrap();
+        let (messages, cursor) = database.load("test-chat").await.unwrap();
         let texts: Vec<String> = messages.iter().map(UiMessage::text).collect();
         assert_eq!(texts, ["What time is it?", "It is noon."]);
         assert!(cursor.is_some());
@@ -135,11 +132,7 @@ mod tests {
         let rows = AppDatabase::new().observe(Arc::new(move |_, row| {
             seen.lock().unwrap().push((row.messages.len(), asked.prompts().len()));
         }));
-        let app = host.clone();
-        let _app = host.spawn(async move {
-            rows.serve(app, "app:80").await.expect("the address is free");
-        });
-        let database = Database::new(host.clone(), "http://app:80".parse().expect("a fixed address parses"));
+        let (_app, database) = serve(&host, &rows);
         let mut chat = MockChatAgent::start_on(host, agent(database, Care::Full), &model).await;
 
         chat.send("Are you sure?").await;
