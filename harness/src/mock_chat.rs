@@ -13,6 +13,7 @@ use turnkeep_client::{SendMessages, SessionsApi, StartRequest, Transport};
 use turnkeep_host::http::BaseUrl;
 use turnkeep_host::{Host, Task};
 use turnkeep_protocol::reduce::MessageReducer;
+use turnkeep_protocol::run_api::RunOptions;
 use turnkeep_protocol::session_api::{CreateSession, TriggerConfig};
 use turnkeep_protocol::{TaskId, UiMessage, UiMessageChunk};
 use turnkeep_session::{Environment, MemoryDisk, MemoryStorage, Server};
@@ -211,7 +212,7 @@ pub(crate) async fn token(
         task_identifier,
         trigger_config: TriggerConfig {
             base_payload: base_payload.into_iter().collect(),
-            tags: Some(vec![format!("chat:{chat}")]),
+            options: RunOptions { tags: Some(vec![format!("chat:{chat}")]), ..RunOptions::default() },
             ..TriggerConfig::default()
         },
         external_id: Some(chat),

@@ -1,6 +1,7 @@
 //! What creates a chat's session: one body, laid together from what the author set and what one call says (C-155, C-217, C-218).
 
 use serde_json::{Map, Value};
+use turnkeep_protocol::run_api::RunOptions;
 use turnkeep_protocol::session_api::{CreateSession, TriggerConfig};
 use turnkeep_protocol::{JsonObject, TaskId};
 
@@ -40,17 +41,21 @@ impl ChatBody<'_> {
 
     fn trigger_config(self) -> TriggerConfig {
         let none = TriggerConfig::default();
-        let (options, call) = (self.options, self.call.unwrap_or(&none));
+        let call = self.call.unwrap_or(&none);
+        let (asked, usual) = (&call.options, &self.options.options);
+        let text = |asked: &Option<String>, usual: &Option<String>| asked.clone().or_else(|| usual.clone());
         TriggerConfig {
             base_payload: self.base_payload(call),
-            machine: call.machine.clone().or_else(|| options.machine.clone()),
-            queue: call.queue.clone().or_else(|| options.queue.clone()),
-            tags: Some(self.tags(call)),
-            max_attempts: call.max_attempts.or(options.max_attempts),
-            max_duration: call.max_duration.or(options.max_duration),
-            lock_to_version: call.lock_to_version.clone().or_else(|| options.lock_to_version.clone()),
-            region: call.region.clone().or_else(|| options.region.clone()),
-            idle_timeout_in_seconds: call.idle_timeout_in_seconds.or(options.idle_timeout_in_seconds),
+            options: RunOptions {
+                machine: text(&asked.machine, &usual.machine),
+                queue: text(&asked.queue, &usual.queue),
+                tags: Some(self.tags(call)),
+                max_attempts: asked.max_attempts.or(usual.max_attempts),
+                max_duration: asked.max_duration.or(usual.max_duration),
+                lock_to_version: text(&asked.lock_to_version, &usual.lock_to_version),
+                region: text(&asked.region, &usual.region),
+            },
+            idle_timeout_in_seconds: call.idle_timeout_in_seconds.or(self.options.idle_timeout_in_seconds),
         }
     }
 
@@ -71,7 +76,7 @@ impl ChatBody<'_> {
 
     fn tags(self, call: &TriggerConfig) -> Vec<String> {
         let own = format!("chat:{}", self.chat_id);
-        let rest = call.tags.as_ref().or(self.options.tags.as_ref()).cloned().unwrap_or_default();
+        let rest = call.options.tags.as_ref().or(self.options.options.tags.as_ref()).cloned().unwrap_or_default();
         let rest = rest.into_iter().filter(|tag| *tag != own);
         std::iter::once(own.clone()).chain(rest).take(MAX_TAGS).collect()
     }
@@ -122,13 +127,15 @@ mod tests {
     fn every_other_field_is_forwarded_and_the_call_wins_c156_c218_ca91() {
         let full = |n: u32, text: &str| TriggerConfig {
             base_payload: Map::new(),
-            machine: Some(text.to_owned()),
-            queue: Some(text.to_owned()),
-            tags: None,
-            max_attempts: Some(n),
-            max_duration: Some(n.into()),
-            lock_to_version: Some(text.to_owned()),
-            region: Some(text.to_owned()),
+            options: RunOptions {
+                machine: Some(text.to_owned()),
+                queue: Some(text.to_owned()),
+                tags: None,
+                max_attempts: Some(n),
+                max_duration: Some(n.into()),
+                lock_to_version: Some(text.to_owned()),
+                region: Some(text.to_owned()),
+            },
             idle_timeout_in_seconds: Some(n.into()),
         };
         let payload = json!({ "trigger": "preload", "messages": [], "chatId": "c1" });
@@ -145,7 +152,7 @@ mod tests {
     #[test]
     fn the_chats_tag_comes_first_and_the_list_is_cut_to_five_c156_c218_ca91() {
         let tagged = |tags: &[&str]| TriggerConfig {
-            tags: Some(tags.iter().map(ToString::to_string).collect()),
+            options: RunOptions { tags: Some(tags.iter().map(ToString::to_string).collect()), ..RunOptions::default() },
             ..TriggerConfig::default()
         };
         let tags = |options: &TriggerConfig, call: Option<&TriggerConfig>| {
@@ -153,6 +160,7 @@ mod tests {
             ChatBody { task: &task, chat_id: "c1", options, call, client_data: None, metadata: None }
                 .build()
                 .trigger_config
+                .options
                 .tags
                 .unwrap()
         };

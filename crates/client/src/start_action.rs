@@ -104,6 +104,6 @@ impl StartSessionAction {
             Some(ttl) => self.sessions.public_token_for(&chat.chat_id, ttl).await?,
             None => created.public_access_token,
         };
-        Ok(StartedSession { public_access_token, run_id: created.run_id, session_id: created.session.id })
+        Ok(StartedSession { public_access_token, run_id: created.run_id, session_id: created.session.listed.id })
     }
 }

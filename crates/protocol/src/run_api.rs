@@ -7,7 +7,6 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
-use crate::session_api::TriggerConfig;
 use crate::{NewRecord, RunId, SeqNum, SessionId, TaskId, WaitpointId, WorkerId};
 
 /// Names the writing run.
@@ -81,16 +80,16 @@ pub struct RunOptions {
     /// Machine preset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub machine: Option<String>,
-    /// Queue name.
+    /// Queue name, at most 128 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queue: Option<String>,
-    /// Run tags.
+    /// Run tags, at most 5 of 128 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tags: Option<Vec<String>>,
-    /// Tries of the run.
+    /// Tries of one run, 1 to 10; 3 when absent (D-35).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_attempts: Option<u32>,
-    /// Seconds of compute.
+    /// Seconds of compute per run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_duration: Option<u64>,
     /// The one worker version that may lease the run.
@@ -105,20 +104,6 @@ impl RunOptions {
     /// Tells whether nothing was said.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
-    }
-}
-
-impl From<&TriggerConfig> for RunOptions {
-    fn from(config: &TriggerConfig) -> Self {
-        Self {
-            machine: config.machine.clone(),
-            queue: config.queue.clone(),
-            tags: config.tags.clone(),
-            max_attempts: config.max_attempts,
-            max_duration: config.max_duration,
-            lock_to_version: config.lock_to_version.clone(),
-            region: config.region.clone(),
-        }
     }
 }
 

@@ -1,8 +1,11 @@
 //! Bodies of the session routes that clients call (S §1, §3.2, §3.6).
 
+use std::ops::Deref;
+
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
+use crate::run_api::RunOptions;
 use crate::{RunId, SeqNum, SessionId, TaskId};
 
 /// How a session's runs are started (S §1.1).
@@ -11,27 +14,9 @@ use crate::{RunId, SeqNum, SessionId, TaskId};
 pub struct TriggerConfig {
     /// What every run's payload starts from.
     pub base_payload: Map<String, Value>,
-    /// Machine preset.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub machine: Option<String>,
-    /// Queue name, at most 128 characters.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub queue: Option<String>,
-    /// Run tags, at most 5 of 128 characters.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tags: Option<Vec<String>>,
-    /// Tries of one run, 1 to 10; 3 when absent (D-35).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub max_attempts: Option<u32>,
-    /// Seconds of compute per run.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub max_duration: Option<u64>,
-    /// Pins every run to one worker version.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub lock_to_version: Option<String>,
-    /// Where to run.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub region: Option<String>,
+    /// What its runs are handed as it is.
+    #[serde(flatten)]
+    pub options: RunOptions,
     /// Copied into the run payload, 1 to 3600 (S-36).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idle_timeout_in_seconds: Option<u64>,
@@ -66,33 +51,19 @@ pub struct CreateSession {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SessionItem {
-    /// The public id.
-    pub id: SessionId,
-    /// The caller's id.
-    pub external_id: Option<String>,
-    /// Free text.
-    #[serde(rename = "type")]
-    pub kind: String,
-    /// The agent's id.
-    pub task_identifier: TaskId,
+    /// What lists show of it too.
+    #[serde(flatten)]
+    pub listed: ListedSession,
     /// How runs start.
     pub trigger_config: TriggerConfig,
-    /// The run in the slot.
-    pub current_run_id: Option<RunId>,
-    /// Row tags.
-    pub tags: Vec<String>,
-    /// Row metadata.
-    pub metadata: Option<Map<String, Value>>,
-    /// When it was closed, ISO-8601.
-    pub closed_at: Option<String>,
-    /// Why.
-    pub closed_reason: Option<String>,
-    /// When it expires, ISO-8601.
-    pub expires_at: Option<String>,
-    /// When it was made, ISO-8601.
-    pub created_at: String,
-    /// When the row last changed, ISO-8601.
-    pub updated_at: String,
+}
+
+impl Deref for SessionItem {
+    type Target = ListedSession;
+
+    fn deref(&self) -> &ListedSession {
+        &self.listed
+    }
 }
 
 /// `PATCH /api/v1/sessions/{session}` (S-22). What is absent stays as it is.
@@ -185,25 +156,6 @@ pub struct ListedSession {
     pub created_at: String,
     /// When the row last changed, ISO-8601.
     pub updated_at: String,
-}
-
-impl From<SessionItem> for ListedSession {
-    fn from(item: SessionItem) -> Self {
-        Self {
-            id: item.id,
-            external_id: item.external_id,
-            kind: item.kind,
-            task_identifier: item.task_identifier,
-            current_run_id: item.current_run_id,
-            tags: item.tags,
-            metadata: item.metadata,
-            closed_at: item.closed_at,
-            closed_reason: item.closed_reason,
-            expires_at: item.expires_at,
-            created_at: item.created_at,
-            updated_at: item.updated_at,
-        }
-    }
 }
 
 /// The answer to `GET /api/v1/sessions`: one page, newest first (S-27).

@@ -23,7 +23,7 @@ use std::time::Duration;
 use turnkeep_host::{Draws, Timestamp};
 use turnkeep_protocol::{RunId, SeqNum, SessionId, WaitpointId};
 
-pub(crate) use create::{NewSession, item};
+pub(crate) use create::{NewSession, item, listed};
 pub(crate) use list::{Direction, Query};
 use state::{Session, State};
 pub(crate) use swap::NewSwap;

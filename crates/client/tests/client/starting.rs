@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use turnkeep_client::{Error, SessionsApi, StartChat, StartSessionAction};
+use turnkeep_protocol::run_api::RunOptions;
 use turnkeep_protocol::session_api::TriggerConfig;
 use turnkeep_protocol::{JsonObject, TaskId};
 
@@ -22,7 +23,10 @@ async fn a_chat_is_created_with_its_data_apart_from_the_rows_c216_c217_c219_c222
     let chat = StartChat::new("c1")
         .client_data(object(json!({ "user": "u1" })))
         .metadata(object(json!({ "folder": "work" })))
-        .trigger_config(TriggerConfig { region: Some("eu".to_owned()), ..TriggerConfig::default() });
+        .trigger_config(TriggerConfig {
+            options: RunOptions { region: Some("eu".to_owned()), ..RunOptions::default() },
+            ..TriggerConfig::default()
+        });
 
     let started = action(&rig).start(&chat).await.unwrap();
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 use turnkeep_host::Timestamp;
-use turnkeep_protocol::session_api::{SessionItem, SessionStatus, TriggerConfig};
+use turnkeep_protocol::session_api::{ListedSession, SessionItem, SessionStatus, TriggerConfig};
 use turnkeep_protocol::{ChannelName, NewRecord, PartId, RunId, TaskId};
 
 use super::append::{check_size, sanitised, wrapped};
@@ -123,15 +123,19 @@ pub(super) fn refuse_dead(row: &SessionRow, now: Timestamp) -> Result<(), Refuse
     }
 }
 
-/// Gives a row's public form; nulls are kept (RC-8).
+/// Gives a row's public form.
 pub(crate) fn item(row: &SessionRow) -> SessionItem {
+    SessionItem { listed: listed(row), trigger_config: row.trigger_config.clone() }
+}
+
+/// Gives a row as lists show it; nulls are kept (RC-8).
+pub(crate) fn listed(row: &SessionRow) -> ListedSession {
     let date = |at: Millis| iso::format(at.into());
-    SessionItem {
+    ListedSession {
         id: row.id.clone(),
         external_id: row.external_id.clone(),
         kind: row.kind.clone(),
         task_identifier: row.task_id.clone(),
-        trigger_config: row.trigger_config.clone(),
         current_run_id: row.current_run.clone(),
         tags: row.tags.clone(),
         metadata: row.metadata.clone(),

@@ -12,7 +12,7 @@ use turnkeep_protocol::{SessionId, TaskId};
 use super::App;
 use super::auth::Caller;
 use super::reply::{Answer, Fail, ok};
-use crate::core::{Direction, Query, Refused, item};
+use crate::core::{Direction, Query, Refused, listed};
 use crate::iso;
 use crate::token::Need;
 
@@ -34,7 +34,7 @@ pub(super) async fn list(State(app): State<Arc<App>>, RawQuery(query): RawQuery,
         other => super::reply::Route::Other.refuse(other),
     })?;
     ok(&SessionPage {
-        data: listing.rows.iter().map(|row| item(row).into()).collect(),
+        data: listing.rows.iter().map(listed).collect(),
         pagination: Pagination { next: listing.next.map(cursor), previous: listing.previous.map(cursor) },
     })
 }

@@ -181,18 +181,18 @@ fn checked(asked: CreateSession) -> Result<NewSession, String> {
 }
 
 fn check_config(config: &TriggerConfig) -> Result<(), String> {
-    if let Some(queue) = &config.queue {
+    if let Some(queue) = &config.options.queue {
         length("triggerConfig.queue", queue, 0, 128)?;
     }
-    check_tags("triggerConfig.tags", config.tags.as_deref().unwrap_or_default(), 5)?;
+    check_tags("triggerConfig.tags", config.options.tags.as_deref().unwrap_or_default(), 5)?;
     let within = |field: &str, value: Option<u64>, low: u64, high: u64| match value {
         Some(value) if !(low..=high).contains(&value) => {
             Err(format!("triggerConfig.{field}: {value} is not in {low} to {high}"))
         }
         _ => Ok(()),
     };
-    within("maxAttempts", config.max_attempts.map(u64::from), 1, 10)?;
-    within("maxDuration", config.max_duration, 1, u64::MAX)?;
+    within("maxAttempts", config.options.max_attempts.map(u64::from), 1, 10)?;
+    within("maxDuration", config.options.max_duration, 1, u64::MAX)?;
     within("idleTimeoutInSeconds", config.idle_timeout_in_seconds, IDLE_SECONDS.0, IDLE_SECONDS.1)?;
     check_base_idle(config)
 }

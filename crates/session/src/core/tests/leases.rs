@@ -30,7 +30,7 @@ fn the_oldest_queued_run_goes_first_d9() {
 fn a_pinned_session_is_served_by_its_version_only_s11() {
     let mut fixture = Fixture::new();
     let mut new = new_session(Some("chat"), json!({}));
-    new.trigger_config.lock_to_version = Some("2".to_owned());
+    new.trigger_config.options.lock_to_version = Some("2".to_owned());
     fixture.create_as(new).unwrap();
 
     assert!(fixture.lease_as("agent", "1").is_none());
@@ -88,7 +88,7 @@ fn the_last_attempts_lapse_ends_the_run_and_owed_input_gets_a_continuation_d9_d3
 fn max_attempts_comes_from_the_trigger_config_d35() {
     let mut fixture = Fixture::new();
     let mut new = new_session(Some("chat"), json!({}));
-    new.trigger_config.max_attempts = Some(1);
+    new.trigger_config.options.max_attempts = Some(1);
     fixture.create_as(new).unwrap();
     let run = fixture.lease();
 

@@ -135,16 +135,7 @@ fn a_run_gets_what_the_trigger_config_says_when_it_starts_s11_s14_s34() {
         lock_to_version: Some("1".to_owned()),
         region: Some("eu".to_owned()),
     };
-    new.trigger_config = TriggerConfig {
-        machine: said.machine.clone(),
-        queue: said.queue.clone(),
-        tags: said.tags.clone(),
-        max_attempts: said.max_attempts,
-        max_duration: said.max_duration,
-        lock_to_version: said.lock_to_version.clone(),
-        region: said.region.clone(),
-        ..new.trigger_config
-    };
+    new.trigger_config.options = said.clone();
     fixture.create_as(new).unwrap();
     fixture.create(json!({})).unwrap();
 
