@@ -43,10 +43,10 @@ pub(crate) enum Absorbed {
     AlreadyThere,
 }
 
-/// There is no user message to answer again.
+/// Says that there is no user message to answer again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("there is no message to regenerate an answer for")]
-pub(crate) struct NothingToRegenerate;
+pub struct NothingToRegenerate;
 
 impl Chain {
     /// Starts with what boot restored; calls in it are answerable at once.

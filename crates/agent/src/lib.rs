@@ -32,6 +32,7 @@
 //! assert_eq!(format!("{:?}", agent()), r#"Agent("weather")"#);
 //! ```
 
+mod accumulator;
 mod agent;
 mod answer;
 mod approval_tail;
@@ -71,11 +72,13 @@ mod tool;
 mod views;
 mod worker;
 
+pub use accumulator::{Accumulated, CompactionContext, MessageAccumulator};
 pub use agent::{Agent, TurnInput, client_data};
 pub use answer::{
     Answer, PrepareStep, StepCall, StepChange, StepResult, Steps, StopCondition, StreamText, ToolChoice, has_tool_call,
     step_count_is,
 };
+pub use chain::NothingToRegenerate;
 pub use chat::{Chat, ChunkWriter};
 pub use checkpoint::{Checkpoint, Checkpoints, Place};
 pub use child::{

@@ -8,7 +8,8 @@ mod options;
 
 use std::collections::{BTreeSet, VecDeque};
 
-use turnkeep_protocol::{ChatInputChunk, SeqNum, Trigger, UiMessage, UiPart};
+use serde_json::json;
+use turnkeep_protocol::{ChatInputChunk, SeqNum, Trigger, UiMessage, UiMessageChunk, UiPart};
 
 pub use self::options::PendingMessages;
 
@@ -124,6 +125,13 @@ impl Steering {
         let is_again = |known: &Leftovers| known.after < Some(seq_num) && known.text == text;
         message.is_user() && !text.is_empty() && self.leftovers.iter().any(is_again)
     }
+}
+
+/// Tells where messages joined an answer, with what `text` gives of each.
+pub(crate) fn injected_chunk(id: &str, injected: &[UiMessage], text: fn(&UiMessage) -> String) -> UiMessageChunk {
+    let ids: Vec<&str> = injected.iter().map(|message| message.id.as_str()).collect();
+    let messages: Vec<_> = injected.iter().map(|message| json!({ "id": message.id, "text": text(message) })).collect();
+    UiMessageChunk::data(INJECTED, Some(id), json!({ "messageIds": ids, "messages": messages }))
 }
 
 /// Gives the message that a record would bring into an answer: a person's own words, under an id by which it can be named.

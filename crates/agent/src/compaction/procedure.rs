@@ -38,6 +38,15 @@ impl From<HookError> for Trouble {
     }
 }
 
+impl From<Trouble> for HookError {
+    fn from(trouble: Trouble) -> Self {
+        match trouble {
+            Trouble::Hook(error) => error,
+            Trouble::Run(error) => error.into(),
+        }
+    }
+}
+
 impl From<Error> for Trouble {
     fn from(error: Error) -> Self {
         Self::Run(error)

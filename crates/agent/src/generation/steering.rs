@@ -1,8 +1,7 @@
 //! Steering at work: hearing what arrives while the answer streams, and taking it in between steps (A-163…A-168).
 
-use serde_json::json;
 use turnkeep_model::to_model_messages;
-use turnkeep_protocol::{ModelMessage, UiMessage, UiMessageChunk};
+use turnkeep_protocol::{ModelMessage, UiMessage};
 
 use super::{Arrived, Cut, Generation};
 use crate::chain::Chain;
@@ -11,7 +10,7 @@ use crate::event::{PendingMessageReceived, PendingMessagesBatch, PendingMessages
 use crate::inject::ends_with_open_approval;
 use crate::input::InputChannel;
 use crate::model_history::n_steps;
-use crate::steering::{INJECTED, Pending, PendingMessages, Steering};
+use crate::steering::{Pending, PendingMessages, Steering, injected_chunk};
 
 /// What a generation needs to be steered.
 pub(crate) struct Hearing<'r> {
@@ -162,16 +161,10 @@ impl Generation<'_> {
     }
 
     async fn tell_injected(&mut self, injected: &[UiMessage]) -> Result<(), Error> {
-        let ids: Vec<&str> = injected.iter().map(|message| message.id.as_str()).collect();
         let id = self.setting.fresh_id();
-        let chunk = |text: fn(&UiMessage) -> String| {
-            let messages: Vec<_> =
-                injected.iter().map(|message| json!({ "id": message.id, "text": text(message) })).collect();
-            UiMessageChunk::data(INJECTED, Some(&id), json!({ "messageIds": ids, "messages": messages }))
-        };
-        match self.emit_chunk(chunk(UiMessage::text)).await {
+        match self.emit_chunk(injected_chunk(&id, injected, UiMessage::text)).await {
             // The ids must be on record: a boot that does not find them would answer the messages again.
-            Err(Error::ChunkTooLarge(_)) => self.emit_chunk(chunk(|_| String::new())).await,
+            Err(Error::ChunkTooLarge(_)) => self.emit_chunk(injected_chunk(&id, injected, |_| String::new())).await,
             told => told,
         }
     }

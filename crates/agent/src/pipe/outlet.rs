@@ -8,7 +8,7 @@ use turnkeep_host::Draws;
 use turnkeep_model::{ModelOutputs, Origin};
 
 use crate::attempt::MessageIds;
-use crate::generation::Arrived;
+use crate::generation::{Arrived, PART_ID_CHARACTERS};
 use crate::signal::Signal;
 
 /// What a pipe needs to know of its turn.
@@ -64,6 +64,12 @@ impl Pipes {
         if let Some(outlet) = &mut self.state().outlet {
             outlet.continued = continued;
         }
+    }
+
+    /// Makes an id for a part; an empty one without a run.
+    pub(crate) fn part_id(&self) -> String {
+        let state = self.state();
+        state.outlet.as_ref().map(|outlet| outlet.part_ids.alphanumeric(PART_ID_CHARACTERS)).unwrap_or_default()
     }
 
     /// Counts a pipe and tells it where it ends; none without a run.
