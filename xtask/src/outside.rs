@@ -1,4 +1,5 @@
-//! An author's crate outside this workspace: the two files of docs/guide/start.md in a folder of their own, with what cargo does by itself.
+//! An author's crate outside this workspace: the two files of docs/guide/start.md and the tool of docs/guide/tools.md that needs no other
+//! dependency, in a folder of their own, with what cargo does by itself.
 //!
 //! The harness must work there without any flag, feature or configuration (D-28). What the page tells authors to type is what is tested.
 
@@ -12,6 +13,14 @@ use anyhow::{Context as _, Result, bail};
 use crate::house;
 
 const PAGE: &str = "docs/guide/start.md";
+
+const TOOLS_PAGE: &str = "docs/guide/tools.md";
+
+/// Under which heading that page derives schemas with nothing but the agent's crate.
+const TOOLS_HEADING: &str = "\n## With no other dependency\n";
+
+/// What each block of a test begins with.
+const TEST_BLOCK: &str = "rust,test_harness";
 
 /// Where the page says that this checkout lies.
 const CHECKOUT: &str = "\"../turnkeep/";
@@ -42,23 +51,34 @@ pub(crate) fn author(target: &Path) -> Result<()> {
     fs::copy(root.join("Cargo.lock"), folder.path().join("Cargo.lock")).context("Cargo.lock cannot be copied")?;
     fs::create_dir(folder.path().join("src"))?;
     fs::write(folder.path().join("src/lib.rs"), source)?;
+    let page = fs::read_to_string(root.join(TOOLS_PAGE)).with_context(|| format!("{TOOLS_PAGE} cannot be read"))?;
+    let tool = tool(&page).with_context(|| format!("{TOOLS_PAGE} has no example under its heading"))?;
+    fs::create_dir(folder.path().join("tests"))?;
+    fs::write(folder.path().join("tests/tool.rs"), tool)?;
     let told = cargo(folder.path(), target, &["test", "--quiet"]);
     // The folder's name is new each time; what it alone left behind would pile up.
     cargo(folder.path(), target, &["clean", "--quiet", "--package", CRATE])?;
     let told = told?;
-    if !told.contains("1 passed") {
-        bail!("the author's crate ran no test:\n{told}");
+    if told.matches("1 passed").count() != 2 {
+        bail!("the author's crate did not run both tests:\n{told}");
     }
     Ok(())
 }
 
 /// Finds the page's first block of each kind.
 fn files(page: &str) -> Option<(&str, &str)> {
-    let block = |kind: &str| {
-        let (_, rest) = page.split_once(&format!("\n```{kind}\n"))?;
-        rest.split_once("\n```\n").map(|(block, _)| block)
-    };
-    Some((block("toml")?, block("rust,test_harness")?))
+    Some((block(page, "toml")?, block(page, TEST_BLOCK)?))
+}
+
+/// Finds the tool whose types derive through the agent's crate.
+fn tool(page: &str) -> Option<&str> {
+    let (_, section) = page.split_once(TOOLS_HEADING)?;
+    block(section, TEST_BLOCK)
+}
+
+fn block<'a>(page: &'a str, kind: &str) -> Option<&'a str> {
+    let (_, rest) = page.split_once(&format!("\n```{kind}\n"))?;
+    rest.split_once("\n```\n").map(|(block, _)| block)
 }
 
 /// Copies our profiles: they decide how fast code is, not whether it compiles, and with other ones everything would be built anew.
@@ -110,6 +130,17 @@ mod tests {
         );
         assert_eq!(manifest.matches(CHECKOUT).count(), 2);
         assert!(source.contains("#[test]") && manifest.contains(&format!("name = \"{CRATE}\"")));
+    }
+
+    #[test]
+    fn the_tools_page_derives_through_the_agents_crate_d28() {
+        let page = fs::read_to_string(house::root().join(TOOLS_PAGE)).unwrap();
+
+        let tool = tool(&page).unwrap();
+
+        let used = tool.lines().filter(|line| line.starts_with("use "));
+        assert!(used.clone().count() > 0 && used.clone().all(|line| line.starts_with("use turnkeep_")), "{tool}");
+        assert!(tool.contains("JsonSchema)]") && tool.contains("json!(") && tool.contains("#[test]"));
     }
 
     #[test]

@@ -73,7 +73,7 @@ mod views;
 mod worker;
 
 pub use accumulator::{Accumulated, CompactionContext, MessageAccumulator};
-pub use agent::{Agent, TurnInput, client_data};
+pub use agent::{Agent, AgentBuilder, TurnInput, client_data};
 pub use answer::{
     Answer, PrepareStep, StepCall, StepChange, StepResult, Steps, StopCondition, StreamText, ToolChoice, has_tool_call,
     step_count_is,
@@ -110,3 +110,5 @@ pub use worker::{DEFAULT_CONCURRENCY, Worker, WorkerOptions};
 pub use turnkeep_host as host;
 pub use turnkeep_model as model;
 pub use turnkeep_protocol as protocol;
+// And those that an author's own types derive from: `#[serde(crate = "turnkeep_agent::serde")]`.
+pub use {schemars, serde, serde_json};

@@ -61,7 +61,7 @@ impl Run {
     /// Parses client data by the author's rules; the identity without any.
     pub(super) fn parse_client_data(&self, metadata: Option<&Value>) -> Result<Value, HookError> {
         let raw = metadata.cloned().unwrap_or_default();
-        match &self.agent.client_data {
+        match self.agent.client_data.as_ref().map(|data| &data.parse) {
             Some(parse) => parse(raw),
             None => Ok(raw),
         }

@@ -4,6 +4,7 @@ mod actions;
 mod answers;
 mod approvals;
 mod boot;
+mod builder;
 mod client_data;
 mod compaction;
 mod events;
