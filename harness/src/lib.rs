@@ -25,6 +25,7 @@ pub mod model;
 mod offline;
 #[cfg(feature = "world")]
 mod outcome;
+mod redactions;
 #[cfg(feature = "world")]
 pub mod report;
 #[cfg(feature = "world")]
@@ -43,10 +44,14 @@ pub mod world;
 pub use block_on::block_on;
 pub use in_memory_tasks::{InMemoryRun, InMemoryTasks};
 pub use memory_files::MemoryFiles;
-pub use mock_chat::{MockChatAgent, MockTurn};
+pub use mock_chat::{
+    At, Barrier, Fault, FaultPoint, Faults, Handover, Leaks, MockChat, MockChatAgent, MockMode, MockOutcome, MockTurn,
+    Posted, Restart, SendError, SendFailure, Sending, SetupError, TokenAnswer,
+};
 pub use offline::{EPOCH, offline_host, since_epoch};
 #[cfg(feature = "world")]
 pub use outcome::{Outcome, Violation, ViolationKind};
+pub use redactions::insta_settings;
 #[cfg(feature = "world")]
 pub use run::{run, run_with};
 pub use scripted_processes::ScriptedProcesses;

@@ -2,223 +2,157 @@
 //!
 //! Behind it run the real session server, the real worker with the real turn loop, and the real client transport; they talk
 //! HTTP over an in-memory network. With `#[tokio::test(start_paused = true)]` all waiting is virtual.
+//!
+//! ```
+//! use turnkeep_agent::{Agent, TurnInput};
+//! use turnkeep_harness::model::{MockLanguageModel, say};
+//! use turnkeep_harness::{At, MockChat, Restart, block_on};
+//!
+//! block_on(async {
+//!     let agent = Agent::new("echo", |turn: TurnInput| async move { Ok(turn.stream_text()) });
+//!     let model = MockLanguageModel::new().step([say("Half of")]).step([say("All of it.")]);
+//!     let mut chat = MockChat::new(agent).chat_id("chat-1").start(&model).await;
+//!
+//!     // The worker dies between the answer's first delta and its end; the next attempt answers the message that is still owed.
+//!     let barrier = chat.barrier(At::before_record("text-end"));
+//!     let posted = chat.send("Tell me").begin().await;
+//!     barrier.reached().await;
+//!     chat.restart(Restart::Crash).await;
+//!     drop(barrier);
+//!
+//!     assert_eq!(posted.turn().await.text(), "Half of");
+//!     chat.send("And now?").await.assert_text("All of it.");
+//!     chat.finish().await;
+//! });
+//! ```
 
-mod settle;
+mod barrier;
+mod failure;
+mod faults;
+mod journal;
+mod leaks;
+mod lifecycle;
+mod machine;
+mod members;
+mod options;
+mod progress;
+mod seeds;
+mod sending;
+mod stage;
+mod tokens;
+mod turn;
+mod watched;
+mod wire;
 
+use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
-use turnkeep_agent::{Agent, Worker, WorkerOptions};
-use turnkeep_client::{SendMessages, SessionsApi, StartRequest, Transport};
-use turnkeep_host::http::BaseUrl;
-use turnkeep_host::{Host, Task};
-use turnkeep_protocol::reduce::MessageReducer;
+use turnkeep_agent::Agent;
+use turnkeep_client::Transport;
+use turnkeep_host::Host;
 use turnkeep_protocol::run_api::RunOptions;
 use turnkeep_protocol::session_api::{CreateSession, TriggerConfig};
-use turnkeep_protocol::{TaskId, UiMessage, UiMessageChunk};
-use turnkeep_session::{Environment, MemoryDisk, MemoryStorage, Server};
+use turnkeep_protocol::{JsonObject, TaskId, UiMessage};
+
+pub use barrier::{At, Barrier};
+pub use failure::{SendError, SendFailure, SetupError};
+pub use faults::{Fault, FaultPoint, Faults};
+pub use leaks::Leaks;
+pub use lifecycle::{MockOutcome, Restart};
+pub use members::Handover;
+pub use options::{MockChat, MockMode};
+pub use sending::{Posted, Sending};
+pub use tokens::TokenAnswer;
+pub use turn::MockTurn;
 
 use crate::model::MockLanguageModel;
-use crate::offline_host;
-use settle::Settled;
+use sending::History;
+use stage::Stage;
+use tokens::Tokens;
 
-/// The chat's id, and the session's external id.
-const CHAT: &str = "test-chat";
-const SECRET_KEY: &str = "tr_dev_mockChat";
-const SESSION_ADDR: &str = "session:80";
-
-/// How long, in virtual time, a send may take before the test fails.
-const SEND_LIMIT: Duration = Duration::from_secs(24 * 3600);
-
-/// An agent under test, and the one chat that it serves.
-#[derive(Debug)]
+/// An agent under test, and one chat with it.
 pub struct MockChatAgent {
+    stage: Arc<Stage>,
+    chat_id: String,
+    /// How the chat's session is made, should it not be there.
+    create: CreateSession,
     transport: Transport,
     model: MockLanguageModel,
-    settled: Arc<Settled>,
-    messages: Vec<UiMessage>,
+    history: History,
+    tokens: Tokens,
+    /// Seeds that a boot must read: `snapshot`, `out`, `in`.
+    seeded: Vec<&'static str>,
+    first_turn: Option<Posted>,
     n_sent: usize,
-    _server: Task,
-    _worker: Task,
-}
-
-/// One answered message.
-#[derive(Debug, Clone)]
-pub struct MockTurn {
-    chunks: Vec<UiMessageChunk>,
-    message: UiMessage,
+    is_closed: bool,
+    /// Counts the chats of the stage, which has one of its own.
+    ticket: Arc<()>,
 }
 
 impl MockChatAgent {
-    /// Serves `agent` with `model` on a host of its own, and opens a chat with it.
+    /// Serves `agent` with `model` on a machine of its own, and opens a chat with it; [`MockChat`] has more to choose from.
+    ///
+    /// # Panics
+    ///
+    /// When the chat cannot be set up.
     pub async fn start(agent: Agent, model: &MockLanguageModel) -> Self {
-        Self::start_on(offline_host(1), agent, model).await
+        MockChat::new(agent).start(model).await
     }
 
-    /// Serves `agent` on a given host, beside whatever else the test runs there.
+    /// Serves `agent` on a given machine, beside whatever else the test runs there.
     ///
     /// # Panics
     ///
-    /// When another agent is served on that host already.
+    /// When another agent is served on that machine already.
     pub async fn start_on(host: Host, agent: Agent, model: &MockLanguageModel) -> Self {
-        let settled = Arc::new(Settled::default());
-        let storage = MemoryStorage::open(Arc::new(MemoryDisk::new()));
-        let server = Server::new(host.clone(), Arc::new(storage), Environment::new("env_mock", SECRET_KEY));
-        let server = server.bind(SESSION_ADDR).await.expect("one agent is served on one offline host");
-        let server = host.spawn(async move {
-            let Err(error) = server.run().await;
-            panic!("the session server failed: {error}");
-        });
-        let base: BaseUrl = format!("http://{SESSION_ADDR}").parse().expect("a fixed address parses");
-        let task = agent.id().clone();
-        let options = WorkerOptions::new(base.to_string(), SECRET_KEY, "mock-worker").checkpoints(settled.clone());
-        let worker = Worker::new(host.clone(), options).model(Arc::new(model.clone())).agent(agent);
-        let worker = host.spawn(async move {
-            let Err(error) = worker.run().await;
-            panic!("the worker failed: {error}");
-        });
-        Self {
-            transport: connect(host, base, task),
-            model: model.clone(),
-            settled,
-            messages: Vec::new(),
-            n_sent: 0,
-            _server: server,
-            _worker: worker,
-        }
+        MockChat::new(agent).on(host).start(model).await
     }
 
-    /// Sends a message and waits until its turn is over: answered, hooks done, snapshot stored where the agent has one.
-    ///
-    /// # Panics
-    ///
-    /// When the send is refused, the stream fails, or the turn does not end within a virtual day.
-    pub async fn send(&mut self, text: impl Into<String>) -> MockTurn {
-        self.n_sent += 1;
-        self.messages.push(UiMessage::user(format!("user-{}", self.n_sent), text));
-        let sending = self.exchange();
-        let (chunks, message) = match tokio::time::timeout(SEND_LIMIT, sending).await {
-            Ok(answered) => answered,
-            Err(_) => panic!("message {} was not answered within {SEND_LIMIT:?}", self.n_sent),
-        };
-        if !message.parts.is_empty() {
-            self.messages.push(message.clone());
-        }
-        MockTurn { chunks, message }
+    /// Gives the chat's id.
+    pub fn chat_id(&self) -> &str {
+        &self.chat_id
     }
 
-    async fn exchange(&self) -> (Vec<UiMessageChunk>, UiMessage) {
-        let turns = self.settled.count();
-        let send = SendMessages::submit(self.messages.clone());
-        let mut stream = match self.transport.send_messages(CHAT, send).await {
-            Ok(stream) => stream,
-            Err(error) => panic!("message {} was refused: {error}", self.n_sent),
-        };
-        let mut reducer = MessageReducer::new();
-        let mut chunks = Vec::new();
-        while let Some(next) = stream.next().await {
-            let delivered =
-                next.unwrap_or_else(|error| panic!("the answer to message {} failed: {error}", self.n_sent));
-            if let Err(error) = reducer.apply(&delivered.chunk) {
-                panic!("chunk {} of message {} does not fit: {error}", delivered.seq_num, self.n_sent);
-            }
-            chunks.push(delivered.chunk);
-        }
-        self.settled.wait_beyond(turns).await;
-        (chunks, reducer.into_message())
+    /// Gives the conversation as the page knows it.
+    pub fn messages(&self) -> Vec<UiMessage> {
+        self.history().clone()
     }
 
-    /// Gives the conversation as the client knows it.
-    pub fn messages(&self) -> &[UiMessage] {
-        &self.messages
+    /// Gives the model's script and what was asked of it.
+    pub fn model(&self) -> &MockLanguageModel {
+        &self.model
     }
 
-    /// Ends the chat.
-    ///
-    /// # Panics
-    ///
-    /// When the script has steps left, or the agent asked for more than it has.
-    pub async fn finish(self) {
-        let complaints = self.model.complaints();
-        assert!(complaints.is_empty(), "the agent and the script disagree: {}", complaints.join("; "));
-        let unused = self.model.unused();
-        assert!(unused.is_empty(), "the script has {} steps that no model call used: {unused:?}", unused.len());
+    /// Gives the page's transport, for what a page does beyond this type.
+    pub fn transport(&self) -> &Transport {
+        &self.transport
+    }
+
+    /// Gives what went wrong without ending a run.
+    pub fn warnings(&self) -> Vec<String> {
+        self.stage.warnings()
     }
 }
 
-impl MockTurn {
-    /// Gives the answer's text.
-    pub fn text(&self) -> String {
-        self.message.text()
-    }
-
-    /// Gives the text deltas one by one.
-    pub fn deltas(&self) -> Vec<String> {
-        let delta = |chunk: &UiMessageChunk| match chunk {
-            UiMessageChunk::TextDelta(delta) => Some(delta.delta.clone()),
-            _ => None,
-        };
-        self.chunks.iter().filter_map(delta).collect()
-    }
-
-    /// Names the tools that were called, in order.
-    pub fn tools(&self) -> Vec<String> {
-        self.message.tool_parts().map(|part| part.tool_name.clone()).collect()
-    }
-
-    /// Gives every chunk.
-    pub fn chunks(&self) -> &[UiMessageChunk] {
-        &self.chunks
-    }
-
-    /// Gives the answer.
-    pub fn message(&self) -> &UiMessage {
-        &self.message
+impl fmt::Debug for MockChatAgent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MockChatAgent").field("chat_id", &self.chat_id).finish_non_exhaustive()
     }
 }
 
-fn connect(host: Host, base: BaseUrl, task: TaskId) -> Transport {
-    let sessions = Arc::new(SessionsApi::new(host.clone(), base.clone(), SECRET_KEY));
-    let (starter, renewer) = (sessions.clone(), sessions);
-    Transport::builder(
-        host,
-        base,
-        task,
-        Arc::new(move |request| {
-            let sessions = renewer.clone();
-            Box::pin(async move { Ok(sessions.public_token(&request.chat_id).await?) })
-        }),
-    )
-    .start_session(Arc::new(move |request: StartRequest| {
-        let sessions = starter.clone();
-        Box::pin(async move { token(&sessions, request.task_id, request.chat_id).await })
-    }))
-    .build()
-}
-
-/// Creates or finds the chat's session, as an author's server does for its pages (C-217).
-pub(crate) async fn token(
-    sessions: &SessionsApi,
-    task_identifier: TaskId,
-    chat: String,
-) -> Result<String, Box<dyn std::error::Error + Send + Sync>> {
-    let base_payload = [
-        ("trigger".to_owned(), "preload".into()),
-        ("messages".to_owned(), serde_json::Value::Array(Vec::new())),
-        ("chatId".to_owned(), chat.clone().into()),
-    ];
-    let create = CreateSession {
+/// Asks for a chat's session as an author's server does (C-217).
+pub(crate) fn creation(task_identifier: TaskId, chat_id: &str, base_payload: JsonObject) -> CreateSession {
+    CreateSession {
         kind: "chat.agent".to_owned(),
         task_identifier,
         trigger_config: TriggerConfig {
-            base_payload: base_payload.into_iter().collect(),
-            options: RunOptions { tags: Some(vec![format!("chat:{chat}")]), ..RunOptions::default() },
+            base_payload,
+            options: RunOptions { tags: Some(vec![format!("chat:{chat_id}")]), ..RunOptions::default() },
             ..TriggerConfig::default()
         },
-        external_id: Some(chat),
+        external_id: Some(chat_id.to_owned()),
         tags: None,
         metadata: None,
         expires_at: None,
-    };
-    Ok(sessions.create(&create).await?.public_access_token)
+    }
 }

@@ -64,7 +64,7 @@ pub use stage::{CallObserver, MAX_RECORDED_CALLS, RunsOut};
 pub use when::When;
 pub use whole::WholeAnswer;
 
-use disagreement::count;
+pub(crate) use disagreement::{count, word_diff};
 use perform::{Manner, perform};
 use play::{Witness, play};
 use stage::{Answer, Respond, Stage};

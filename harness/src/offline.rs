@@ -32,7 +32,12 @@ const BACKLOG: usize = 1024;
 ///
 /// Outside a tokio runtime, whose clock it reads.
 pub fn offline_host(seed: u64) -> Host {
-    Host::from_parts(HostParts {
+    Host::from_parts(offline_parts(seed))
+}
+
+/// Gives the parts of an offline host, for one that differs in some of them.
+pub(crate) fn offline_parts(seed: u64) -> HostParts {
+    HostParts {
         clock: Arc::new(TestClock { started: Instant::now() }),
         net: Arc::new(MemoryNet::default()),
         entropy: Entropy::from_seed(seed),
@@ -40,7 +45,7 @@ pub fn offline_host(seed: u64) -> Host {
         blocking: Arc::new(Inline),
         files: Arc::new(MemoryFiles::new()),
         processes: Arc::new(Absent),
-    })
+    }
 }
 
 struct TestClock {

@@ -20,6 +20,11 @@ pub(crate) use self::link::GatedLink;
 pub trait Checkpoints: fmt::Debug + Send + Sync {
     /// Resolves when the run may go on; dropping the run drops the future.
     fn reach(&self, checkpoint: &Checkpoint) -> BoxFuture<'static, ()>;
+
+    /// Tells whether single records matter now: then each is written on its own, with its places, else in batches without.
+    fn watches_records(&self) -> bool {
+        true
+    }
 }
 
 /// One place in one run.
@@ -99,6 +104,10 @@ impl Gate {
 
     pub(crate) fn is_watched(&self) -> bool {
         self.0.is_some()
+    }
+
+    pub(crate) fn watches_records(&self) -> bool {
+        self.0.as_ref().is_some_and(|watched| watched.checkpoints.watches_records())
     }
 
     /// Tells of a place and waits there for as long as the test wants.

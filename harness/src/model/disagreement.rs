@@ -107,7 +107,7 @@ pub(crate) fn word_diff(wanted: &str, found: &str) -> String {
 }
 
 /// Counts things in words: `1 call`, `2 calls`.
-pub(super) fn count(n: usize, thing: &str) -> String {
+pub(crate) fn count(n: usize, thing: &str) -> String {
     format!("{n} {thing}{}", if n == 1 { "" } else { "s" })
 }
 

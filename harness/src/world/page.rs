@@ -19,7 +19,7 @@ use turnkeep_protocol::{TaskId, UiMessage, UiMessageChunk};
 use super::person::{Busy, Person};
 use super::stage::{APP_URL, SECRET_KEY, SESSION_URL};
 use crate::app::AppChat;
-use crate::mock_chat::token;
+use crate::mock_chat::creation;
 use crate::scenario::HistorySource;
 use crate::trace::Event;
 
@@ -155,7 +155,13 @@ fn connect(person: &Arc<Person>, host: &Host, screen: &Arc<Screen>, session: Opt
     .name(screen.page.clone())
     .start_session(Arc::new(move |request: StartRequest| {
         let sessions = starter.clone();
-        Box::pin(async move { token(&sessions, request.task_id, request.chat_id).await })
+        let base_payload = [
+            ("trigger".to_owned(), "preload".into()),
+            ("messages".to_owned(), Value::Array(Vec::new())),
+            ("chatId".to_owned(), request.chat_id.clone().into()),
+        ];
+        let create = creation(request.task_id, &request.chat_id, base_payload.into_iter().collect());
+        Box::pin(async move { Ok(sessions.create(&create).await?.public_access_token) })
     }))
     .sessions(session.map(|session| (person.chat.clone(), session)))
     .on_session_change(Arc::new(move |_, session| saved.keep(session)))

@@ -1,12 +1,9 @@
 //! The offline chat as an author's test uses it.
 
-use turnkeep_agent::{Agent, TurnInput};
 use turnkeep_harness::MockChatAgent;
 use turnkeep_harness::model::{MockLanguageModel, fail, say};
 
-fn plain() -> Agent {
-    Agent::new("plain", |turn: TurnInput| async move { Ok(turn.stream_text()) })
-}
+use crate::support::*;
 
 #[tokio::test(start_paused = true)]
 async fn two_chats_in_one_test_do_not_meet_a268() {
@@ -33,7 +30,7 @@ async fn a_failed_turn_ends_and_the_next_one_is_answered_a151() {
 }
 
 #[tokio::test(start_paused = true)]
-#[should_panic(expected = "1 steps that no model call used")]
+#[should_panic(expected = "step 1 of 2 still waits for a call")]
 async fn a_script_with_steps_left_fails_the_test() {
     let model = MockLanguageModel::new().step([say("one")]).step([say("never")]);
     let mut chat = MockChatAgent::start(plain(), &model).await;

@@ -13,7 +13,7 @@ use super::{Gate, Place};
 use crate::error::Error;
 use crate::link::{DurableWait, Link, SnapshotRead};
 
-/// Writes `out` record by record, so that each has its own before and after; everything else is passed on.
+/// Writes `out` record by record while records are watched, so that each has its own before and after; the rest is passed on.
 pub(crate) struct GatedLink {
     inner: Arc<dyn Link>,
     gate: Gate,
@@ -39,6 +39,9 @@ fn name(record: &NewRecord) -> String {
 
 impl Link for GatedLink {
     fn append_out(&self, records: Vec<NewRecord>) -> BoxFuture<'_, Result<Vec<SeqNum>, Error>> {
+        if !self.gate.watches_records() {
+            return self.inner.append_out(records);
+        }
         Box::pin(async move {
             let mut seqs = Vec::with_capacity(records.len());
             for record in records {

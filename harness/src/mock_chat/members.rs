@@ -1,0 +1,227 @@
+//! What a test says to its chat and reads of it.
+
+use futures::future::BoxFuture;
+use serde_json::{Value, json};
+use turnkeep_client::{ChatSessionState, ChatStream, Error, SendMessages};
+use turnkeep_protocol::{
+    ChatInputChunk, ChatSnapshot, ModelMessage, PartId, Record, SeqNum, UiMessage, UiMessageChunk,
+};
+
+use super::MockChatAgent;
+use super::failure::{SendError, SendFailure};
+use super::journal::chunk;
+use super::sending::{From, Posted, Sending};
+
+/// A head start's first step, to be given to the run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Handover {
+    messages: Vec<ModelMessage>,
+    message_id: Option<String>,
+    is_final: bool,
+}
+
+impl Handover {
+    /// Hands over these messages of the first step; the run goes on from there.
+    pub fn new(partial_assistant_message: impl IntoIterator<Item = ModelMessage>) -> Self {
+        Self { messages: partial_assistant_message.into_iter().collect(), message_id: None, is_final: false }
+    }
+
+    /// Says that the answer is whole: the run only keeps it.
+    #[must_use]
+    pub fn is_final(mut self) -> Self {
+        self.is_final = true;
+        self
+    }
+
+    /// Names the assistant message.
+    #[must_use]
+    pub fn message_id(mut self, id: impl Into<String>) -> Self {
+        self.message_id = Some(id.into());
+        self
+    }
+}
+
+impl MockChatAgent {
+    /// Sends a text as the person's next message; its id is `user-1`, `user-2`, ….
+    ///
+    /// Awaited, the turn is over for good: answered, hooks done, snapshot stored.
+    pub fn send(&mut self, text: impl Into<String>) -> Sending<'_> {
+        let message = UiMessage::user(format!("user-{}", self.n_sent + 1), text);
+        self.send_message(message)
+    }
+
+    /// Wakes the run that sleeps with a message.
+    ///
+    /// # Panics
+    ///
+    /// When the run does not sleep; [`MockChatAgent::suspend`] puts it there.
+    pub fn resume(&mut self, text: impl Into<String>) -> Sending<'_> {
+        assert!(self.is_suspended(), "the run of chat {} does not sleep", self.chat_id);
+        self.send(text)
+    }
+
+    /// Sends a message.
+    pub fn send_message(&mut self, message: UiMessage) -> Sending<'_> {
+        self.n_sent += 1;
+        let text: String = message.text().chars().take(40).collect();
+        let label = format!("message {} ({text:?}) of chat {}", self.n_sent, self.chat_id);
+        {
+            let mut history = self.history();
+            match history.iter_mut().find(|known| known.id == message.id) {
+                Some(known) => *known = message.clone(),
+                None => history.push(message.clone()),
+            }
+        }
+        let send = SendMessages::submit([message]);
+        self.posting(label, |chat| Box::pin(chat.transport.send_messages(&chat.chat_id, send)))
+    }
+
+    /// Asks for the last answer again.
+    pub fn send_regenerate(&mut self) -> Sending<'_> {
+        {
+            let mut history = self.history();
+            while history.last().is_some_and(UiMessage::is_assistant) {
+                history.pop();
+            }
+        }
+        let label = format!("the request to regenerate in chat {}", self.chat_id);
+        self.posting(label, |chat| Box::pin(chat.transport.send_messages(&chat.chat_id, SendMessages::regenerate())))
+    }
+
+    /// Sends an action.
+    pub fn send_action(&mut self, action: Value) -> Sending<'_> {
+        let label = format!("action {action} of chat {}", self.chat_id);
+        self.posting(label, |chat| Box::pin(chat.transport.send_action(&chat.chat_id, action, None)))
+    }
+
+    /// Stops the answer that streams, as a page does; tells whether the stop was accepted.
+    pub async fn send_stop(&self) -> bool {
+        self.transport.stop_generation(&self.chat_id).await
+    }
+
+    /// Posts a stop with a reason, without touching the page's stream.
+    pub async fn send_stop_because(&self, reason: impl Into<String>) -> Option<SeqNum> {
+        self.append(ChatInputChunk::Stop { message: Some(reason.into()) }).await
+    }
+
+    /// Begins a head start with this history, as an author's warm server does: the session is made for it, and its run waits for the
+    /// handover.
+    ///
+    /// # Panics
+    ///
+    /// When the chat was not started with [`super::MockMode::HandoverPrepare`], or has its head start already.
+    pub async fn send_head_start(&mut self, messages: impl IntoIterator<Item = UiMessage>) {
+        let payload = &mut self.create.trigger_config.base_payload;
+        let is_prepared = payload.get("trigger") == Some(&json!("handover-prepare"));
+        assert!(is_prepared, "a head start needs `MockChat::mode(MockMode::HandoverPrepare)`");
+        assert!(self.stage.session(&self.chat_id).is_none(), "chat {} has its session already", self.chat_id);
+        let messages: Vec<UiMessage> = messages.into_iter().collect();
+        payload.insert("headStartMessages".to_owned(), json!(messages));
+        self.history().extend(messages);
+        let created = self.stage.sessions.create(&self.create).await;
+        let created = created.unwrap_or_else(|error| panic!("chat {} cannot be opened: {error}", self.chat_id));
+        self.transport.set_session(&self.chat_id, ChatSessionState::new(created.public_access_token));
+        self.learn_session().await.unwrap_or_else(|error| panic!("{error}"));
+        self.until_booted(0).await;
+    }
+
+    /// Gives the head start's first step to the run and waits for its turn.
+    pub fn send_handover(&mut self, handover: Handover) -> Sending<'_> {
+        let input = ChatInputChunk::Handover {
+            partial_assistant_message: handover.messages.iter().map(|message| json!(message)).collect(),
+            message_id: handover.message_id,
+            is_final: handover.is_final,
+        };
+        self.signalling(format!("the handover to chat {}", self.chat_id), input)
+    }
+
+    /// Says that the head start gave up; the run ends (A §14).
+    pub async fn send_handover_skip(&self) -> Option<SeqNum> {
+        self.append(ChatInputChunk::HandoverSkip).await
+    }
+
+    /// Appends any input, past the page; gives its place.
+    ///
+    /// # Panics
+    ///
+    /// When the server refuses.
+    pub async fn append(&self, input: ChatInputChunk) -> Option<SeqNum> {
+        let part_id = PartId::new(self.stage.part_id());
+        let appended = self.stage.sessions.append(&self.chat_id, &input, &part_id).await;
+        appended.unwrap_or_else(|error| panic!("chat {} refused {input:?}: {error}", self.chat_id))
+    }
+
+    /// Opens another chat with the same agents, model and server.
+    ///
+    /// The script is one; steps may say which chat they are for. Each chat is finished on its own.
+    ///
+    /// # Panics
+    ///
+    /// When the server refuses.
+    pub async fn another(&self, chat_id: impl Into<String>) -> MockChatAgent {
+        let mut chat = self.neighbour(&chat_id.into());
+        chat.open(None).await.unwrap_or_else(|error| panic!("{error}"));
+        chat
+    }
+
+    fn posting<'a>(
+        &'a mut self,
+        label: String,
+        post: impl FnOnce(&'a Self) -> BoxFuture<'a, Result<ChatStream, Error>> + Send + 'a,
+    ) -> Sending<'a> {
+        let chat: &'a Self = self;
+        Sending::new(Box::pin(async move {
+            let from = From::now(&chat.stage, &chat.chat_id, label);
+            match post(chat).await {
+                Ok(stream) => {
+                    let input = stream.input_seq();
+                    Ok(Posted::new(chat.stage.clone(), from, Some(stream), input, chat.history.clone()))
+                }
+                Err(error) => {
+                    let cause = SendFailure::Refused(error.to_string());
+                    Err(SendError::new(&chat.stage, &from.chat, &from.label, from.n_out, cause))
+                }
+            }
+        }))
+    }
+
+    /// Posts a signal, whose turn the page watches like one of its own.
+    fn signalling(&mut self, label: String, input: ChatInputChunk) -> Sending<'_> {
+        let chat: &Self = self;
+        Sending::new(Box::pin(async move {
+            let from = From::now(&chat.stage, &chat.chat_id, label);
+            let place = chat.append(input).await;
+            let stream = chat.transport.reconnect_as_owner(&chat.chat_id);
+            Ok(Posted::new(chat.stage.clone(), from, stream, place, chat.history.clone()))
+        }))
+    }
+
+    /// Gives every record that `out` ever had, control records and commands included, trimmed ones too.
+    pub fn all_raw_chunks(&self) -> Vec<Record> {
+        self.stage
+            .journal
+            .look(|sessions| sessions.chat(&self.chat_id).map(|kept| kept.out.clone()).unwrap_or_default())
+    }
+
+    /// Gives every chunk that `out` ever carried.
+    pub fn all_chunks(&self) -> Vec<UiMessageChunk> {
+        self.all_raw_chunks().iter().filter_map(chunk).collect()
+    }
+
+    /// Gives every record that `in` ever had; none from a server that runs elsewhere.
+    pub fn all_inputs(&self) -> Vec<Record> {
+        let inputs = |kept: &super::journal::Kept| kept.input.clone();
+        self.stage.journal.look(|sessions| sessions.chat(&self.chat_id).map(inputs).unwrap_or_default())
+    }
+
+    /// Reads the chat snapshot that was stored last (AA-10).
+    ///
+    /// # Panics
+    ///
+    /// When the server cannot be asked.
+    pub async fn get_snapshot(&self) -> Option<ChatSnapshot> {
+        let body = self.stage.wire().read_snapshot(&self.chat_id).await;
+        let body = body.unwrap_or_else(|error| panic!("the snapshot of chat {} cannot be read: {error}", self.chat_id));
+        ChatSnapshot::parse(&body?)
+    }
+}

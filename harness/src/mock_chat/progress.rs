@@ -1,0 +1,217 @@
+//! [`Progress`]: where every run is, told by the checkpoints of the runtime.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use futures::future::BoxFuture;
+use turnkeep_agent::{Checkpoint, Checkpoints, Place, RunContext};
+use turnkeep_protocol::run_api::RunOutcome;
+use turnkeep_protocol::{RunId, SeqNum, SessionId};
+
+use super::barrier::{Hold, HoldState, is_exit};
+use super::watched::Watched;
+
+/// How many places are remembered, the newest.
+const MAX_PLACES: usize = 1_000;
+
+/// How many places a failure shows.
+const SHOWN_PLACES: usize = 8;
+
+/// Where every run is.
+pub(super) type Progress = Watched<Runs>;
+
+/// The runs that workers of this test have served.
+#[derive(Debug, Default)]
+pub(super) struct Runs {
+    /// Counts everything that was reached; an entry's number is its time.
+    n_reached: u64,
+    places: VecDeque<Reached>,
+    /// The newest attempt of each session, and whether it still lives.
+    live: BTreeMap<SessionId, Attempt>,
+    pub(super) exits: Vec<Exit>,
+    settled: BTreeMap<SessionId, (SeqNum, u64)>,
+    /// What boots of each session have read.
+    reads: BTreeSet<(SessionId, &'static str)>,
+    pub(super) holds: Vec<Hold>,
+    /// Barriers that were taken away before any run came.
+    pub(super) unreached: Vec<String>,
+}
+
+/// A place that a run came to.
+#[derive(Debug, Clone)]
+struct Reached {
+    number: u64,
+    ctx: RunContext,
+    place: Place,
+}
+
+/// One attempt at a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Attempt {
+    pub(super) run: RunId,
+    pub(super) attempt: u32,
+    pub(super) is_booted: bool,
+    pub(super) is_over: bool,
+}
+
+/// The end of an attempt, as it was about to be reported.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Exit {
+    pub(super) number: u64,
+    pub(super) session: SessionId,
+    pub(super) run: RunId,
+    pub(super) attempt: u32,
+    pub(super) outcome: RunOutcome,
+    /// The test brought it about.
+    pub(super) is_wished: bool,
+    /// The test knows of it.
+    pub(super) is_heard: bool,
+}
+
+impl Runs {
+    /// Gives the time: everything reached later has a higher number.
+    pub(super) fn now(&self) -> u64 {
+        self.n_reached
+    }
+
+    fn note(&mut self, checkpoint: &Checkpoint) {
+        let Checkpoint { ctx, place } = checkpoint.clone();
+        self.n_reached += 1;
+        let number = self.n_reached;
+        let attempt = Attempt { run: ctx.run_id.clone(), attempt: ctx.attempt, is_booted: false, is_over: false };
+        let live = self.live.entry(ctx.session_id.clone()).or_insert_with(|| attempt.clone());
+        if (&live.run, live.attempt) != (&attempt.run, attempt.attempt) {
+            *live = attempt;
+        }
+        live.is_booted |= place == Place::Booted;
+        live.is_over |= is_exit(&place);
+        match &place {
+            Place::TurnEnd { settled: Some(settled) } => {
+                self.settled.insert(ctx.session_id.clone(), (*settled, number));
+            }
+            Place::BeforeRead(what) => drop(self.reads.insert((ctx.session_id.clone(), what))),
+            Place::BeforeExit(outcome) => {
+                let (session, run, attempt) = (ctx.session_id.clone(), ctx.run_id.clone(), ctx.attempt);
+                self.exits.push(Exit {
+                    number,
+                    session,
+                    run,
+                    attempt,
+                    outcome: outcome.clone(),
+                    is_wished: false,
+                    is_heard: false,
+                });
+            }
+            _ => {}
+        }
+        if self.places.len() == MAX_PLACES {
+            self.places.pop_front();
+        }
+        self.places.push_back(Reached { number, ctx, place });
+    }
+
+    /// Gives a session's newest attempt.
+    pub(super) fn attempt(&self, session: &SessionId) -> Option<&Attempt> {
+        self.live.get(session)
+    }
+
+    /// Gives where a session's runs came last.
+    pub(super) fn place(&self, session: &SessionId) -> Option<&Place> {
+        self.places.iter().rev().find(|reached| reached.ctx.session_id == *session).map(|reached| &reached.place)
+    }
+
+    /// Gives where an attempt came last before its end.
+    pub(super) fn place_of(&self, run: &RunId, attempt: u32) -> Option<&Place> {
+        let theirs = |reached: &&Reached| reached.ctx.run_id == *run && reached.ctx.attempt == attempt;
+        let mut places = self.places.iter().rev().filter(theirs).map(|reached| &reached.place);
+        places.find(|place| !is_exit(place))
+    }
+
+    /// Gives the first end of an attempt since `since` that nobody wished for.
+    pub(super) fn failure(&self, session: &SessionId, since: u64) -> Option<Exit> {
+        let mut exits = self.exits.iter().filter(|exit| exit.session == *session && exit.number > since);
+        exits.find(|exit| exit.outcome != RunOutcome::Completed && !exit.is_wished).cloned()
+    }
+
+    /// Notes that the test knows of every end so far.
+    pub(super) fn heard(&mut self, session: &SessionId) {
+        self.exits.iter_mut().filter(|exit| exit.session == *session).for_each(|exit| exit.is_heard = true);
+    }
+
+    /// Notes an end that the test has brought about.
+    pub(super) fn ended_from_outside(&mut self, session: &SessionId, run: &RunId, attempt: u32, outcome: RunOutcome) {
+        self.n_reached += 1;
+        let (number, session, run) = (self.n_reached, session.clone(), run.clone());
+        if let Some(live) = self.live.get_mut(&session) {
+            live.is_over = true;
+        }
+        self.exits.push(Exit { number, session, run, attempt, outcome, is_wished: true, is_heard: true });
+    }
+
+    /// Gives when a session's runs came to their last place.
+    pub(super) fn place_time(&self, session: &SessionId) -> Option<u64> {
+        self.places.iter().rev().find(|reached| reached.ctx.session_id == *session).map(|reached| reached.number)
+    }
+
+    /// Gives the newest end of an attempt of a session.
+    pub(super) fn last_exit(&self, session: &SessionId) -> Option<&Exit> {
+        self.exits.iter().rev().find(|exit| exit.session == *session)
+    }
+
+    /// Tells whether the turn that served an input is over for good: hooks done, snapshot stored.
+    ///
+    /// A run that rests or ends behind the boundary has nothing left to do for it either.
+    pub(super) fn is_settled(&self, session: &SessionId, input: Option<SeqNum>, since: u64) -> bool {
+        let told = self.settled.get(session).filter(|(settled, number)| match input {
+            Some(input) => *settled >= input,
+            None => *number > since,
+        });
+        let last = self.places.iter().rev().find(|reached| reached.ctx.session_id == *session);
+        let rests = |reached: &Reached| {
+            let rests = matches!(reached.place, Place::IdleEnd | Place::BeforeSuspend | Place::BeforeExit(_));
+            rests && reached.number > since
+        };
+        told.is_some() || last.is_some_and(rests)
+    }
+
+    pub(super) fn has_read(&self, session: &SessionId, what: &'static str) -> bool {
+        self.reads.contains(&(session.clone(), what))
+    }
+
+    /// Lists the newest places, oldest first.
+    pub(super) fn last_places(&self) -> String {
+        let shown: Vec<String> = self.places.iter().rev().take(SHOWN_PLACES).map(|it| it.place.to_string()).collect();
+        if shown.is_empty() {
+            return "none".to_owned();
+        }
+        shown.into_iter().rev().collect::<Vec<_>>().join(", ")
+    }
+
+    /// Names the barriers that hold a run now.
+    pub(super) fn holding(&self) -> Vec<String> {
+        let holding = self.holds.iter().filter(|hold| hold.state == HoldState::Holding);
+        holding.map(|hold| hold.at.to_string()).collect()
+    }
+
+    /// Lets every run go on and takes every barrier away.
+    pub(super) fn release_all(&mut self) {
+        self.holds.iter_mut().for_each(Hold::release);
+    }
+}
+
+impl Checkpoints for Progress {
+    fn reach(&self, checkpoint: &Checkpoint) -> BoxFuture<'static, ()> {
+        let stop = self.change(|runs| {
+            runs.note(checkpoint);
+            runs.holds.iter_mut().find_map(|hold| hold.catch(checkpoint))
+        });
+        Box::pin(async move {
+            if let Some(stop) = stop {
+                stop.wait().await;
+            }
+        })
+    }
+
+    fn watches_records(&self) -> bool {
+        self.look(|runs| runs.holds.iter().any(Hold::watches_records))
+    }
+}

@@ -1,0 +1,210 @@
+//! The shapes of a first boot, and who is there (A-260, A-261, A-268).
+
+use serde_json::json;
+use turnkeep_agent::{Agent, Boot, ChatStart, LocalKey, Preload, TurnInput};
+use turnkeep_harness::model::{MockLanguageModel, ScriptStep, say};
+use turnkeep_harness::{At, Handover, MockChat, MockChatAgent, MockMode, MockOutcome, SetupError};
+use turnkeep_protocol::{ContentPart, ModelMessage, UiMessage};
+
+use crate::support::*;
+
+/// Notes which hooks of a first boot ran, with what.
+fn boots(diary: &Diary) -> Agent {
+    let (boot, preload, start) = (diary.clone(), diary.clone(), diary.clone());
+    plain()
+        .on_boot(move |event: Boot| {
+            let previous = event.previous_run_id.as_deref().unwrap_or("-");
+            boot.note(format!("boot(preloaded={} previous={previous})", event.preloaded));
+            async { Ok(()) }
+        })
+        .on_preload(move |_: Preload| {
+            preload.note("preload");
+            async { Ok(()) }
+        })
+        .on_chat_start(move |_: ChatStart| {
+            start.note("start");
+            async { Ok(()) }
+        })
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unknown_agent_id_fails_the_set_up_with_the_id_aa1() {
+    let setup = MockChat::cast([plain()], "weather").try_start(&MockLanguageModel::new()).await;
+
+    let error = setup.unwrap_err();
+    insta::assert_snapshot!(error, @r#"there is no agent `weather`; the agents are ["plain"]"#);
+    assert!(matches!(error, SetupError::UnknownAgent { id, .. } if id == "weather"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_chat_talks_to_the_agent_with_its_id_among_several_a268() {
+    let polite = Agent::new("polite", |turn: TurnInput| async move { Ok(turn.stream_text().system("Be polite.")) });
+    let model = MockLanguageModel::new().step([say("Good day.")]);
+    let mut chat = MockChat::cast([plain(), polite], "polite").start(&model).await;
+
+    chat.send("hi").await;
+
+    model.assert_prompt(0).system("Be polite.");
+    chat.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_chat_is_preloaded_unless_told_otherwise_a260_a261() {
+    let diary = Diary::default();
+    let model = MockLanguageModel::new().step([say("a")]);
+    let mut chat = MockChatAgent::start(boots(&diary), &model).await;
+    assert_eq!(chat.chat_id(), "test-chat");
+
+    chat.send("hi").await;
+
+    assert_eq!(diary.read(), "boot(preloaded=true previous=-) preload start");
+    chat.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_submit_boot_waits_for_its_first_message_and_runs_no_empty_turn_a276_a81() {
+    let diary = Diary::default();
+    let model = MockLanguageModel::new().step([say("a")]);
+    let mut chat = MockChat::new(boots(&diary)).mode(MockMode::SubmitMessage).start(&model).await;
+    assert_eq!(diary.read(), "boot(preloaded=false previous=-)");
+
+    chat.send("hi").await.assert_text("a");
+
+    assert_eq!(diary.read(), "boot(preloaded=false previous=-) start");
+    model.assert_calls(1);
+    chat.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_chat_may_boot_with_its_first_message_a276_d38() {
+    let diary = Diary::default();
+    let model = MockLanguageModel::new().step([say("a")]).step([say("b")]);
+    let first = UiMessage::user("u-1", "hi");
+    let mut chat = MockChat::new(boots(&diary)).first_message(first).start(&model).await;
+
+    chat.first_turn().turn().await.assert_text("a");
+    chat.send("and?").await.assert_text("b");
+
+    assert_eq!(diary.read(), "boot(preloaded=false previous=-) start");
+    model.assert_prompt(1).reads(&["user: hi", "assistant: a", "user: and?"]);
+    chat.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_continuation_boots_without_preload_and_names_the_run_before_a260_a261() {
+    let diary = Diary::default();
+    let model = MockLanguageModel::new().step([say("a")]);
+    let mut chat = MockChat::new(boots(&diary)).previous_run_id("run_before").start(&model).await;
+
+    chat.send("hi").await.assert_text("a");
+
+    assert_eq!(diary.read(), "boot(preloaded=false previous=run_before) start");
+    chat.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn locals_are_set_up_before_the_boot_aa8_a260() {
+    static DATABASE: LocalKey<&'static str> = LocalKey::new("database");
+    let diary = Diary::default();
+    let (in_boot, in_run) = (diary.clone(), diary.clone());
+    let agent = Agent::new("plain", move |turn: TurnInput| {
+        in_run.note(format!("run {}", turn.chat.locals().get(&DATABASE).unwrap()));
+        async move { Ok(turn.stream_text()) }
+    })
+    .on_boot(move |event: Boot| {
+        in_boot.note(format!("boot {}", event.chat.locals().get(&DATABASE).unwrap()));
+        async { Ok(()) }
+    });
+    let model = MockLanguageModel::new().step([say("a")]);
+    let mut chat = MockChat::new(agent).setup_locals(|locals| locals.set(&DATABASE, "double")).start(&model).await;
+
+    chat.send("hi").await;
+
+    assert_eq!(diary.read(), "boot double run double");
+    chat.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_close_a_new_harness_starts_clean_aa9() {
+    for _ in 0..2 {
+        let model = MockLanguageModel::new().step([say("a")]);
+        let mut chat = MockChatAgent::start(plain(), &model).await;
+
+        chat.send("hi").await;
+        chat.close().await;
+
+        model.assert_prompt(0).reads(&["user: hi"]);
+        assert_eq!((chat.outcome(), chat.all_inputs().len()), (Some(MockOutcome::Ok), 1));
+        chat.finish().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_chats_of_one_agent_share_a_script_that_serves_each_its_own_a268() {
+    let model = MockLanguageModel::new()
+        .script_for_chat("one", [ScriptStep::new([say("for one")])])
+        .script_for_chat("two", [ScriptStep::new([say("for two")])]);
+    let mut one = MockChat::new(plain()).chat_id("one").start(&model).await;
+    let mut two = one.another("two").await;
+
+    let (for_two, for_one) = futures::join!(two.send("hi"), one.send("hi"));
+
+    assert_eq!((for_one.text().as_str(), for_two.text().as_str()), ("for one", "for two"));
+    one.finish().await;
+    two.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_payload_and_the_worker_are_as_chosen_a260() {
+    let agent = plain();
+    let model = MockLanguageModel::new();
+    let chat = MockChat::new(agent)
+        .payload("idleTimeoutInSeconds", json!(5))
+        .worker_id("here")
+        .version("7")
+        .start(&model)
+        .await;
+    let started = tokio::time::Instant::now();
+
+    chat.suspend().await;
+
+    assert_eq!(started.elapsed().as_secs(), 5);
+    chat.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_start_makes_the_session_and_its_signals_are_real_records_a277() {
+    let mut chat = MockChat::new(plain()).mode(MockMode::HandoverPrepare).start(&MockLanguageModel::new()).await;
+    assert!(chat.all_inputs().is_empty(), "nothing is made before the handler begins");
+
+    chat.send_head_start([UiMessage::user("u-1", "hi")]).await;
+    let handover =
+        Handover::new([ModelMessage::assistant(vec![ContentPart::text("Hel")])]).message_id("a-1").is_final();
+    let _ = chat.send_handover(handover).within(std::time::Duration::from_secs(1)).try_wait().await;
+    chat.send_handover_skip().await;
+
+    let inputs = chat.all_inputs();
+    let content = |at: usize| inputs[at].envelope().unwrap().unpacked();
+    assert_eq!(
+        (&content(0)["kind"], &content(0)["messageId"], &content(0)["isFinal"]),
+        (&json!("handover"), &json!("a-1"), &json!(true))
+    );
+    assert_eq!(content(1)["kind"], "handover-skip");
+    chat.kill();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_barrier_may_stand_before_the_first_boot_a283() {
+    let diary = Diary::default();
+    let model = MockLanguageModel::new();
+    let chat = MockChat::new(boots(&diary)).hold(At::before("on_boot")).start(&model).await;
+    assert_eq!(diary.read(), "");
+
+    let barrier = chat.first_barrier(0);
+    assert!(barrier.is_holding());
+    barrier.release();
+    chat.suspend().await;
+
+    assert_eq!(diary.read(), "boot(preloaded=true previous=-) preload");
+    chat.finish().await;
+}
