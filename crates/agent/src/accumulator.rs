@@ -13,13 +13,15 @@ use serde_json::Value;
 use turnkeep_model::{ConvertError, ModelOutputs, Usage, to_model_messages};
 use turnkeep_protocol::{ModelMessage, Trigger, UiMessage, cleanup_aborted_parts};
 
-use self::live::{Joined, Live, Shared};
+use self::live::Live;
+pub(crate) use self::live::Shared;
 use crate::answer::{PrepareStep, StepChange};
-use crate::chain::{Chain, Merge, NothingToRegenerate};
+use crate::chain::{Chain, Judged, Merge, NothingToRegenerate};
 use crate::chat::Chat;
 use crate::compaction::{Compaction, Procedure};
 use crate::error::HookError;
 use crate::event::{CompactionCheck, CompactionSource};
+use crate::generation::Arrived;
 use crate::model_history::ModelHistory;
 use crate::steering::PendingMessages;
 use crate::tool::{Tool, with_mappings};
@@ -37,7 +39,16 @@ pub struct MessageAccumulator {
     pending_messages: Option<PendingMessages>,
     /// Whether the messages were given by [`MessageAccumulator::set_messages`], which no first turn replaces.
     is_set: bool,
-    live: Shared,
+    pub(crate) live: Shared,
+}
+
+/// How an answer has ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct AnswerEnd {
+    /// The messages that have joined it.
+    pub(crate) joined: Vec<String>,
+    /// Whether it went on from a summary.
+    pub(crate) is_compacted: bool,
 }
 
 /// What adding messages has done.
@@ -125,10 +136,9 @@ impl MessageAccumulator {
         trigger: Trigger,
         turn: usize,
     ) -> Result<Accumulated, NothingToRegenerate> {
-        let messages: Vec<UiMessage> = messages.into_iter().map(cleaned).collect();
         match trigger {
             Trigger::RegenerateMessage if messages.is_empty() => self.regenerate(None)?,
-            Trigger::RegenerateMessage => self.chain.replace_all(messages),
+            Trigger::RegenerateMessage => self.chain.replace_all(messages.into_iter().map(cleaned).collect()),
             Trigger::SubmitMessage => return Ok(self.submit(messages, turn)),
             _ => return Ok(Accumulated::default()),
         }
@@ -143,18 +153,18 @@ impl MessageAccumulator {
         }
         let mut accumulated = Accumulated::default();
         for message in messages {
-            let (merge, warnings) = self.absorb(message);
-            accumulated.wants_answer |= merge == Merge::Answer;
-            accumulated.warnings.extend(warnings);
+            let judged = self.absorb(message);
+            accumulated.wants_answer |= judged.merge == Merge::Answer;
+            accumulated.warnings.extend(judged.warnings);
         }
         accumulated
     }
 
     /// Merges one message and judges what it asks for.
-    pub(crate) fn absorb(&mut self, message: UiMessage) -> (Merge, Vec<String>) {
+    pub(crate) fn absorb(&mut self, message: UiMessage) -> Judged {
+        let message = cleaned(message);
         let absorbed = self.chain.absorb(message.clone(), &self.server_tools);
-        let judged = self.chain.judge(&message, absorbed, &self.server_tools);
-        (judged.merge, judged.warnings)
+        self.chain.judge(&message, absorbed, &self.server_tools)
     }
 
     /// Drops the answer that shall be given anew: from the named one on, else the newest.
@@ -172,17 +182,39 @@ impl MessageAccumulator {
     ///
     /// Fails as the hooks of [`Compaction`] do that choose what stays of a conversation; the answer is added all the same.
     pub async fn add_response(&mut self, response: UiMessage) -> Result<(), HookError> {
-        let Joined { steered, arrivals, summary } = self.live.end_answer(&response);
-        let kept = match (summary, self.compaction.clone()) {
+        self.end_answer(Some(response), Vec::new()).await.1
+    }
+
+    /// Ends an answer, of which there may be nothing to add; `arrivals` came in between its steps beside what was steered.
+    pub(crate) async fn end_answer(
+        &mut self,
+        response: Option<UiMessage>,
+        mut arrivals: Vec<Arrived>,
+    ) -> (AnswerEnd, Result<(), HookError>) {
+        let joined = self.live.end_answer(response.as_ref());
+        let end = AnswerEnd {
+            joined: joined.steered.iter().map(|message| message.id.clone()).collect(),
+            is_compacted: joined.summary.is_some(),
+        };
+        let kept = match (joined.summary, self.compaction.clone()) {
             // What the answer went on from stands in front of it from now on.
             (Some(event), Some(options)) => self.views().put_summary(&options, event).await,
             _ => Ok(()),
         };
-        let response_id = response.id.clone();
-        self.views().take_in(&response_id, &steered);
-        self.chain.commit(response);
+        let response_id = response.as_ref().map(|response| response.id.clone()).unwrap_or_default();
+        self.views().take_in(&response_id, &joined.steered);
+        if let Some(response) = response {
+            self.chain.commit(response);
+        }
+        arrivals.extend(joined.arrivals);
         self.views().tell(&response_id, arrivals);
-        kept
+        (end, kept)
+    }
+
+    /// Forgets an answer that nobody adds, and what waits to join it.
+    pub(crate) fn forget_answer(&mut self) {
+        self.live.end_answer(None);
+        self.live.drain();
     }
 
     /// Replaces the conversation; no turn 0 replaces it again.

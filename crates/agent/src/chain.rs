@@ -12,7 +12,7 @@ use turnkeep_protocol::{
 
 use crate::steering::INJECTED;
 
-pub(crate) use self::merge::Merge;
+pub(crate) use self::merge::{Judged, Merge};
 
 /// The chain and its index of tool calls.
 #[derive(Clone, Debug, Default, PartialEq)]

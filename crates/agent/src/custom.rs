@@ -1,8 +1,10 @@
-//! [`CustomRun`]: a run that the author's own code drives, message by message.
+//! [`CustomRun`]: a run that the author's own code drives, message by message, or turn by turn
+//! ([`CustomSession`]).
 //!
 //! There is no turn loop, no hook and no history here: the runtime binds the session, goes on where the attempt before has left it,
 //! and keeps `out` short.
 
+mod session;
 mod stop_signal;
 mod wait;
 
@@ -12,6 +14,7 @@ use std::sync::Arc;
 use turnkeep_model::LanguageModel;
 use turnkeep_protocol::{ChatTaskWirePayload, ModelMessage, SeqNum, Trigger};
 
+pub use self::session::{CompletedTurn, CustomSession, CustomTurn, SessionOptions};
 pub use self::stop_signal::StopSignal;
 pub use self::wait::WaitOptions;
 use crate::agent::{Agent, Hook, boxed};

@@ -86,7 +86,10 @@ pub use child::{
     ToolCallChat, ToolCallOptions, tool_execute,
 };
 pub use compaction::{Compaction, is_compaction_safe};
-pub use custom::{CustomAgent, CustomRun, StopSignal, TurnBoundary, WaitOptions};
+pub use custom::{
+    CompletedTurn, CustomAgent, CustomRun, CustomSession, CustomTurn, SessionOptions, StopSignal, TurnBoundary,
+    WaitOptions,
+};
 pub use error::{ChunkTooLarge, Error, HookError, OutOfMemory};
 pub use event::{
     Action, ActionAnswer, BeforeTurnComplete, Boot, ChatStart, Compacted, CompactionCheck, CompactionSource,

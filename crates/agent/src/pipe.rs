@@ -18,7 +18,7 @@ use crate::answer::StreamText;
 use crate::chain::is_empty;
 use crate::chat::Chat;
 use crate::error::{Error, HookError, OutOfMemory};
-use crate::generation::{Compacting, Ended, Generated, Hearing, Setting, generate};
+use crate::generation::{Ended, Generated, Setting, generate};
 use crate::signal::Signal;
 use crate::tool::with_mappings;
 
@@ -173,9 +173,9 @@ impl Chat {
         }
     }
 
-    async fn pipe_by_hand(&self, source: PipeSource, options: PipeOptions) -> Result<Piped, HookError> {
+    pub(crate) async fn pipe_by_hand(&self, source: PipeSource, options: PipeOptions) -> Result<Piped, HookError> {
         let outlet = self.pipes().begin().ok_or("this chat has no run to pipe into")?;
-        let mut piped = drive(self, outlet, source, options, BetweenSteps::default()).await;
+        let mut piped = drive(self, outlet, source, options).await;
         let executors = std::mem::take(&mut piped.generated.executors);
         let arrivals = std::mem::take(&mut piped.generated.arrivals);
         self.pipes().end(executors, arrivals);
@@ -214,21 +214,8 @@ fn is_fatal(failure: &HookError) -> bool {
     is_ours || failure.is::<OutOfMemory>()
 }
 
-/// What may happen between the steps of a piped answer; nothing by default.
-#[derive(Default)]
-pub(crate) struct BetweenSteps<'r> {
-    pub(crate) hearing: Option<Hearing<'r>>,
-    pub(crate) compacting: Option<Compacting>,
-}
-
 /// Pipes a source to its end.
-pub(crate) async fn drive(
-    chat: &Chat,
-    outlet: Outlet,
-    source: PipeSource,
-    options: PipeOptions,
-    between: BetweenSteps<'_>,
-) -> Piped {
+async fn drive(chat: &Chat, outlet: Outlet, source: PipeSource, options: PipeOptions) -> Piped {
     let stop = options.signal.unwrap_or(outlet.stop);
     let is_answer = matches!(source.0, Source::Stream(_));
     let continued = outlet.continued;
@@ -261,7 +248,7 @@ pub(crate) async fn drive(
                 context: stream.context.clone(),
                 ids: outlet.part_ids,
             };
-            let (generated, result) = generate(*stream, setting, between.hearing, between.compacting).await;
+            let (generated, result) = generate(*stream, setting, None, None).await;
             (
                 generated,
                 result.err().map(|error| match error {

@@ -6,6 +6,9 @@ use turnkeep_protocol::{ChatInputChunk, ChatTaskWirePayload, Trigger, is_owed};
 /// What the sender of an owed record is told that nobody can use (D-33).
 pub(crate) const UNUSABLE: &str = "the message cannot be read";
 
+/// What the sender of a head start is told on a run that serves a chat already.
+const LATE_HEAD_START: &str = "a head start needs a run of its own";
+
 /// The key under which a payload carries that its record could not be read. A sender who sets it gets the same answer as one whose
 /// message is broken.
 const UNREADABLE: &str = "unreadable";
@@ -26,9 +29,41 @@ pub(crate) fn is_unreadable(payload: &ChatTaskWirePayload) -> bool {
     payload.message.is_none() && payload.extra.contains_key(UNREADABLE)
 }
 
+/// What a payload asks for that a live run takes up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asks {
+    /// A turn, for a message or an answer given anew.
+    Turn,
+    /// An action.
+    Action,
+    /// Nothing but the boundary that its sender waits for, behind an error if there is something to say.
+    Boundary(Option<&'static str>),
+    /// Nothing at all.
+    Nothing,
+}
+
+impl Asks {
+    /// Judges a payload; `is_sent_again` says that its words have had turns of their own (D-42).
+    pub(crate) fn of(payload: &ChatTaskWirePayload, is_sent_again: bool) -> Self {
+        match payload.trigger {
+            Some(Trigger::SubmitMessage) if is_sent_again => Self::Boundary(None),
+            Some(Trigger::SubmitMessage) if payload.message.is_some() => Self::Turn,
+            Some(Trigger::RegenerateMessage) => Self::Turn,
+            Some(Trigger::SubmitMessage) if is_unreadable(payload) => Self::Boundary(Some(UNUSABLE)),
+            // Nothing to say.
+            Some(Trigger::SubmitMessage) => Self::Boundary(None),
+            Some(Trigger::Action) => Self::Action,
+            Some(Trigger::HandoverPrepare) => Self::Boundary(Some(LATE_HEAD_START)),
+            // A preload on a live run has nothing to do.
+            Some(Trigger::Preload | Trigger::Close) | None => Self::Nothing,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    use turnkeep_protocol::UiMessage;
 
     use super::*;
 
@@ -50,6 +85,34 @@ mod tests {
         {
             assert_eq!(decode(other.clone()), None, "{other}");
         }
+    }
+
+    #[test]
+    fn each_payload_gets_what_it_asks_for_a81_a150_a217_d33_d42() {
+        #[track_caller]
+        fn check(trigger: Option<Trigger>, change: fn(&mut ChatTaskWirePayload), is_sent_again: bool, want: Asks) {
+            let mut payload = ChatTaskWirePayload { trigger, ..ChatTaskWirePayload::new("chat", Trigger::Preload) };
+            change(&mut payload);
+
+            assert_eq!(Asks::of(&payload, is_sent_again), want);
+        }
+        let said = |payload: &mut ChatTaskWirePayload| payload.message = Some(UiMessage::user("u1", "hi"));
+        let broken = |payload: &mut ChatTaskWirePayload| {
+            payload.extra.insert(UNREADABLE.to_owned(), true.into());
+        };
+        let submit = Some(Trigger::SubmitMessage);
+
+        check(submit, said, false, Asks::Turn);
+        check(submit, said, true, Asks::Boundary(None));
+        check(submit, |_| {}, false, Asks::Boundary(None));
+        check(submit, broken, false, Asks::Boundary(Some(UNUSABLE)));
+        check(Some(Trigger::RegenerateMessage), |_| {}, false, Asks::Turn);
+        check(Some(Trigger::Action), |_| {}, false, Asks::Action);
+        check(Some(Trigger::Action), said, true, Asks::Action);
+        check(Some(Trigger::HandoverPrepare), |_| {}, false, Asks::Boundary(Some(LATE_HEAD_START)));
+        check(Some(Trigger::Preload), |_| {}, false, Asks::Nothing);
+        check(Some(Trigger::Close), |_| {}, false, Asks::Nothing);
+        check(None, |_| {}, false, Asks::Nothing);
     }
 
     #[test]

@@ -31,7 +31,7 @@ use crate::error::Error;
 use crate::input::InputChannel;
 use crate::link::Link;
 use crate::model_history::ModelHistory;
-use crate::record::{UNUSABLE, is_unreadable};
+use crate::record::Asks;
 use crate::steering::Steering;
 use crate::views::Views;
 use crate::worker::Warn;
@@ -157,26 +157,17 @@ impl Run {
 
     /// Does what one payload asks for.
     async fn take_up(&mut self, owed: Owed) -> Result<(), Error> {
-        match owed.payload.trigger {
-            // Its words have had turns of their own; the sender only waits for a boundary (D-42).
-            Some(Trigger::SubmitMessage) if self.is_sent_again(&owed) => {
+        let is_sent_again = owed.payload.trigger == Some(Trigger::SubmitMessage) && self.is_sent_again(&owed);
+        match Asks::of(&owed.payload, is_sent_again) {
+            Asks::Turn => self.message_turn(owed).await,
+            Asks::Action => self.action(owed).await,
+            Asks::Boundary(error) => {
+                if let Some(text) = error {
+                    self.out.chunk(&UiMessageChunk::error(text)).await?;
+                }
                 self.close_turn(owed.seq_num, None).await.map(drop)
             }
-            Some(Trigger::SubmitMessage) if owed.payload.message.is_some() => self.message_turn(owed).await,
-            Some(Trigger::RegenerateMessage) => self.message_turn(owed).await,
-            Some(Trigger::SubmitMessage) if is_unreadable(&owed.payload) => {
-                self.out.chunk(&UiMessageChunk::error(UNUSABLE)).await?;
-                self.close_turn(owed.seq_num, None).await.map(drop)
-            }
-            Some(Trigger::Action) => self.action(owed).await,
-            // Nothing to say, but the sender waits for a boundary.
-            Some(Trigger::SubmitMessage) => self.close_turn(owed.seq_num, None).await.map(drop),
-            Some(Trigger::HandoverPrepare) => {
-                self.out.chunk(&UiMessageChunk::error("a head start needs a run of its own")).await?;
-                self.close_turn(owed.seq_num, None).await.map(drop)
-            }
-            // A preload on a live run has nothing to do.
-            Some(Trigger::Preload | Trigger::Close) | None => {
+            Asks::Nothing => {
                 self.finish(&owed);
                 Ok(())
             }

@@ -98,6 +98,15 @@ impl Steering {
         }
     }
 
+    /// Takes out the messages of these ids, which have joined the answer, and gives their places.
+    pub(crate) fn take_joined(&mut self, ids: &[String]) -> Vec<SeqNum> {
+        let (joined, waiting) =
+            self.take().into_iter().partition(|pending: &Pending| ids.contains(&pending.message.id));
+        self.put_back(waiting);
+        let joined: Vec<Pending> = joined;
+        joined.into_iter().map(|pending| pending.seq_num).collect()
+    }
+
     /// Ends the turn: what still waits is left over (A-163, AR-37).
     pub(crate) fn end(&mut self, received: Option<SeqNum>) {
         let texts: Vec<String> = self.take().into_iter().map(|left| left.message.text()).collect();

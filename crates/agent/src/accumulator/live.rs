@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use turnkeep_model::Usage;
-use turnkeep_protocol::{ModelMessage, UiMessage};
+use turnkeep_protocol::{ModelMessage, UiMessage, UiMessageChunk};
 
 use super::edits::Edits;
 use crate::answer::{PrepareStep, StepChange};
@@ -45,10 +45,10 @@ pub(super) struct Joined {
 
 /// Clones share one queue.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Shared(Arc<Mutex<Live>>);
+pub(crate) struct Shared(Arc<Mutex<Live>>);
 
 #[derive(Debug, Default)]
-pub(super) struct Live {
+pub(crate) struct Live {
     /// Oldest first.
     waiting: VecDeque<Waiting>,
     injected: Vec<Injected>,
@@ -64,7 +64,7 @@ impl Shared {
     }
 
     /// Queues a message; one that waits already, or has joined the answer, does not wait twice.
-    pub(super) fn wait(&self, message: UiMessage, told: Vec<ModelMessage>) -> bool {
+    pub(crate) fn wait(&self, message: UiMessage, told: Vec<ModelMessage>) -> bool {
         let mut live = self.live();
         let mut known = live.waiting.iter().chain(live.injected.iter().flat_map(|injected| &injected.batch));
         if known.any(|known| known.message.id == message.id) {
@@ -87,13 +87,13 @@ impl Shared {
         *live = Live { waiting, ..Live::default() };
     }
 
-    /// Ends the answer that has become `response`.
-    pub(super) fn end_answer(&self, response: &UiMessage) -> Joined {
+    /// Ends the answer that has become `response`, if anything.
+    pub(super) fn end_answer(&self, response: Option<&UiMessage>) -> Joined {
         let mut live = self.live();
         let over = Live { waiting: std::mem::take(&mut live.waiting), ..Live::default() };
         let over = std::mem::replace(&mut *live, over);
         // Steps of the message that the answer goes on with are not its own.
-        let n_earlier = n_steps(response).saturating_sub(over.n_steps);
+        let n_earlier = response.map_or(0, n_steps).saturating_sub(over.n_steps);
         let mut joined = Joined { summary: over.summary, ..Joined::default() };
         for Injected { step, batch, told } in over.injected {
             let speaks_for = batch.iter().map(|waiting| waiting.message.id.clone()).collect();
@@ -129,13 +129,10 @@ impl Preparation {
         }
         self.shared.live().n_steps = step.step_number + 1;
         self.compact(&step).await?;
-        self.steer(&step).await?;
+        let told = self.steer(&step).await?.into_iter().collect();
         let live = self.shared.live();
-        Ok(if live.edits.is_empty() {
-            StepChange::none()
-        } else {
-            StepChange::none().messages(live.edits.apply(&step.messages))
-        })
+        let change = StepChange { told, ..StepChange::none() };
+        Ok(if live.edits.is_empty() { change } else { change.messages(live.edits.apply(&step.messages)) })
     }
 
     fn read(&self, step: &PrepareStep) -> Vec<ModelMessage> {
@@ -181,16 +178,16 @@ impl Preparation {
         Ok(())
     }
 
-    /// Takes in what waits, if the author wants it.
-    async fn steer(&self, step: &PrepareStep) -> Result<(), HookError> {
+    /// Takes in what waits, if the author wants it, and gives what readers were told of it.
+    async fn steer(&self, step: &PrepareStep) -> Result<Option<UiMessageChunk>, HookError> {
         let read = self.read(step);
         // Whatever looks for approvals looks in the last message only (AR-26).
         let (Some(options), false) = (&self.pending_messages, ends_with_open_approval(&read)) else {
-            return Ok(());
+            return Ok(None);
         };
         let batch: Vec<Waiting> = self.shared.live().waiting.drain(..).collect();
         if batch.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
         // Out of the queue before the author is asked: what is steered meanwhile is not among what was judged (AR-25).
         let judged = judge(options, &batch, read, step).await;
@@ -199,7 +196,7 @@ impl Preparation {
             other => {
                 let mut live = self.shared.live();
                 batch.into_iter().rev().for_each(|waiting| live.waiting.push_front(waiting));
-                return other.map(drop);
+                return other.map(|_| None);
             }
         };
         let messages: Vec<UiMessage> = batch.iter().map(|waiting| waiting.message.clone()).collect();
@@ -208,9 +205,9 @@ impl Preparation {
             live.edits.insert(step.messages.len(), told.clone());
             live.injected.push(Injected { step: step.step_number, batch, told: told.clone() });
         }
-        tell_injected(step, &messages).await?;
+        let told_readers = Some(tell_injected(step, &messages).await?);
         let Some(hook) = &options.on_injected else {
-            return Ok(());
+            return Ok(told_readers);
         };
         let event = PendingMessagesInjected {
             chat: step.chat.clone(),
@@ -222,7 +219,7 @@ impl Preparation {
         match hook(event).await {
             // What no default can cure is not ignored: memory ran out, or the lease is gone.
             Err(error) if error.is::<OutOfMemory>() || error.is::<Error>() => Err(error),
-            _ => Ok(()),
+            _ => Ok(told_readers),
         }
     }
 }
@@ -256,10 +253,14 @@ async fn judge(
 }
 
 /// Tells readers where messages came in.
-async fn tell_injected(step: &PrepareStep, injected: &[UiMessage]) -> Result<(), Error> {
+async fn tell_injected(step: &PrepareStep, injected: &[UiMessage]) -> Result<UiMessageChunk, Error> {
     let (writer, id) = (step.chat.writer(), step.chat.pipes().part_id());
-    match writer.stream(&injected_chunk(&id, injected, UiMessage::text)).await {
-        Err(Error::ChunkTooLarge(_)) => writer.stream(&injected_chunk(&id, injected, |_| String::new())).await,
-        told => told,
+    let whole = injected_chunk(&id, injected, UiMessage::text);
+    match writer.stream(&whole).await {
+        Err(Error::ChunkTooLarge(_)) => {
+            let ids_only = injected_chunk(&id, injected, |_| String::new());
+            writer.stream(&ids_only).await.map(|()| ids_only)
+        }
+        told => told.map(|()| whole),
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use turnkeep_model::LanguageModel;
-use turnkeep_protocol::{JsonObject, ModelMessage};
+use turnkeep_protocol::{JsonObject, ModelMessage, UiMessageChunk};
 
 use super::{StepResult, TOOL_CHOICE};
 use crate::chat::Chat;
@@ -38,6 +38,8 @@ pub struct StepChange {
     pub(crate) tools: Option<Vec<Tool>>,
     pub(crate) settings: JsonObject,
     pub(crate) provider_options: JsonObject,
+    /// What the preparation has told readers: parts of the answer that stand in front of the step.
+    pub(crate) told: Vec<UiMessageChunk>,
 }
 
 impl StepChange {

@@ -69,7 +69,11 @@ impl Generation<'_> {
             steps: self.steps.results.clone(),
             messages: messages.to_vec(),
         };
-        self.unless_stopped(hook(event)).await?.map_err(Cut::from)
+        let mut change = self.unless_stopped(hook(event)).await?.map_err(Cut::from)?;
+        for chunk in std::mem::take(&mut change.told) {
+            let _ = self.reducer.apply(&chunk);
+        }
+        Ok(change)
     }
 
     fn plan(&self, messages: Vec<ModelMessage>, change: StepChange) -> StepPlan {

@@ -6,6 +6,7 @@ use turnkeep_model::FinishReason;
 use turnkeep_protocol::chunk::Start;
 use turnkeep_protocol::{MessageReducer, UiMessage, UiMessageChunk};
 
+use crate::chain::is_empty;
 use crate::chat::ChunkWriter;
 use crate::error::{Error, HookError};
 use crate::generation::{Ended, Generated};
@@ -41,7 +42,10 @@ pub(super) async fn forward(
         }
     };
     let finish_reason = forwarding.reducer.finish_reason().map(FinishReason::from_word);
+    // A message that no reader has heard of, and that holds nothing, is none.
+    let is_begun = forwarding.naming.is_started;
     let (message, ended) = (Some(forwarding.reducer.into_message()), forwarding.ended);
+    let message = message.filter(|message| is_begun || !is_empty(message));
     (Generated { message, ended, finish_reason, ..Generated::default() }, failure)
 }
 
