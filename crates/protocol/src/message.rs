@@ -3,6 +3,7 @@
 //! As with chunks, unknown part types and unknown fields come out as they went in (D-25). How messages grow from chunks
 //! is decided in [`crate::reduce`]; how a tool part may advance, in [`crate::overlay_tool_states`].
 
+mod answers;
 mod part;
 mod tool;
 

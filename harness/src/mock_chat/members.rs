@@ -76,6 +76,43 @@ impl MockChatAgent {
         self.posting(label, |chat| Box::pin(chat.transport.send_messages(&chat.chat_id, send)))
     }
 
+    /// Says yes or no to every call of the newest answer that waits for a person's approval, as her page does.
+    ///
+    /// # Panics
+    ///
+    /// When no call waits.
+    pub fn send_tool_approval(&mut self, approved: bool, reason: Option<&str>) -> Sending<'_> {
+        let mut message = self.newest_answer();
+        let ids = message.pending_approvals();
+        assert!(!ids.is_empty(), "no call of chat {} waits for an approval: {:?}", self.chat_id, message.parts);
+        for id in ids {
+            message.add_tool_approval_response(&id, approved, reason);
+        }
+        self.send_message(message)
+    }
+
+    /// Gives the newest answer's call of a tool its result, as a page does that runs the tool itself.
+    ///
+    /// # Panics
+    ///
+    /// When no call of this tool waits.
+    pub fn send_tool_output(&mut self, tool_name: &str, output: Value) -> Sending<'_> {
+        let mut message = self.newest_answer();
+        let waiting = message.pending_outputs();
+        let call =
+            message.tool_parts().find(|call| call.tool_name == tool_name && waiting.contains(&call.tool_call_id));
+        let Some(id) = call.map(|call| call.tool_call_id.clone()) else {
+            panic!("no call of {tool_name} in chat {} waits for its result: {:?}", self.chat_id, message.parts)
+        };
+        message.add_tool_output(&id, output);
+        self.send_message(message)
+    }
+
+    fn newest_answer(&self) -> UiMessage {
+        let newest = self.history().last().filter(|last| last.is_assistant()).cloned();
+        newest.unwrap_or_else(|| panic!("chat {} does not end with an answer", self.chat_id))
+    }
+
     /// Asks for the last answer again.
     pub fn send_regenerate(&mut self) -> Sending<'_> {
         {

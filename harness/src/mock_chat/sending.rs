@@ -12,7 +12,7 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use turnkeep_client::{ChatStream, Delivered, Outcome};
 use turnkeep_protocol::reduce::MessageReducer;
-use turnkeep_protocol::{Record, RecordKind, SeqNum, UiMessage};
+use turnkeep_protocol::{Record, RecordKind, SeqNum, UiMessage, UiMessageChunk};
 
 use super::failure::{SendError, SendFailure};
 use super::journal::chunk;
@@ -257,17 +257,39 @@ impl Posted {
                 raw.iter().filter_map(|record| Some(Delivered { seq_num: record.seq_num, chunk: chunk(record)? }));
             shown = told.collect();
         }
-        let mut reducer = MessageReducer::new();
+        let mut page = self.continued(&shown).map_or_else(MessageReducer::new, MessageReducer::resume);
+        let mut told = MessageReducer::new();
         let mut misfits = Vec::new();
         for Delivered { seq_num, chunk } in &shown {
-            if let Err(error) = reducer.apply(chunk) {
+            // What belongs to a call of an earlier turn has no place in what this turn told.
+            let _ = told.apply(chunk);
+            if let Err(error) = page.apply(chunk) {
                 misfits.push(format!("record {seq_num}: {error}"));
             }
         }
-        let message = reducer.into_message();
+        let (message, told) = (page.into_message(), told.into_message());
         self.remember(&message);
         let chunks = shown.into_iter().map(|delivered| (delivered.seq_num, delivered.chunk)).collect();
-        Ok(MockTurn { label: self.from.label.clone(), chunks, raw, message, input: self.input, boundary, misfits })
+        Ok(MockTurn {
+            label: self.from.label.clone(),
+            chunks,
+            raw,
+            message,
+            told,
+            input: self.input,
+            boundary,
+            misfits,
+        })
+    }
+
+    /// Finds the message of an earlier turn that this one goes on with.
+    fn continued(&self, shown: &[Delivered]) -> Option<UiMessage> {
+        let id = shown.iter().find_map(|delivered| match &delivered.chunk {
+            UiMessageChunk::Start(start) => start.message_id.as_deref(),
+            _ => None,
+        })?;
+        let history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
+        history.iter().find(|known| known.is_assistant() && known.id == id).cloned()
     }
 
     /// Waits for the boundary that covers the input; behind a close there may be none.

@@ -12,15 +12,17 @@ pub struct MockTurn {
     pub(super) chunks: Vec<(SeqNum, UiMessageChunk)>,
     pub(super) raw: Vec<Record>,
     pub(super) message: UiMessage,
+    /// What this turn told of it.
+    pub(super) told: UiMessage,
     pub(super) input: Option<SeqNum>,
     pub(super) boundary: Option<SeqNum>,
     pub(super) misfits: Vec<String>,
 }
 
 impl MockTurn {
-    /// Gives the answer's text.
+    /// Gives the text that the turn told.
     pub fn text(&self) -> String {
-        self.message.text()
+        self.told.text()
     }
 
     /// Gives the text deltas one by one.
@@ -32,9 +34,9 @@ impl MockTurn {
         self.chunks.iter().filter_map(delta).collect()
     }
 
-    /// Names the tools that were called, in order.
+    /// Names the tools that were called in the turn, in order.
     pub fn tools(&self) -> Vec<String> {
-        self.message.tool_parts().map(|part| part.tool_name.clone()).collect()
+        self.told.tool_parts().map(|part| part.tool_name.clone()).collect()
     }
 
     /// Gives every chunk that the person was shown.
@@ -47,7 +49,7 @@ impl MockTurn {
         &self.raw
     }
 
-    /// Gives the answer.
+    /// Gives the answer as her page has it, with what earlier turns told of the same message.
     pub fn message(&self) -> &UiMessage {
         &self.message
     }

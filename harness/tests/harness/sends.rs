@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use turnkeep_agent::{Agent, BeforeTurnComplete, Boot, TurnComplete, TurnInput, TurnStart};
-use turnkeep_harness::model::{MockLanguageModel, cut, fail, say, stall, wait};
+use turnkeep_agent::{Agent, BeforeTurnComplete, Boot, Tool, TurnComplete, TurnInput, TurnStart};
+use turnkeep_harness::model::{MockLanguageModel, call, cut, fail, say, stall, wait};
 use turnkeep_harness::{At, MockChat, MockChatAgent, MockOutcome};
 use turnkeep_protocol::run_api::RunOutcome;
 use turnkeep_protocol::{ChatInputChunk, ChatTaskWirePayload, SESSION_IN_EVENT_ID, SeqNum, UiMessage};
@@ -330,4 +330,30 @@ async fn a_stop_may_give_its_reason_a142() {
     let reason = serde_json::to_value(aborted.unwrap()).unwrap()["reason"].clone();
     assert_eq!(reason, Value::from("bedtime"));
     chat.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_goes_on_with_a_message_is_one_message_on_the_page_a205() {
+    let ask = Tool::answered_by_client("ask", "Asks.", json!({ "type": "object" }));
+    let agent = plain().tools([ask]);
+    let model = MockLanguageModel::new().step([say("Well. "), call("ask", json!({}))]).step([say("Blue.")]);
+    let mut chat = MockChatAgent::start(agent, &model).await;
+    chat.send("hi").await.assert_text("Well. ").assert_tools(&["ask"]);
+
+    let turn = chat.send_tool_output("ask", json!("blue")).await;
+
+    turn.assert_text("Blue.").assert_tools(&[]);
+    assert_eq!((turn.message().text().as_str(), turn.misfits()), ("Well. Blue.", &[][..]));
+    assert_eq!(chat.messages().len(), 2);
+    chat.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+#[should_panic(expected = "no call of ask in chat test-chat waits for its result")]
+async fn a_result_for_a_call_that_nobody_made_fails_the_test() {
+    let model = MockLanguageModel::new().step([say("Hello")]);
+    let mut chat = MockChatAgent::start(plain(), &model).await;
+    chat.send("hi").await;
+
+    chat.send_tool_output("ask", json!("blue")).await;
 }
