@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use turnkeep_protocol::{ChannelName, ChatSnapshot, Record, RunId, SeqNum, UiMessage, UiMessageChunk};
+use turnkeep_protocol::{ChannelName, ChatSnapshot, Record, RunId, SeqNum, Trigger, UiMessage, UiMessageChunk};
 
 /// The version of the JSON lines.
 pub const TRACE_VERSION: u32 = 1;
@@ -39,6 +39,34 @@ pub struct Writer {
     pub run: RunId,
     /// Its attempt, from 1.
     pub attempt: u32,
+}
+
+/// What a page asks for without a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Gesture {
+    /// The last answer again.
+    Regenerate,
+    /// An action of the agent's.
+    Action,
+}
+
+impl Gesture {
+    /// Gives its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Regenerate => "regenerate",
+            Self::Action => "action",
+        }
+    }
+
+    /// Gives what its record on `in` says it is.
+    pub fn trigger(self) -> Trigger {
+        match self {
+            Self::Regenerate => Trigger::RegenerateMessage,
+            Self::Action => Trigger::Action,
+        }
+    }
 }
 
 /// What happened.
@@ -134,13 +162,24 @@ pub enum Event {
         /// Its place on `in`; none when the server did not say.
         seq_num: Option<SeqNum>,
     },
+    /// What a page asked for without a message was acknowledged.
+    Asked {
+        /// The page.
+        page: String,
+        /// The chat.
+        chat: String,
+        /// What it asked for.
+        gesture: Gesture,
+        /// Its place on `in`; none when the server did not say.
+        seq_num: Option<SeqNum>,
+    },
     /// A page's message was refused for good.
     SendFailed {
         /// The page.
         page: String,
         /// The chat.
         chat: String,
-        /// The message's id.
+        /// The message's id; of a gesture without a message its name.
         message_id: String,
         /// Why.
         error: String,

@@ -15,6 +15,7 @@ mod machine;
 mod net;
 mod page;
 mod person;
+mod screen;
 mod sim;
 mod stage;
 mod storage;

@@ -5,11 +5,23 @@ use std::sync::Arc;
 use turnkeep_agent::Agent;
 use turnkeep_harness::world::{Backstage, Cast};
 use turnkeep_reference_agents::persisted::{self, Care, Database};
-use turnkeep_reference_agents::{echo, hydrated, steered, storyteller, weather};
+use turnkeep_reference_agents::{asking, echo, forgetful, hydrated, refunds, steered, storyteller, undoing, weather};
 
 /// The ids that a scenario's `agent` may have.
-pub(crate) const AGENTS: &[&str] =
-    &["echo", "hydrated", "steered", "storyteller", "weather", "persisted", "persisted-deferred", "persisted-split"];
+pub(crate) const AGENTS: &[&str] = &[
+    "asking",
+    "echo",
+    "forgetful",
+    "hydrated",
+    "refunds",
+    "steered",
+    "storyteller",
+    "undoing",
+    "weather",
+    "persisted",
+    "persisted-deferred",
+    "persisted-split",
+];
 
 /// Gives the cast of all stories.
 pub(crate) fn cast() -> Cast {
@@ -19,8 +31,12 @@ pub(crate) fn cast() -> Cast {
 fn make(id: &str, backstage: &Backstage) -> Option<Agent> {
     let persisted = |care| persisted::agent(database(backstage), care);
     Some(match id {
+        "asking" => asking::agent(),
         "echo" => echo::agent(),
+        "forgetful" => forgetful::agent(),
         "hydrated" => hydrated::agent(database(backstage)),
+        "refunds" => refunds::agent(),
+        "undoing" => undoing::agent(),
         "steered" => steered::agent(),
         "storyteller" => storyteller::agent(),
         "weather" => weather::agent(),

@@ -58,7 +58,7 @@ pub(crate) fn red(args: &RedArgs) -> Result<Verdict> {
             );
         }
     }
-    eprintln!("{n_seen} of {n_defences} defences are missed when they are gone");
+    eprintln!("{n_seen} of {n_defences} defences are noticed when they are gone");
     Ok(if n_seen == n_defences { Verdict::Held } else { Verdict::Unforeseen })
 }
 

@@ -1,7 +1,7 @@
 //! `acknowledged-kept`: what the server has acknowledged is kept, once and for ever.
 //!
 //! Exactly: a message acknowledged at seq_num n was durable on `in` at n, under its id, before the acknowledgement (D-12); one
-//! acknowledged without a seq_num was durable somewhere on `in`. No place of any channel is ever given to a second, different
+//! acknowledged without a seq_num was durable somewhere on `in`; an action or regenerate likewise, by its trigger. No place of any channel is ever given to a second, different
 //! record, crashes and power losses included. No part id makes two records of `in` (D-6), and a message id is stored at most as
 //! often as pages had it acknowledged, once if never.
 
@@ -29,6 +29,17 @@ fn acknowledged(story: &Story<'_>) -> Vec<Violation> {
     for (entry, stored) in story.walk() {
         if let Some(stored) = stored.filter(|stored| stored.channel == ChannelName::In) {
             inputs.entry(stored.session).or_default().push(stored);
+        }
+        if let Event::Asked { page, chat, gesture, seq_num: Some(seq_num) } = &entry.event {
+            let is_it = |stored: &&&Stored<'_>| {
+                stored.seq() == seq_num.get()
+                    && stored.payload().is_some_and(|payload| payload.trigger == Some(gesture.trigger()))
+            };
+            if !inputs.get(chat.as_str()).into_iter().flatten().any(|stored| is_it(&stored)) {
+                let (what, seq) = (gesture.name(), seq_num.get());
+                let what = format!("the {what} was acknowledged to {page} at seq_num {seq}, where it is not stored");
+                violations.push(broken_at(NAME, chat, entry, seq, what));
+            }
         }
         let Event::Sent { page, chat, message, seq_num } = &entry.event else { continue };
         let stored = inputs.get(chat.as_str()).into_iter().flatten();
@@ -111,16 +122,35 @@ fn doubled(story: &Story<'_>) -> Vec<Violation> {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
-    use turnkeep_protocol::{NewRecord, PartId};
+    use turnkeep_protocol::{ChatInputChunk, ChatTaskWirePayload, NewRecord, PartId, SeqNum, Trigger};
 
     use super::*;
     use crate::checks::tale::{Tale, judge};
+    use crate::trace::Gesture;
 
     #[test]
     fn an_acknowledged_message_is_where_the_server_said() {
         let tale = Tale::new().ask("alice-1", "Hi").sent("alice#1", "alice-1", "Hi", 0).stop().ask("alice-2", "Bye");
 
         assert_eq!(judge(check, &tale.sent("alice#1", "alice-2", "Bye", 2)), [""; 0]);
+    }
+
+    #[test]
+    fn an_acknowledged_gesture_is_where_the_server_said() {
+        let undo = ChatInputChunk::message(ChatTaskWirePayload::new(crate::checks::tale::CHAT, Trigger::Action));
+        let asked = |gesture, seq| Event::Asked {
+            page: "alice#1".to_owned(),
+            chat: crate::checks::tale::CHAT.to_owned(),
+            gesture,
+            seq_num: Some(SeqNum::new(seq)),
+        };
+        let found = |gesture, seq| judge(check, &Tale::new().stop().input(&undo).log("alice", asked(gesture, seq)));
+
+        assert_eq!(found(Gesture::Action, 1), [""; 0]);
+        let want = ["the action was acknowledged to alice#1 at seq_num 0, where it is not stored"];
+        assert_eq!(found(Gesture::Action, 0), want);
+        let want = ["the regenerate was acknowledged to alice#1 at seq_num 1, where it is not stored"];
+        assert_eq!(found(Gesture::Regenerate, 1), want);
     }
 
     #[test]

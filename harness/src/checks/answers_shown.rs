@@ -87,6 +87,9 @@ fn asked(story: &Story<'_>, who: &str, chat: &str) -> BTreeSet<u64> {
                 inputs.find(|input| input.message_id() == Some(&message.id)).map(Stored::seq)
             })
         }
+        Event::Asked { page, chat: of, seq_num, .. } if person_of(page) == who && of == chat => {
+            seq_num.map(|seq_num| seq_num.get())
+        }
         _ => None,
     });
     sent.collect()

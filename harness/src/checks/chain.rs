@@ -77,7 +77,7 @@ impl Chain {
 }
 
 /// Lays a person's tool answers over the stored message.
-fn advance(known: &mut UiMessage, incoming: &UiMessage) {
+pub(super) fn advance(known: &mut UiMessage, incoming: &UiMessage) {
     for answer in incoming.tool_parts().filter(|part| part.state.is_wire_advanceable()) {
         let parts = known.parts.iter_mut().filter_map(UiPart::as_tool_mut);
         for part in parts.filter(|part| part.tool_call_id == answer.tool_call_id && !part.state.is_final()) {

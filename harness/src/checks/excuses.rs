@@ -83,7 +83,7 @@ fn read<'t>(readings: &mut Readings<'t>, event: &'t Event) {
         Event::Resumed { page, chat, streaming: true } => {
             readings.entry((person_of(page), chat)).or_default().streams += 1;
         }
-        Event::Sent { page, chat, seq_num, .. } => {
+        Event::Sent { page, chat, seq_num, .. } | Event::Asked { page, chat, seq_num, .. } => {
             let reading = readings.entry((person_of(page), chat)).or_default();
             reading.streams += 1;
             reading.asked = seq_num.map_or(reading.asked, |seq_num| seq_num.get());

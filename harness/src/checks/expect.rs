@@ -36,12 +36,24 @@ fn judge(story: &Story<'_>, last: &Entry, expectation: &Expectation) -> Option<V
             let calls = story.entries.iter().filter(|entry| matches!(entry.event, Event::ModelCalled { .. }));
             count(last, "model calls", *want, calls.count())
         }
+        Expectation::Prompts(want) => {
+            let got: Vec<_> = story.entries.iter().filter_map(n_prompted).collect();
+            (got != *want)
+                .then(|| broken(NAME, STORY, last, format!("expected model calls with {want:?} messages, got {got:?}")))
+        }
         Expectation::ShownAfterLoad { client, count: want } => shown(story, last, client, *want),
         Expectation::Refused { client, count: want } => {
             let of_client =
                 |entry: &&Entry| matches!(&entry.event, Event::SendFailed { page, .. } if person_of(page) == client);
             count(last, "refused messages", *want, story.entries.iter().filter(of_client).count())
         }
+    }
+}
+
+fn n_prompted(entry: &Entry) -> Option<usize> {
+    match &entry.event {
+        Event::ModelCalled { n_messages, .. } => Some(*n_messages),
+        _ => None,
     }
 }
 
@@ -142,6 +154,8 @@ mod tests {
             (Expectation::Refused { client: "alice".to_owned(), count: 0 }, None),
             (Expectation::Refused { client: "alice".to_owned(), count: 1 }, Some("expected 1 refused messages, got 0")),
             (Expectation::ModelCalls(1), None),
+            (Expectation::Prompts(vec![1]), None),
+            (Expectation::Prompts(vec![]), Some("expected model calls with [] messages, got [1]")),
             (Expectation::ModelCalls(2), Some("expected 2 model calls, got 1")),
         ] {
             check_one(expectation, want);

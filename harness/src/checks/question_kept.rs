@@ -1,15 +1,16 @@
 //! `question-kept`: no page that has settled misses a question of its person, nor shows it behind its answer.
 //!
 //! Exactly: when the world has settled, every page shows every user message of its chat that was acknowledged to a page of the same
-//! person, in the order of their places on `in`, and each before every assistant message streamed in the turn that covers it. This
+//! person, in the order of their places on `in`, and each before every assistant message streamed in the turn that covers it; a
+//! question before an action need not be there, since an action may have taken it back (D-59). This
 //! is what reports a question lost by a refresh in mid-stream (CR-37).
 
 use std::collections::BTreeMap;
 
-use turnkeep_protocol::{ChannelName, UiMessage};
+use turnkeep_protocol::{ChannelName, Trigger, UiMessage};
 
 use super::fold::{segment_id, turns};
-use super::story::{Story, broken_at, person_of, since};
+use super::story::{Stored, Story, broken_at, person_of, since};
 use crate::outcome::Violation;
 use crate::trace::{Entry, Event};
 
@@ -51,7 +52,7 @@ pub(super) fn check(story: &Story<'_>) -> Vec<Violation> {
     violations
 }
 
-/// Lists a person's acknowledged questions by their places.
+/// Lists a person's acknowledged questions by their places, but none that a later action may have taken back (D-59).
 fn questions<'t>(story: &Story<'t>, person: &str, chat: &str) -> Vec<Question<'t>> {
     let mut questions: Vec<_> = story
         .entries
@@ -68,6 +69,9 @@ fn questions<'t>(story: &Story<'t>, person: &str, chat: &str) -> Vec<Question<'t
             _ => None,
         })
         .collect();
+    let acts = |input: &&Stored<'_>| input.payload().is_some_and(|payload| payload.trigger == Some(Trigger::Action));
+    let newest_action = story.channel(chat, ChannelName::In).filter(acts).map(Stored::seq).max();
+    questions.retain(|question| Some(question.seq) > newest_action);
     questions.sort_by_key(|question| question.seq);
     questions.dedup_by_key(|question| question.seq);
     questions
@@ -96,6 +100,8 @@ fn first_of<'m>(messages: &'m [UiMessage], ids: &[&str]) -> Option<(usize, &'m s
 
 #[cfg(test)]
 mod tests {
+    use turnkeep_protocol::{ChatInputChunk, ChatTaskWirePayload};
+
     use super::*;
     use crate::checks::tale::{Tale, judge, reply};
 
@@ -141,6 +147,18 @@ mod tests {
         check_page(
             &[question(2), question(1)],
             &["shows message alice-2, seq_num 1, before a message that was accepted earlier"],
+        );
+    }
+
+    #[test]
+    fn a_question_may_be_gone_after_an_action_and_newer_ones_may_not_d59() {
+        let undo = ChatInputChunk::message(ChatTaskWirePayload::new(crate::checks::tale::CHAT, Trigger::Action));
+        let tale = two_turns().input(&undo).boundary(2).ask("alice-3", "So?").sent("alice#2", "alice-3", "So?", 3);
+
+        assert_eq!(judge(check, &tale.clone().shows("alice#2", &[question(3)])), [""; 0]);
+        assert_eq!(
+            judge(check, &tale.shows("alice#2", &[question(1), question(2)])),
+            ["does not show message alice-3, acknowledged at seq_num 3"]
         );
     }
 

@@ -5,16 +5,17 @@
 //! message id twice, and every assistant message on a page either is told by `out`, of which its text is a prefix, or came with
 //! the page's history. Whole messages are compared too: what the page shows under a told id at the end, reasoning, calls,
 //! sources, files, data and metadata included, is the fold of all records of the id up to some place, as it is or cleaned of half
-//! calls, as histories keep what was cut; a message that only the history tells is as the history had it. This is what
+//! calls, as histories keep what was cut, with what people answered its calls laid over where it came; a message that only the history tells is as the history had it. This is what
 //! reports a reply rendered twice (CR-38).
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use turnkeep_protocol::{ChannelName, MessageReducer, UiMessage, UiMessageChunk, cleanup_aborted_parts};
 
-use super::fold::{Messages, fold_segment, segment_id, turns};
-use super::story::{Story, broken, broken_at, since};
-use super::whole::{first_difference, has_content, normal, same};
+use super::chain::advance;
+use super::fold::{Messages, segment_id, turns};
+use super::story::{Stored, Story, broken, broken_at, since};
+use super::whole::{first_difference, has_content, same};
 use crate::outcome::Violation;
 use crate::trace::{Entry, Event};
 
@@ -121,16 +122,18 @@ fn judge_page(durable: &Messages, history: &[UiMessage], messages: &[UiMessage])
 fn judge_whole(story: &Story<'_>, chat: &str, history: &[UiMessage], messages: &[UiMessage]) -> Vec<String> {
     let mut faults = Vec::new();
     for message in messages.iter().filter(|message| message.is_assistant() && has_content(message)) {
-        let chunks = chunks_of(story, chat, &message.id);
-        let told = if chunks.is_empty() {
-            history.iter().find(|known| known.id == message.id).cloned()
-        } else {
-            Some(fold_segment(&chunks, None))
-        };
-        let right = match &told {
-            None => true,
-            Some(known) if chunks.is_empty() => same(known, message),
-            Some(_) => is_beginning(&chunks, message),
+        let tellings = tellings_of(story, chat, &message.id);
+        let mut versions = versions(&tellings);
+        let (told, right) = match versions.pop() {
+            None => {
+                let known = history.iter().find(|known| known.id == message.id).cloned();
+                let right = known.as_ref().is_none_or(|known| same(known, message));
+                (known, right)
+            }
+            Some(whole) => {
+                let right = is_version(&whole, message) || versions.iter().any(|version| is_version(version, message));
+                (Some(whole), right)
+            }
         };
         if let Some(told) = told.filter(|_| !right) {
             let (id, how) = (&message.id, first_difference(message, &told));
@@ -140,21 +143,57 @@ fn judge_whole(story: &Story<'_>, chat: &str, history: &[UiMessage], messages: &
     faults
 }
 
-/// Lists the chunks of all messages with an id.
-fn chunks_of<'s>(story: &'s Story<'_>, chat: &'s str, id: &str) -> Vec<&'s UiMessageChunk> {
-    let segments = turns(story.channel(chat, ChannelName::Out)).into_iter().flat_map(|turn| turn.segments());
-    segments.filter(|segment| segment_id(segment) == Some(id)).flatten().collect()
+/// What tells of a message: a chunk, or what a person answered its calls.
+enum Telling<'s> {
+    Chunk(&'s UiMessageChunk),
+    Answer(&'s UiMessage),
 }
 
-/// Tells whether `message` is what the first of `chunks` tell.
-fn is_beginning(chunks: &[&UiMessageChunk], message: &UiMessage) -> bool {
-    let wanted = normal(message);
+/// Lists what the turns of a chat tell of the messages with an id: a turn's answers to calls, then its chunks. Answers that no
+/// turn has covered come last.
+fn tellings_of<'s>(story: &'s Story<'_>, chat: &'s str, id: &str) -> Vec<Telling<'s>> {
+    let mut inputs = story.channel(chat, ChannelName::In).peekable();
+    let mut tellings = Vec::new();
+    for turn in turns(story.channel(chat, ChannelName::Out)) {
+        let settled = turn.settled();
+        while let Some(input) = inputs.next_if(|input| Some(input.seq()) <= settled) {
+            tellings.extend(answer_to(input, id));
+        }
+        let told = turn.segments().into_iter().filter(|segment| segment_id(segment) == Some(id)).flatten();
+        tellings.extend(told.map(Telling::Chunk));
+    }
+    let untold = !tellings.iter().any(|telling| matches!(telling, Telling::Chunk(_)));
+    tellings.extend(inputs.filter_map(|input| answer_to(input, id)));
+    if untold { Vec::new() } else { tellings }
+}
+
+fn answer_to<'s>(input: &'s Stored<'_>, id: &str) -> Option<Telling<'s>> {
+    let message = input.payload()?.message.as_ref()?;
+    (message.is_assistant() && message.id == id).then_some(Telling::Answer(message))
+}
+
+/// Gives the message after each telling.
+fn versions(tellings: &[Telling<'_>]) -> Vec<UiMessage> {
     let mut reducer = MessageReducer::new();
-    chunks.iter().any(|chunk| {
-        let _ = reducer.apply(chunk);
-        let told = reducer.message();
-        normal(told) == wanted || normal(&cleanup_aborted_parts(told.clone())) == wanted
-    })
+    let versions = tellings.iter().map(|telling| {
+        match telling {
+            Telling::Chunk(chunk) => {
+                let _ = reducer.apply(chunk);
+            }
+            Telling::Answer(answer) => {
+                let mut message = reducer.message().clone();
+                advance(&mut message, answer);
+                reducer = MessageReducer::resume(message);
+            }
+        }
+        reducer.message().clone()
+    });
+    versions.collect()
+}
+
+/// Tells whether `message` is this version, as it is or cleaned of half calls.
+fn is_version(version: &UiMessage, message: &UiMessage) -> bool {
+    same(version, message) || same(&cleanup_aborted_parts(version.clone()), message)
 }
 
 /// Quotes a text, its end left out when it is long.

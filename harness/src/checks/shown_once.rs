@@ -94,7 +94,9 @@ impl<'t> Walk<'_, 't> {
                 page.stream = from.map_or(Stream::Anywhere, Stream::From);
                 page.stream_since = entry.n;
             }
-            Event::Sent { page, .. } => self.pages.entry(page).or_default().stream_since = entry.n,
+            Event::Sent { page, .. } | Event::Asked { page, .. } => {
+                self.pages.entry(page).or_default().stream_since = entry.n;
+            }
             Event::Stopped { page, .. } => self.pages.entry(page).or_default().stream = Stream::Anywhere,
             Event::StreamEnded { page, chat, how } => self.ended(entry, page, chat, how),
             Event::Shown { page, chat, seq_num, chunk, .. } => self.shown(entry, page, chat, seq_num.get(), chunk),

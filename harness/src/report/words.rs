@@ -102,6 +102,10 @@ fn describe_page(event: &Event) -> String {
             let place = seq_num.map_or_else(|| "somewhere".to_owned(), |seq_num| format!("seq_num {seq_num}"));
             format!("{page} has {} acknowledged at {place}", brief(message))
         }
+        Event::Asked { page, gesture, seq_num, .. } => {
+            let place = seq_num.map_or_else(|| "somewhere".to_owned(), |seq_num| format!("seq_num {seq_num}"));
+            format!("{page} has its {} acknowledged at {place}", gesture.name())
+        }
         Event::SendFailed { page, message_id, error, .. } => {
             format!("{page} has message {message_id} refused: {error}")
         }

@@ -24,6 +24,8 @@ pub enum Expectation {
     Inputs(usize),
     /// The model was called so often.
     ModelCalls(usize),
+    /// Each call of the model was handed so many messages, in the order of the calls.
+    Prompts(Vec<usize>),
     /// A person's last page was shown so many chunks.
     ShownAfterLoad {
         /// The person.

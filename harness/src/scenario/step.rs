@@ -2,6 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// Virtual milliseconds that a wait may take when the file does not say.
 fn default_within_ms() -> u64 {
@@ -16,6 +17,14 @@ pub enum Step {
     Send(Send),
     /// A person writes into the answer that streams, beside her page's stream.
     Steer(Steer),
+    /// A person asks for the last answer again.
+    Regenerate(Client),
+    /// A person says yes or no to every call on her page that waits for her approval.
+    Decide(Decide),
+    /// A person's page answers every call that waits for a result of hers.
+    Answer(AnswerCall),
+    /// A person's page asks the agent for something that is no message, such as an undo.
+    Act(Act),
     /// A person presses stop.
     Stop(Client),
     /// A person reloads her page: the old one is gone at once, the new one loads its history and resumes.
@@ -62,9 +71,14 @@ impl Step {
         match self {
             Self::Send(send) => Some(&send.client),
             Self::Steer(steer) => Some(&steer.client),
-            Self::Stop(client) | Self::Reload(client) | Self::ClosePage(client) | Self::OpenPage(client) => {
-                Some(&client.client)
-            }
+            Self::Decide(decide) => Some(&decide.client),
+            Self::Answer(answer) => Some(&answer.client),
+            Self::Act(act) => Some(&act.client),
+            Self::Regenerate(client)
+            | Self::Stop(client)
+            | Self::Reload(client)
+            | Self::ClosePage(client)
+            | Self::OpenPage(client) => Some(&client.client),
             Self::WaitChunks(wait) => Some(&wait.client),
             Self::WaitAnswer(wait) => Some(&wait.client),
             _ => None,
@@ -103,6 +117,45 @@ pub struct Steer {
     pub text: String,
 }
 
+/// A person's answer to the calls that wait for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Decide {
+    /// The person.
+    pub client: String,
+    /// Whether the calls may run.
+    pub approved: bool,
+    /// What she says about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// What the story waits for before it goes on.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub until: SendUntil,
+}
+
+/// A result that a person's page gives for a tool.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AnswerCall {
+    /// The person.
+    pub client: String,
+    /// The result.
+    pub output: Value,
+}
+
+/// An action.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Act {
+    /// The person.
+    pub client: String,
+    /// What the agent is asked for, as its action hook reads it.
+    pub action: Value,
+    /// How many of the newest messages the page takes off its screen itself, when the server has the action.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub takes_away: usize,
+}
+
 /// How far a send gets before the story goes on.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -114,8 +167,8 @@ pub enum SendUntil {
     Pressed,
 }
 
-fn is_default(until: &SendUntil) -> bool {
-    *until == SendUntil::default()
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// A wait for chunks.

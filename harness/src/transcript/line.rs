@@ -111,7 +111,8 @@ fn of_payload(payload: &ChatTaskWirePayload, labels: &mut Labels) -> String {
     labels.replace_known(&mut value);
     let Value::Object(mut fields) = value else { return trigger };
     fields.retain(|key, _| !LEFT_OUT.contains(&key.as_str()));
-    let words: Vec<_> = [Some(trigger), message].into_iter().flatten().collect();
+    let answers = payload.message.as_ref().and_then(|message| of_answers(message, labels));
+    let words: Vec<_> = [Some(trigger), message, answers].into_iter().flatten().collect();
     with_fields(&words.join(" "), fields)
 }
 
@@ -129,6 +130,23 @@ pub(super) fn of_message(message: &UiMessage, labels: &mut Labels) -> String {
         line.push_str(&format!(" {}", serde_json::to_value(part).unwrap_or_default()));
     }
     line
+}
+
+/// Writes what a message answers calls with: their states, and what a person said to a request.
+fn of_answers(message: &UiMessage, labels: &mut Labels) -> Option<String> {
+    let answers: Vec<_> = message
+        .tool_parts()
+        .map(|part| {
+            let call = labels.of(Kind::Call, &part.tool_call_id);
+            let approval = part.approval.as_ref();
+            let approved =
+                approval.and_then(|approval| approval.approved).map(|approved| format!(" approved={approved}"));
+            let reason =
+                approval.and_then(|approval| approval.reason.as_ref()).map(|reason| format!(" reason={reason:?}"));
+            format!("{call} {}{}{}", part.state, approved.unwrap_or_default(), reason.unwrap_or_default())
+        })
+        .collect();
+    (!answers.is_empty()).then(|| answers.join(" "))
 }
 
 /// Writes a control record with its siblings, those left out that differ from seed to seed.

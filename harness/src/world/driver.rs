@@ -6,7 +6,7 @@ use super::person::{Command, Person};
 use super::stage::{CHAT, Stage};
 use super::watch::Watch;
 use crate::outcome::{Violation, ViolationKind};
-use crate::scenario::{IoName, Scenario, SendUntil, Step};
+use crate::scenario::{Act, AnswerCall, Decide, IoName, Scenario, SendUntil, Step};
 use crate::trace::{Entry, Event};
 
 /// Virtual milliseconds for hosts to boot before the story begins.
@@ -78,17 +78,18 @@ impl Story<'_, '_> {
 
     fn perform(&mut self, step: &Step) -> Result<Option<String>, String> {
         match step {
-            Step::Send(send) => {
-                let person = self.person(&send.client)?;
-                let before = person.accepted_sends.load(Ordering::Relaxed);
-                person.shown.store(0, Ordering::Relaxed);
-                person.ask(Command::Send { text: send.text.clone() });
-                match send.until {
-                    SendUntil::Pressed => self.advance(1).map(|()| None),
-                    SendUntil::Accepted => self.wait("the send's acknowledgement", GESTURE_MS, move |_| {
-                        person.accepted_sends.load(Ordering::Relaxed) > before
-                    }),
-                }
+            Step::Send(send) => self.post(&send.client, Command::Send { text: send.text.clone() }, send.until),
+            Step::Regenerate(client) => self.post(&client.client, Command::Regenerate, SendUntil::Accepted),
+            Step::Decide(Decide { client, approved, reason, until }) => {
+                let (approved, reason) = (*approved, reason.clone());
+                self.post(client, Command::Decide { approved, reason }, *until)
+            }
+            Step::Answer(AnswerCall { client, output }) => {
+                self.post(client, Command::Answer { output: output.clone() }, SendUntil::Accepted)
+            }
+            Step::Act(Act { client, action, takes_away }) => {
+                let act = Command::Act { action: action.clone(), takes_away: *takes_away };
+                self.post(client, act, SendUntil::Accepted)
             }
             Step::Steer(steer) => {
                 let person = self.person(&steer.client)?;
@@ -114,6 +115,20 @@ impl Story<'_, '_> {
                 self.wait("the page's end", GESTURE_MS, move |_| !person.open.load(Ordering::Relaxed))
             }
             _ => self.perform_wait(step),
+        }
+    }
+
+    /// Lets a person's page send something.
+    fn post(&mut self, client: &str, command: Command, until: SendUntil) -> Result<Option<String>, String> {
+        let person = self.person(client)?;
+        let before = person.accepted_sends.load(Ordering::Relaxed);
+        person.shown.store(0, Ordering::Relaxed);
+        person.ask(command);
+        match until {
+            SendUntil::Pressed => self.advance(1).map(|()| None),
+            SendUntil::Accepted => self.wait("the send's acknowledgement", GESTURE_MS, move |_| {
+                person.accepted_sends.load(Ordering::Relaxed) > before
+            }),
         }
     }
 

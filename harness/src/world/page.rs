@@ -1,27 +1,24 @@
-//! A page: the transport, and what is on the screen.
-//!
-//! The screen follows the field's UI library: a resumed stream goes on with the last message if that is the assistant's (so a
-//! turn replayed onto a saved reply doubles it, CR-38), and a `start` with another id begins the next message.
+//! A page: the transport, and what its person does with it. What she sees is the [`Screen`]'s.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::Request;
 use serde_json::Value;
-use turnkeep_client::{ChatSessionState, ChatStream, Delivered, SendMessages, SessionsApi, StartRequest, Transport};
+use turnkeep_client::{ChatSessionState, SendMessages, SessionsApi, StartRequest, Transport};
 use turnkeep_host::http::{Deadlines, HttpClient};
 use turnkeep_host::{Host, Tasks};
-use turnkeep_protocol::reduce::MessageReducer;
-use turnkeep_protocol::{TaskId, UiMessage, UiMessageChunk};
+use turnkeep_protocol::{JsonObject, SeqNum, TaskId, UiMessage};
 
 use super::person::{Busy, Person};
+use super::screen::Screen;
 use super::stage::{APP_URL, SECRET_KEY, SESSION_URL};
 use crate::app::AppChat;
 use crate::mock_chat::creation;
 use crate::scenario::HistorySource;
-use crate::trace::Event;
+use crate::trace::{Event, Gesture};
 
 /// How long a page waits before it asks the author's application again.
 const APP_RETRY: Duration = Duration::from_millis(200);
@@ -33,21 +30,6 @@ pub(super) struct Page {
     transport: Transport,
     tasks: Tasks,
     host: Host,
-}
-
-/// What a page shows.
-pub(super) struct Screen {
-    page: String,
-    person: Arc<Person>,
-    state: Mutex<ScreenState>,
-}
-
-#[derive(Default)]
-struct ScreenState {
-    messages: Vec<UiMessage>,
-    /// The assistant message that a stream is writing, if any; not yet among `messages`.
-    writing: Option<MessageReducer>,
-    session: Option<ChatSessionState>,
 }
 
 impl Page {
@@ -66,8 +48,7 @@ impl Page {
         let opened =
             Event::PageOpened { page: page.clone(), chat: person.chat.clone(), messages: messages.clone(), cursor };
         person.trace.log(&person.name, opened);
-        let state = Mutex::new(ScreenState { messages, writing: None, session: session.clone() });
-        let screen = Arc::new(Screen { page, person: person.clone(), state });
+        let screen = Arc::new(Screen::new(page, person.clone(), messages, session.clone()));
         person.put_on_screen(screen.clone());
         let transport = connect(person, host, &screen, session);
         let page = Self { person: person.clone(), screen, transport, tasks: Tasks::new(), host: host.clone() };
@@ -93,20 +74,66 @@ impl Page {
     pub(super) fn send(&self, text: String) {
         let message = UiMessage::user(self.person.next_message_id(), text);
         let history = self.screen.ask(message.clone());
+        self.post(Asked::Message(message), SendMessages::submit(history));
+    }
+
+    /// Asks for the last answer again, which leaves the screen at once.
+    pub(super) fn regenerate(&self) {
+        self.screen.drop_answer();
+        self.post(Asked::Gesture(Gesture::Regenerate), SendMessages::regenerate());
+    }
+
+    /// Decides about the calls that wait for her consent.
+    pub(super) fn decide(&self, approved: bool, reason: Option<&str>) {
+        self.post_answers(self.screen.change_last(|last| {
+            for id in last.pending_approvals() {
+                last.add_tool_approval_response(&id, approved, reason);
+            }
+        }));
+    }
+
+    /// Gives the calls that her page runs their result.
+    pub(super) fn answer(&self, output: &Value) {
+        self.post_answers(self.screen.change_last(|last| {
+            for id in last.pending_outputs() {
+                last.add_tool_output(&id, output.clone());
+            }
+        }));
+    }
+
+    /// Sends the message whose calls were answered again; what follows belongs to it.
+    fn post_answers(&self, history: Vec<UiMessage>) {
+        // Without a message there is nothing that could wait.
+        let Some(message) = history.last().cloned() else { return };
+        self.screen.resume_last();
+        self.post(Asked::Message(message), SendMessages::submit(history));
+    }
+
+    /// Sends an action; the page takes messages away when the server has it.
+    pub(super) fn act(&self, action: Value, takes_away: usize) {
+        let send = SendMessages::submit([]).body(JsonObject::from_iter([("action".to_owned(), action)]));
+        let screen = self.screen.clone();
+        self.post_then(Asked::Gesture(Gesture::Action), send, move || screen.take_away(takes_away));
+    }
+
+    fn post(&self, asked: Asked, send: SendMessages) {
+        self.post_then(asked, send, || ());
+    }
+
+    /// Sends in the background, does `then` when the server has it, and shows what follows.
+    fn post_then(&self, asked: Asked, send: SendMessages, then: impl FnOnce() + Send + 'static) {
         let (screen, transport) = (self.screen.clone(), self.transport.clone());
         let busy = self.person.occupy();
         self.tasks.add(self.host.spawn(async move {
-            let sent = transport.send_messages(&screen.person.chat, SendMessages::submit(history)).await;
-            match sent {
+            match transport.send_messages(&screen.person.chat, send).await {
                 Ok(stream) => {
-                    let seq_num = stream.input_seq();
-                    screen.log(|page, chat| Event::Sent { page, chat, message, seq_num });
+                    screen.log(|page, chat| asked.acknowledged(page, chat, stream.input_seq()));
+                    then();
                     screen.person.accepted_sends.fetch_add(1, Ordering::Relaxed);
                     screen.follow(stream).await;
                 }
                 Err(error) => {
-                    let (message_id, error) = (message.id, error.to_string());
-                    screen.log(|page, chat| Event::SendFailed { page, chat, message_id, error });
+                    screen.log(|page, chat| asked.failed(page, chat, error.to_string()));
                 }
             }
             drop(busy);
@@ -132,6 +159,29 @@ impl Page {
             screen.log(|page, chat| Event::Stopped { page, chat, delivered });
             screen.person.answered_stops.fetch_add(1, Ordering::Relaxed);
         }));
+    }
+}
+
+/// What a page asked the server for.
+enum Asked {
+    Message(UiMessage),
+    Gesture(Gesture),
+}
+
+impl Asked {
+    fn acknowledged(self, page: String, chat: String, seq_num: Option<SeqNum>) -> Event {
+        match self {
+            Self::Message(message) => Event::Sent { page, chat, message, seq_num },
+            Self::Gesture(gesture) => Event::Asked { page, chat, gesture, seq_num },
+        }
+    }
+
+    fn failed(self, page: String, chat: String, error: String) -> Event {
+        let message_id = match self {
+            Self::Message(message) => message.id,
+            Self::Gesture(gesture) => gesture.name().to_owned(),
+        };
+        Event::SendFailed { page, chat, message_id, error }
     }
 }
 
@@ -193,114 +243,4 @@ async fn load_from_app(person: &Arc<Person>, host: &Host) -> (Vec<UiMessage>, Op
         ChatSessionState { last_event_id: row.last_event_id, ..session }
     });
     (row.messages, session)
-}
-
-impl Screen {
-    pub(super) fn show(&self) {
-        let messages = self.state().shown();
-        self.log(|page, chat| Event::PageShows { page, chat, messages });
-    }
-
-    fn state(&self) -> MutexGuard<'_, ScreenState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn log(&self, event: impl FnOnce(String, String) -> Event) {
-        self.person.trace.log(&self.person.name, event(self.page.clone(), self.person.chat.clone()));
-    }
-
-    /// Puts a question on screen; gives the whole conversation, as the UI library hands it to its transport.
-    fn ask(&self, question: UiMessage) -> Vec<UiMessage> {
-        let mut state = self.state();
-        state.close();
-        state.messages.push(question);
-        state.messages.clone()
-    }
-
-    /// Goes on with the last message if it is the assistant's.
-    fn resume_last(&self) {
-        let mut state = self.state();
-        if state.messages.last().is_some_and(UiMessage::is_assistant) {
-            let last = state.messages.pop().expect("there is a last message");
-            state.writing = Some(MessageReducer::resume(last));
-        }
-    }
-
-    /// Shows a stream to its end.
-    async fn follow(&self, mut stream: ChatStream) {
-        let how = loop {
-            match stream.next().await {
-                Some(Ok(delivered)) => self.take(delivered),
-                Some(Err(error)) => break format!("failed: {error}"),
-                None => break outcome(&stream),
-            }
-        };
-        self.ended(how);
-    }
-
-    fn take(&self, Delivered { seq_num, chunk }: Delivered) {
-        let (message_id, text) = self.state().apply(&chunk);
-        self.person.shown.fetch_add(1, Ordering::Relaxed);
-        self.log(|page, chat| Event::Shown { page, chat, seq_num, chunk, message_id, text });
-    }
-
-    fn ended(&self, how: String) {
-        self.log(|page, chat| Event::StreamEnded { page, chat, how });
-        let mut state = self.state();
-        state.close();
-        state.save(&self.person);
-    }
-
-    /// Keeps what the transport wants persisted. While a stream writes, the finished messages belong to it; when it has ended,
-    /// they are saved with the reply (C-236).
-    fn keep(&self, session: &ChatSessionState) {
-        let mut state = self.state();
-        let boundary = state.writing.is_some() && session.is_streaming == Some(false);
-        state.session = Some(session.clone());
-        if !boundary {
-            state.save(&self.person);
-        }
-    }
-}
-
-fn outcome(stream: &ChatStream) -> String {
-    stream.outcome().map_or_else(|| "unknown".to_owned(), |outcome| format!("{outcome:?}").to_lowercase())
-}
-
-impl ScreenState {
-    /// Applies a chunk to the message being written; gives its id and text on screen.
-    fn apply(&mut self, chunk: &UiMessageChunk) -> (String, String) {
-        if let UiMessageChunk::Start(start) = chunk
-            && let Some(writing) = &self.writing
-            && start.message_id.as_ref().is_some_and(|id| *id != writing.message().id)
-            && !writing.message().id.is_empty()
-        {
-            self.close();
-        }
-        let writing = self.writing.get_or_insert_default();
-        // A chunk that does not fit is the checks' business: they compare what is shown with what is stored.
-        let _ = writing.apply(chunk);
-        (writing.message().id.clone(), writing.message().text())
-    }
-
-    /// Ends the message being written; one without content is not shown.
-    fn close(&mut self) {
-        if let Some(writing) = self.writing.take() {
-            let message = writing.into_message();
-            if !message.parts.is_empty() {
-                self.messages.push(message);
-            }
-        }
-    }
-
-    fn shown(&self) -> Vec<UiMessage> {
-        let writing = self.writing.as_ref().map(|writing| writing.message().clone());
-        self.messages.iter().cloned().chain(writing.filter(|message| !message.parts.is_empty())).collect()
-    }
-
-    fn save(&self, person: &Person) {
-        let mut device = person.device();
-        device.state.clone_from(&self.session);
-        device.messages.clone_from(&self.messages);
-    }
 }

@@ -7,12 +7,14 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use serde_json::Value;
 use tokio::sync::Notify;
 use turnkeep_client::ChatSessionState;
 use turnkeep_host::Host;
 use turnkeep_protocol::UiMessage;
 
-use super::page::{Page, Screen};
+use super::page::Page;
+use super::screen::Screen;
 use crate::scenario::HistorySource;
 use crate::trace::Trace;
 
@@ -21,6 +23,10 @@ use crate::trace::Trace;
 pub(super) enum Command {
     Send { text: String },
     Steer { text: String },
+    Regenerate,
+    Decide { approved: bool, reason: Option<String> },
+    Answer { output: Value },
+    Act { action: Value, takes_away: usize },
     Stop,
     Reload,
     Close,
@@ -52,7 +58,7 @@ pub(super) struct Person {
     busy: AtomicUsize,
     /// Chunks shown since the last send or load.
     pub(super) shown: AtomicUsize,
-    /// Sends that were acknowledged.
+    /// Sends, regenerations, decisions and actions that were acknowledged.
     pub(super) accepted_sends: AtomicUsize,
     /// Steering messages that were delivered or given up.
     pub(super) answered_steers: AtomicUsize,
@@ -166,6 +172,26 @@ pub(super) async fn live(person: Arc<Person>, host: Host) {
             Command::Steer { text } => {
                 if let Some(page) = &page {
                     page.steer(text);
+                }
+            }
+            Command::Regenerate => {
+                if let Some(page) = &page {
+                    page.regenerate();
+                }
+            }
+            Command::Decide { approved, reason } => {
+                if let Some(page) = &page {
+                    page.decide(approved, reason.as_deref());
+                }
+            }
+            Command::Answer { output } => {
+                if let Some(page) = &page {
+                    page.answer(&output);
+                }
+            }
+            Command::Act { action, takes_away } => {
+                if let Some(page) = &page {
+                    page.act(action, takes_away);
                 }
             }
             Command::Stop => {

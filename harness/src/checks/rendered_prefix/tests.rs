@@ -1,8 +1,8 @@
 use serde_json::json;
-use turnkeep_protocol::{ToolPart, ToolState, UiPart};
+use turnkeep_protocol::{ChatInputChunk, ChatTaskWirePayload, ToolApproval, ToolPart, ToolState, UiPart};
 
 use super::*;
-use crate::checks::tale::{Tale, judge, reply};
+use crate::checks::tale::{CHAT, Tale, judge, reply};
 
 fn answered() -> Tale {
     Tale::new().open("alice#1", &[], None).ask("alice-1", "Hi").say("a1", &["Hello ", "you."])
@@ -102,4 +102,53 @@ fn a_message_that_only_the_history_tells_stays_as_it_was() {
 
     assert_eq!(judge(check, &tale(&old)), [""; 0]);
     assert_eq!(judge(check, &tale(&reply("old", "Past."))).len(), 1);
+}
+
+fn approval(approved: Option<bool>) -> ToolApproval {
+    ToolApproval { id: "p".to_owned(), approved, ..ToolApproval::default() }
+}
+
+/// A turn that ends with a request, her consent on `in`, and the turn that goes on behind it.
+fn consented() -> (Tale, UiMessage) {
+    let mut call = ToolPart::call("c", "refund", json!({}));
+    call.state = ToolState::ApprovalRequested;
+    call.approval = Some(approval(None));
+    let asked = UiMessage::assistant("a1", vec![UiPart::Tool(call.clone())]);
+    call.state = ToolState::ApprovalResponded;
+    call.approval = Some(approval(Some(true)));
+    let answered = UiMessage { parts: vec![UiPart::Tool(call)], ..asked };
+    let tale = Tale::new()
+        .open("alice#1", &[], None)
+        .ask("alice-1", "Pay")
+        .chunks([UiMessageChunk::start("a1"), UiMessageChunk::tool_input_available("c", "refund", json!({}))])
+        .chunks([UiMessageChunk::tool_approval_request("p", "c"), UiMessageChunk::finish("tool-calls")])
+        .boundary(0)
+        .input(&ChatInputChunk::message(ChatTaskWirePayload::submit(CHAT, answered.clone())));
+    (tale, answered)
+}
+
+#[test]
+fn what_a_person_answered_a_call_is_laid_over_where_it_came_a201() {
+    let (tale, answered) = consented();
+    let told = tale.chunks([UiMessageChunk::start("a1"), UiMessageChunk::tool_output_available("c", json!(4))]);
+    let told = told.chunk(UiMessageChunk::finish("stop")).boundary(1);
+    let paid = |approved: bool| {
+        let mut message = answered.clone();
+        let call = message.parts[0].as_tool_mut().unwrap();
+        (call.state, call.output) = (ToolState::OutputAvailable, Some(json!(4)));
+        call.approval.as_mut().unwrap().approved = Some(approved);
+        message
+    };
+    let shown = |message: UiMessage| judge(check, &told.clone().shows("alice#1", &[message])).len();
+
+    assert_eq!(shown(answered.clone()), 0);
+    assert_eq!(shown(paid(true)), 0);
+    assert_eq!(shown(paid(false)), 1);
+}
+
+#[test]
+fn an_answer_that_no_turn_has_taken_yet_may_be_on_the_page() {
+    let (tale, answered) = consented();
+
+    assert_eq!(judge(check, &tale.shows("alice#1", &[answered])), [""; 0]);
 }

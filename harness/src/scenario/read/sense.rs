@@ -161,6 +161,10 @@ fn mentions(step: &Step) -> Vec<Mention<'_>> {
     match step {
         Step::Send(send) => vec![person("send", &send.client)],
         Step::Steer(steer) => vec![person("steer", &steer.client)],
+        Step::Regenerate(who) => vec![person("regenerate", &who.client)],
+        Step::Decide(decide) => vec![person("decide", &decide.client)],
+        Step::Answer(answer) => vec![person("answer", &answer.client)],
+        Step::Act(act) => vec![person("act", &act.client)],
         Step::Stop(who) => vec![person("stop", &who.client)],
         Step::Reload(who) => vec![person("reload", &who.client)],
         Step::ClosePage(who) => vec![person("close_page", &who.client)],

@@ -1,0 +1,179 @@
+//! What is on a page's screen.
+//!
+//! It follows the field's UI library: a resumed stream goes on with the last message if that is the assistant's (so a turn
+//! replayed onto a saved reply doubles it, CR-38), and a `start` with another id begins the next message.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use turnkeep_client::{ChatSessionState, ChatStream, Delivered};
+use turnkeep_protocol::reduce::MessageReducer;
+use turnkeep_protocol::{UiMessage, UiMessageChunk};
+
+use super::person::Person;
+use crate::trace::Event;
+
+/// What a page shows.
+pub(super) struct Screen {
+    pub(super) page: String,
+    pub(super) person: Arc<Person>,
+    state: Mutex<ScreenState>,
+}
+
+#[derive(Default)]
+struct ScreenState {
+    messages: Vec<UiMessage>,
+    /// The assistant message that a stream is writing, if any; not yet among `messages`.
+    writing: Option<MessageReducer>,
+    /// The message that the stream goes on with, as it was before.
+    resumed: Option<UiMessage>,
+    session: Option<ChatSessionState>,
+}
+
+impl Screen {
+    /// Makes the screen of a page that has just loaded.
+    pub(super) fn new(
+        page: String,
+        person: Arc<Person>,
+        messages: Vec<UiMessage>,
+        session: Option<ChatSessionState>,
+    ) -> Self {
+        Self { page, person, state: Mutex::new(ScreenState { messages, session, ..ScreenState::default() }) }
+    }
+
+    pub(super) fn show(&self) {
+        let messages = self.state().shown();
+        self.log(|page, chat| Event::PageShows { page, chat, messages });
+    }
+
+    fn state(&self) -> MutexGuard<'_, ScreenState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn log(&self, event: impl FnOnce(String, String) -> Event) {
+        self.person.trace.log(&self.person.name, event(self.page.clone(), self.person.chat.clone()));
+    }
+
+    /// Puts a question on screen; gives the whole conversation, as the UI library hands it to its transport.
+    pub(super) fn ask(&self, question: UiMessage) -> Vec<UiMessage> {
+        let mut state = self.state();
+        state.close();
+        state.messages.push(question);
+        state.messages.clone()
+    }
+
+    /// Takes the answers behind the newest question off the screen.
+    pub(super) fn drop_answer(&self) {
+        let mut state = self.state();
+        state.close();
+        while state.messages.pop_if(|last| last.is_assistant()).is_some() {}
+    }
+
+    /// Takes the newest `count` messages off the screen.
+    pub(super) fn take_away(&self, count: usize) {
+        let mut state = self.state();
+        state.close();
+        let left = state.messages.len().saturating_sub(count);
+        state.messages.truncate(left);
+    }
+
+    /// Changes the last message; gives the whole conversation.
+    pub(super) fn change_last(&self, change: impl FnOnce(&mut UiMessage)) -> Vec<UiMessage> {
+        let mut state = self.state();
+        state.close();
+        if let Some(last) = state.messages.last_mut() {
+            change(last);
+        }
+        state.messages.clone()
+    }
+
+    /// Goes on with the last message if it is the assistant's.
+    pub(super) fn resume_last(&self) {
+        let mut state = self.state();
+        if state.messages.last().is_some_and(UiMessage::is_assistant) {
+            let last = state.messages.pop().expect("there is a last message");
+            state.resumed = Some(last.clone());
+            state.writing = Some(MessageReducer::resume(last));
+        }
+    }
+
+    /// Shows a stream to its end.
+    pub(super) async fn follow(&self, mut stream: ChatStream) {
+        let how = loop {
+            match stream.next().await {
+                Some(Ok(delivered)) => self.take(delivered),
+                Some(Err(error)) => break format!("failed: {error}"),
+                None => break outcome(&stream),
+            }
+        };
+        self.ended(how);
+    }
+
+    fn take(&self, Delivered { seq_num, chunk }: Delivered) {
+        let (message_id, text) = self.state().apply(&chunk);
+        self.person.shown.fetch_add(1, Ordering::Relaxed);
+        self.log(|page, chat| Event::Shown { page, chat, seq_num, chunk, message_id, text });
+    }
+
+    fn ended(&self, how: String) {
+        self.log(|page, chat| Event::StreamEnded { page, chat, how });
+        let mut state = self.state();
+        state.close();
+        state.save(&self.person);
+    }
+
+    /// Keeps what the transport wants persisted. While a stream writes, the finished messages belong to it; when it has ended,
+    /// they are saved with the reply (C-236).
+    pub(super) fn keep(&self, session: &ChatSessionState) {
+        let mut state = self.state();
+        let boundary = state.writing.is_some() && session.is_streaming == Some(false);
+        state.session = Some(session.clone());
+        if !boundary {
+            state.save(&self.person);
+        }
+    }
+}
+
+fn outcome(stream: &ChatStream) -> String {
+    stream.outcome().map_or_else(|| "unknown".to_owned(), |outcome| format!("{outcome:?}").to_lowercase())
+}
+
+impl ScreenState {
+    /// Applies a chunk to the message being written; gives its id and text on screen.
+    fn apply(&mut self, chunk: &UiMessageChunk) -> (String, String) {
+        if let UiMessageChunk::Start(start) = chunk
+            && let Some(writing) = &self.writing
+            && start.message_id.as_ref().is_some_and(|id| *id != writing.message().id)
+            && !writing.message().id.is_empty()
+        {
+            self.close();
+        }
+        let writing = self.writing.get_or_insert_default();
+        // A chunk that does not fit is the checks' business: they compare what is shown with what is stored.
+        let _ = writing.apply(chunk);
+        (writing.message().id.clone(), writing.message().text())
+    }
+
+    /// Ends the message being written; one without content is not shown.
+    fn close(&mut self) {
+        self.resumed = None;
+        if let Some(writing) = self.writing.take() {
+            let message = writing.into_message();
+            if !message.parts.is_empty() {
+                self.messages.push(message);
+            }
+        }
+    }
+
+    fn shown(&self) -> Vec<UiMessage> {
+        let writing = self.writing.as_ref().map(|writing| writing.message().clone());
+        self.messages.iter().cloned().chain(writing.filter(|message| !message.parts.is_empty())).collect()
+    }
+
+    /// Keeps the finished messages, one that a stream goes on with as it was before.
+    fn save(&self, person: &Person) {
+        let mut device = person.device();
+        device.state.clone_from(&self.session);
+        device.messages = self.messages.iter().chain(&self.resumed).cloned().collect();
+    }
+}
