@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use turnkeep_agent::protocol::{RunId, TaskId};
-use turnkeep_agent::{ChildContext, ChildEnd, ChildRun, ChildTasks, HookError};
+use turnkeep_agent::{ChildContext, ChildEnd, ChildRun, ChildTasks, HookError, RootWriter, Signal};
 
 type Code = Arc<dyn Fn(Value, ChildContext) -> BoxFuture<'static, Result<Value, HookError>> + Send + Sync>;
 
@@ -58,7 +58,8 @@ pub struct InMemoryRun {
 
 struct Slot {
     run: InMemoryRun,
-    ctx: ChildContext,
+    /// Not the whole context, whose writer would keep the chat's run alive.
+    cancel_signal: Signal,
     /// Taken by whoever waits for the run.
     work: Option<BoxFuture<'static, Result<Value, HookError>>>,
 }
@@ -106,15 +107,17 @@ impl InMemoryTasks {
 }
 
 impl ChildTasks for InMemoryTasks {
-    fn trigger(&self, child: ChildRun) -> BoxFuture<'_, Result<RunId, HookError>> {
+    fn trigger(&self, child: ChildRun, root: RootWriter) -> BoxFuture<'_, Result<RunId, HookError>> {
         let Some(code) = self.code.get(&child.task_id).cloned() else {
             return Box::pin(async move { Err(format!("there is no task `{}`", child.task_id).into()) });
         };
         let mut slots = self.slots();
         let run_id = RunId::new(format!("run_child_{}", slots.len() + 1));
-        let ctx = ChildContext::new(run_id.clone(), child.task_id.clone(), child.metadata.clone(), child.tags.clone());
-        let work = Some(code(child.payload.clone(), ctx.clone()));
-        slots.push(Slot { run: InMemoryRun { run_id: run_id.clone(), child, end: None }, ctx, work });
+        let ctx = ChildContext::new(run_id.clone(), child.task_id.clone(), child.metadata.clone(), child.tags.clone())
+            .with_root(root);
+        let cancel_signal = ctx.cancel_signal.clone();
+        let work = Some(code(child.payload.clone(), ctx));
+        slots.push(Slot { run: InMemoryRun { run_id: run_id.clone(), child, end: None }, cancel_signal, work });
         Box::pin(async { Ok(run_id) })
     }
 
@@ -123,7 +126,7 @@ impl ChildTasks for InMemoryTasks {
             let found = {
                 let mut slots = self.slots();
                 let slot = slots.iter_mut().find(|slot| slot.run.run_id == *run_id);
-                slot.map(|slot| (slot.run.end.clone(), slot.work.take(), slot.ctx.cancel_signal.clone()))
+                slot.map(|slot| (slot.run.end.clone(), slot.work.take(), slot.cancel_signal.clone()))
             };
             let (end, work, cancelled) = found.ok_or_else(|| format!("there is no run `{run_id}`"))?;
             let Some(work) = work.filter(|_| end.is_none()) else {
@@ -141,7 +144,7 @@ impl ChildTasks for InMemoryTasks {
     fn cancel<'a>(&'a self, run_id: &'a RunId) -> BoxFuture<'a, Result<(), HookError>> {
         self.end(run_id, ChildEnd::Cancelled);
         if let Some(slot) = self.slots().iter_mut().find(|slot| slot.run.run_id == *run_id) {
-            slot.ctx.cancel("cancelled");
+            slot.cancel_signal.set("cancelled");
             slot.work = None;
         }
         Box::pin(async { Ok(()) })
@@ -157,8 +160,16 @@ impl fmt::Debug for InMemoryTasks {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    use turnkeep_agent::protocol::UiMessageChunk;
+    use turnkeep_agent::{Agent, ChildTask, Tool, TurnInput, step_count_is};
 
     use super::*;
+    use crate::MockChatAgent;
+    use crate::model::{MockLanguageModel, call, say};
+
+    fn nowhere() -> RootWriter {
+        RootWriter::new(|_| async { Ok(()) })
+    }
 
     fn child(task: &str, payload: Value) -> ChildRun {
         let metadata = turnkeep_agent::protocol::JsonObject::new();
@@ -171,7 +182,7 @@ mod tests {
             if number.is_multiple_of(2) { Ok(number / 2) } else { Err("odd".into()) }
         });
         let end = async |payload: Value| {
-            let run_id = tasks.trigger(child("half", payload)).await.unwrap();
+            let run_id = tasks.trigger(child("half", payload), nowhere()).await.unwrap();
             tasks.ended(&run_id).await.unwrap()
         };
 
@@ -179,7 +190,7 @@ mod tests {
         assert_eq!(end(json!(3)).await, ChildEnd::Failed("odd".to_owned()));
         assert!(matches!(end(json!("x")).await, ChildEnd::Failed(_)));
         assert_eq!(tasks.runs().len(), 3);
-        let unknown = tasks.trigger(child("third", json!(1))).await.unwrap_err();
+        let unknown = tasks.trigger(child("third", json!(1)), nowhere()).await.unwrap_err();
         assert_eq!(unknown.to_string(), "there is no task `third`");
     }
 
@@ -189,12 +200,48 @@ mod tests {
             ctx.cancel_signal.wait().await;
             std::future::pending::<Result<(), HookError>>().await
         });
-        let run_id = tasks.trigger(child("wait", Value::Null)).await.unwrap();
+        let run_id = tasks.trigger(child("wait", Value::Null), nowhere()).await.unwrap();
 
         let (end, cancelled) = futures::join!(tasks.ended(&run_id), tasks.cancel(&run_id));
 
         assert_eq!((end.unwrap(), cancelled.is_ok()), (ChildEnd::Cancelled, true));
         assert_eq!(tasks.ended(&run_id).await.unwrap(), ChildEnd::Cancelled);
         assert_eq!(tasks.runs()[0].end, Some(ChildEnd::Cancelled));
+    }
+    #[tokio::test(start_paused = true)]
+    async fn a_child_writes_to_its_chat_and_no_message_keeps_it_a220() {
+        let tasks = InMemoryTasks::new().task("dig", |(): (), ctx: ChildContext| async move {
+            let root = ctx.root.ok_or("no way to the chat")?;
+            for depth in [1, 2] {
+                root.write(UiMessageChunk::data("depth", None, json!(depth))).await?;
+            }
+            Ok("gold")
+        });
+        let dig = Tool::of_task("dig", "Digs", &ChildTask::with_schema("dig", json!({}))).unwrap();
+        let (seen, kept) = (Arc::new(Mutex::new(None)), Arc::new(Mutex::new(Vec::new())));
+        let keeping = (seen.clone(), kept.clone());
+        let agent =
+            Agent::new("digger", |turn: TurnInput| async move { Ok(turn.stream_text().stop_when(step_count_is(3))) })
+                .tools([dig])
+                .child_tasks(tasks)
+                .on_turn_complete(move |event| {
+                    *keeping.0.lock().unwrap() = event.response_message.clone();
+                    *keeping.1.lock().unwrap() = event.ui_messages;
+                    async { Ok(()) }
+                });
+        let model = MockLanguageModel::new().step([call("dig", json!(null))]).step([say("Gold!")]);
+        let mut chat = MockChatAgent::start(agent, &model).await;
+
+        let turn = chat.send("Dig").await;
+
+        let chunks = turn.chunks();
+        let kinds: Vec<&str> = chunks.iter().map(UiMessageChunk::kind).collect();
+        let first = kinds.iter().position(|kind| *kind == "data-depth").unwrap();
+        assert_eq!(kinds[first..first + 3], ["data-depth", "data-depth", "tool-output-available"]);
+        let message = seen.lock().unwrap().clone().unwrap();
+        assert_eq!(message.text(), "Gold!");
+        let stored = serde_json::to_string(&*kept.lock().unwrap()).unwrap();
+        assert!(stored.contains("Gold!") && !stored.contains("data-depth"), "{stored}");
+        chat.finish().await;
     }
 }

@@ -20,6 +20,7 @@
 
 mod context;
 mod execute;
+mod root;
 #[cfg(test)]
 mod tests;
 
@@ -32,6 +33,7 @@ use turnkeep_protocol::{JsonObject, RunId, TaskId};
 
 pub use self::context::{ChildContext, NoChatContext, ToolCallChat, ToolCallOptions};
 pub use self::execute::tool_execute;
+pub use self::root::RootWriter;
 use crate::agent::Agent;
 use crate::error::HookError;
 use crate::locals::LocalKey;
@@ -106,8 +108,8 @@ impl Agent {
 
 /// Runs tasks as children of runs. Every call may retry by itself; an error from here is final and fails the tool's call.
 pub trait ChildTasks: Send + Sync {
-    /// Starts a run of a task and gives its id.
-    fn trigger(&self, child: ChildRun) -> BoxFuture<'_, Result<RunId, HookError>>;
+    /// Starts a run of a task and gives its id. What the run writes for the chat goes to `root`, wherever it runs.
+    fn trigger(&self, child: ChildRun, root: RootWriter) -> BoxFuture<'_, Result<RunId, HookError>>;
 
     /// Waits until a run has ended, however long that takes.
     fn ended<'a>(&'a self, run_id: &'a RunId) -> BoxFuture<'a, Result<ChildEnd, HookError>>;

@@ -36,6 +36,7 @@ mod accumulator;
 mod agent;
 mod answer;
 mod approval_tail;
+mod ask_agent;
 mod attempt;
 mod boot;
 mod boundary;
@@ -78,12 +79,13 @@ pub use answer::{
     Answer, PrepareStep, StepCall, StepChange, StepResult, Steps, StopCondition, StreamText, ToolChoice, has_tool_call,
     step_count_is,
 };
+pub use ask_agent::{AskAgent, last_text};
 pub use chain::NothingToRegenerate;
 pub use chat::{Chat, ChunkWriter};
 pub use checkpoint::{Checkpoint, Checkpoints, Place};
 pub use child::{
-    ChildContext, ChildEnd, ChildRun, ChildTask, ChildTasks, NoChatContext, TOOL_CALL_METADATA, TaskWithoutSchema,
-    ToolCallChat, ToolCallOptions, tool_execute,
+    ChildContext, ChildEnd, ChildRun, ChildTask, ChildTasks, NoChatContext, RootWriter, TOOL_CALL_METADATA,
+    TaskWithoutSchema, ToolCallChat, ToolCallOptions, tool_execute,
 };
 pub use compaction::{Compaction, is_compaction_safe};
 pub use custom::{
@@ -110,6 +112,7 @@ pub use tool::{Tool, ToolContext, TypedToolPart, schema_of};
 pub use worker::{DEFAULT_CONCURRENCY, Worker, WorkerOptions};
 
 // An author needs one dependency: the crates whose types appear in signatures above come along.
+pub use turnkeep_client as client;
 pub use turnkeep_host as host;
 pub use turnkeep_model as model;
 pub use turnkeep_protocol as protocol;

@@ -1,6 +1,7 @@
 //! The harness as its users call it.
 
 mod agent_chat;
+mod ask_agent;
 mod barriers;
 mod faults;
 mod leaks;

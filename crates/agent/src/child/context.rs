@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use turnkeep_protocol::{JsonObject, RunId, TaskId};
 
-use super::TOOL_CALL_METADATA;
+use super::{RootWriter, TOOL_CALL_METADATA};
 use crate::locals::Locals;
 use crate::signal::Signal;
 
@@ -83,6 +83,8 @@ pub struct ChildContext {
     pub cancel_signal: Signal,
     /// The run's slots, filled with the parent's data.
     pub locals: Locals,
+    /// Writes to the chat that the run works for; none when it works for no chat, or far from it.
+    pub root: Option<RootWriter>,
 }
 
 impl ChildContext {
@@ -90,7 +92,13 @@ impl ChildContext {
     pub fn new(run_id: RunId, task_id: TaskId, metadata: JsonObject, tags: Vec<String>) -> Self {
         let handed_down = ToolCallOptions::read(&metadata).and_then(|options| options.chat_locals);
         let locals = handed_down.map_or_else(Locals::new, Locals::from_parent);
-        Self { run_id, task_id, metadata, tags, cancel_signal: Signal::new(), locals }
+        Self { run_id, task_id, metadata, tags, cancel_signal: Signal::new(), locals, root: None }
+    }
+
+    /// Lets the run write to the chat that it works for; for whoever runs the task.
+    #[must_use]
+    pub fn with_root(self, root: RootWriter) -> Self {
+        Self { root: Some(root), ..self }
     }
 
     /// Sets the cancel signal; for whoever runs the task.

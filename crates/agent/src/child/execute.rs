@@ -7,7 +7,7 @@ use futures::future::BoxFuture;
 use serde_json::Value;
 use tokio::sync::oneshot;
 
-use super::{CHILD_TASKS, ChildEnd, ChildRun, ChildTask, ChildTasks, TaskWithoutSchema, options};
+use super::{CHILD_TASKS, ChildEnd, ChildRun, ChildTask, ChildTasks, RootWriter, TaskWithoutSchema, options};
 use crate::error::HookError;
 use crate::signal::Signal;
 use crate::tool::{ToolContext, check_input};
@@ -35,12 +35,13 @@ pub fn tool_execute(
             checked?;
             let tasks = ctx.chat.locals().get(&CHILD_TASKS);
             let tasks = tasks.ok_or("there is nobody to run tasks: give the agent its `child_tasks`")?;
+            let root = RootWriter::of_chat(ctx.writer);
             let (told, end) = oneshot::channel();
             // Beside the call, which a stop drops wherever it stands: a child that is being triggered then must still be cancelled.
             // The turn's end waits for it.
             ctx.chat.defer(async move {
                 // Whoever no longer waits has been stopped.
-                let _ = told.send(follow(tasks, child, ctx.stop_signal).await);
+                let _ = told.send(follow(tasks, child, root, ctx.stop_signal).await);
                 Ok(())
             });
             match end.await.map_err(|_| "the run is over")?? {
@@ -54,8 +55,13 @@ pub fn tool_execute(
 }
 
 /// Follows a child from its first moment to its end, or to the stop of the answer that wants it.
-async fn follow(tasks: Arc<Arc<dyn ChildTasks>>, child: ChildRun, stop: Signal) -> Result<ChildEnd, HookError> {
-    let run_id = tasks.trigger(child).await?;
+async fn follow(
+    tasks: Arc<Arc<dyn ChildTasks>>,
+    child: ChildRun,
+    root: RootWriter,
+    stop: Signal,
+) -> Result<ChildEnd, HookError> {
+    let run_id = tasks.trigger(child, root).await?;
     tokio::select! {
         biased;
         _ = stop.wait() => {

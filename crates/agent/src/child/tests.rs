@@ -39,7 +39,7 @@ impl Shared {
 }
 
 impl ChildTasks for Shared {
-    fn trigger(&self, child: ChildRun) -> BoxFuture<'_, Result<RunId, HookError>> {
+    fn trigger(&self, child: ChildRun, _: RootWriter) -> BoxFuture<'_, Result<RunId, HookError>> {
         self.note("trigger");
         self.0.triggered.lock().unwrap().push(child);
         Box::pin(async {
