@@ -45,8 +45,9 @@ pub use block_on::block_on;
 pub use in_memory_tasks::{InMemoryRun, InMemoryTasks};
 pub use memory_files::MemoryFiles;
 pub use mock_chat::{
-    At, Barrier, Fault, FaultPoint, Faults, Handover, Leaks, MockChat, MockChatAgent, MockMode, MockOutcome, MockTurn,
-    Posted, Restart, SendError, SendFailure, Sending, SetupError, TokenAnswer,
+    At, Barrier, Fault, FaultPoint, Faults, Handover, Leaks, MockChat, MockChatAgent, MockMode, MockOutcome,
+    MockTaskContext, MockTaskDrivers, MockTurn, Posted, Restart, SendError, SendFailure, Sending, SetupError,
+    TokenAnswer, run_in_mock_task_context,
 };
 pub use offline::{EPOCH, offline_host, since_epoch};
 #[cfg(feature = "world")]

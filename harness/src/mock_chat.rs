@@ -2,29 +2,6 @@
 //!
 //! Behind it run the real session server, the real worker with the real turn loop, and the real client transport; they talk
 //! HTTP over an in-memory network. With `#[tokio::test(start_paused = true)]` all waiting is virtual.
-//!
-//! ```
-//! use turnkeep_agent::{Agent, TurnInput};
-//! use turnkeep_harness::model::{MockLanguageModel, say};
-//! use turnkeep_harness::{At, MockChat, Restart, block_on};
-//!
-//! block_on(async {
-//!     let agent = Agent::new("echo", |turn: TurnInput| async move { Ok(turn.stream_text()) });
-//!     let model = MockLanguageModel::new().step([say("Half of")]).step([say("All of it.")]);
-//!     let mut chat = MockChat::new(agent).chat_id("chat-1").start(&model).await;
-//!
-//!     // The worker dies between the answer's first delta and its end; the next attempt answers the message that is still owed.
-//!     let barrier = chat.barrier(At::before_record("text-end"));
-//!     let posted = chat.send("Tell me").begin().await;
-//!     barrier.reached().await;
-//!     chat.restart(Restart::Crash).await;
-//!     drop(barrier);
-//!
-//!     assert_eq!(posted.turn().await.text(), "Half of");
-//!     chat.send("And now?").await.assert_text("All of it.");
-//!     chat.finish().await;
-//! });
-//! ```
 
 mod barrier;
 mod failure;
@@ -36,9 +13,12 @@ mod machine;
 mod members;
 mod options;
 mod progress;
+mod readers;
+mod restart;
 mod seeds;
 mod sending;
 mod stage;
+mod task;
 mod tokens;
 mod turn;
 mod watched;
@@ -58,10 +38,12 @@ pub use barrier::{At, Barrier};
 pub use failure::{SendError, SendFailure, SetupError};
 pub use faults::{Fault, FaultPoint, Faults};
 pub use leaks::Leaks;
-pub use lifecycle::{MockOutcome, Restart};
+pub use lifecycle::MockOutcome;
 pub use members::Handover;
 pub use options::{MockChat, MockMode};
+pub use restart::Restart;
 pub use sending::{Posted, Sending};
+pub use task::{MockTaskContext, MockTaskDrivers, run_in_mock_task_context};
 pub use tokens::TokenAnswer;
 pub use turn::MockTurn;
 
@@ -71,6 +53,29 @@ use stage::Stage;
 use tokens::Tokens;
 
 /// An agent under test, and one chat with it.
+///
+/// ```
+/// use turnkeep_agent::{Agent, TurnInput};
+/// use turnkeep_harness::model::{MockLanguageModel, say};
+/// use turnkeep_harness::{At, MockChat, Restart, block_on};
+///
+/// block_on(async {
+///     let agent = Agent::new("echo", |turn: TurnInput| async move { Ok(turn.stream_text()) });
+///     let model = MockLanguageModel::new().step([say("Half of")]).step([say("All of it.")]);
+///     let mut chat = MockChat::new(agent).chat_id("chat-1").start(&model).await;
+///
+///     // The worker dies between the answer's first delta and its end; the next attempt answers the message that is still owed.
+///     let barrier = chat.barrier(At::before_record("text-end"));
+///     let posted = chat.send("Tell me").begin().await;
+///     barrier.reached().await;
+///     chat.restart(Restart::Crash).await;
+///     drop(barrier);
+///
+///     assert_eq!(posted.turn().await.text(), "Half of");
+///     chat.send("And now?").await.assert_text("All of it.");
+///     chat.finish().await;
+/// });
+/// ```
 pub struct MockChatAgent {
     stage: Arc<Stage>,
     chat_id: String,
@@ -95,7 +100,7 @@ impl MockChatAgent {
     /// # Panics
     ///
     /// When the chat cannot be set up.
-    pub async fn start(agent: Agent, model: &MockLanguageModel) -> Self {
+    pub async fn start(agent: impl Into<Agent>, model: &MockLanguageModel) -> Self {
         MockChat::new(agent).start(model).await
     }
 
@@ -104,7 +109,7 @@ impl MockChatAgent {
     /// # Panics
     ///
     /// When another agent is served on that machine already.
-    pub async fn start_on(host: Host, agent: Agent, model: &MockLanguageModel) -> Self {
+    pub async fn start_on(host: Host, agent: impl Into<Agent>, model: &MockLanguageModel) -> Self {
         MockChat::new(agent).on(host).start(model).await
     }
 

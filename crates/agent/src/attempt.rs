@@ -97,7 +97,7 @@ impl Attempt {
         let queued = QueuedParts::default();
         let writer = ChunkWriter::new(out.clone(), queued.clone());
         let attempt = Self {
-            ctx: RunContext::of(&lease),
+            ctx: gate.told(RunContext::of(&lease)),
             chat: Chat::new(payload.chat_id.clone(), host.clone(), writer, locals),
             out,
             queued,
@@ -131,8 +131,8 @@ impl Attempt {
 
     /// Says who asks the model.
     pub(crate) fn origin(&self, turn: usize) -> Origin {
-        let (chat_id, run_id) = (self.chat.id().to_owned(), self.ctx.run_id.clone());
-        Origin { chat_id, run_id, attempt: self.ctx.attempt, turn }
+        let (chat_id, run_id) = (self.chat.id().to_owned(), self.lease.run_id.clone());
+        Origin { chat_id, run_id, attempt: self.lease.attempt, turn }
     }
 
     pub(crate) fn is_continuation(&self) -> bool {

@@ -25,6 +25,11 @@ pub trait Checkpoints: fmt::Debug + Send + Sync {
     fn watches_records(&self) -> bool {
         true
     }
+
+    /// Gives what hooks and code are told of their run; a test may tell them something else.
+    fn told(&self, ctx: RunContext) -> RunContext {
+        ctx
+    }
 }
 
 /// One place in one run.
@@ -108,6 +113,14 @@ impl Gate {
 
     pub(crate) fn watches_records(&self) -> bool {
         self.0.as_ref().is_some_and(|watched| watched.checkpoints.watches_records())
+    }
+
+    /// Gives what hooks and code are told of their run.
+    pub(crate) fn told(&self, ctx: RunContext) -> RunContext {
+        match &self.0 {
+            Some(watched) => watched.checkpoints.told(ctx),
+            None => ctx,
+        }
     }
 
     /// Tells of a place and waits there for as long as the test wants.

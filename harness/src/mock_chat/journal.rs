@@ -1,6 +1,7 @@
 //! [`Journal`]: everything that a session has stored, as it becomes durable; trimmed records stay readable here.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
@@ -19,6 +20,18 @@ pub(super) struct Sessions {
     ids: BTreeMap<String, SessionId>,
     /// Runs that wait durably, with their waitpoints.
     asleep: BTreeSet<RunId>,
+    /// Who wants to hear of records on `out`, with the chat.
+    listeners: Vec<(String, Listener)>,
+}
+
+/// Hears of a record on `out`.
+#[derive(Clone)]
+pub(super) struct Listener(pub(super) Arc<dyn Fn(&Record) + Send + Sync>);
+
+impl fmt::Debug for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Listener")
+    }
 }
 
 /// What one session has stored.
@@ -54,6 +67,19 @@ impl Sessions {
 
     fn kept(&mut self, session: &SessionId) -> &mut Kept {
         self.sessions.entry(session.clone()).or_default()
+    }
+
+    pub(super) fn listen(&mut self, chat: &str, listener: Listener) {
+        self.listeners.push((chat.to_owned(), listener));
+    }
+
+    /// Gives who is to hear of a change.
+    fn listeners(&self, change: &Change) -> Vec<Listener> {
+        let Change::Record { session, channel: ChannelName::Out, .. } = change else {
+            return Vec::new();
+        };
+        let theirs = self.listeners.iter().filter(|(chat, _)| self.id(chat) == Some(session));
+        theirs.map(|(_, listener)| listener.clone()).collect()
     }
 
     fn note(&mut self, change: &Change) {
@@ -149,6 +175,14 @@ impl Storage for WatchedStorage {
             let told: Vec<Change> = changes.iter().filter(is_told).cloned().collect();
             self.inner.commit(changes).await?;
             self.journal.change(|sessions| told.iter().for_each(|change| sessions.note(change)));
+            for change in &told {
+                // Called without the lock: a listener may look at the chat.
+                for Listener(hears) in self.journal.look(|sessions| sessions.listeners(change)) {
+                    if let Change::Record { record, .. } = change {
+                        hears(record);
+                    }
+                }
+            }
             Ok(())
         })
     }

@@ -1,15 +1,16 @@
-//! The life of a chat's runs: set-up, restart, suspend, time, end.
+//! The life of a chat's runs: set-up, suspend, time, end.
 
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use turnkeep_client::{StartRequest, Transport};
-use turnkeep_protocol::run_api::{EndRun, EndRunResponse, RunOutcome};
+use turnkeep_protocol::run_api::RunOutcome;
 use turnkeep_protocol::session_api::{CloseSession, CreateSession};
 use turnkeep_protocol::{RunId, SeqNum, SessionId, TaskId, UiMessage};
 
 use super::barrier::{Barrier, Hold};
 use super::progress::{Attempt, Runs};
+use super::restart::CANCELLED;
 use super::sending::{From, Posted};
 use super::stage::Stage;
 use super::tokens::{TokenAnswer, Tokens};
@@ -21,22 +22,6 @@ const RUN_LIMIT: Duration = Duration::from_secs(24 * 3600);
 
 /// How long, in virtual time, a run may take to end when its session is closed.
 const CLOSE_LIMIT: Duration = Duration::from_secs(3600);
-
-/// The error of a run that was cancelled from outside.
-const CANCELLED: &str = "cancelled";
-
-/// How a run is taken from its worker.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Restart {
-    /// The process dies at once; the lease lapses, and the run's next attempt recovers.
-    Crash,
-    /// The worker drains: the turn ends, then the run; a continuation follows.
-    Graceful,
-    /// The process dies and its platform says that memory ran out; the run's next attempt recovers.
-    OutOfMemory,
-    /// The run is cancelled from outside and is over; a continuation follows.
-    Cancel,
-}
 
 /// How a run ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,6 +40,7 @@ impl MockChatAgent {
         options.seeds.check(mode)?;
         let language_model = options.model.clone().unwrap_or_else(|| Arc::new(model.clone()));
         let stage = Arc::new(Stage::set(&options, language_model).await?);
+        stage.progress.change(|runs| runs.told.clone_from(&options.told));
         let tokens = Tokens::new(options.tokens.clone());
         let create = creation(options.task.clone(), &options.chat_id, options.base_payload());
         let transport = connect(&stage, &create, &tokens);
@@ -246,7 +232,7 @@ impl MockChatAgent {
         run.is_some_and(|run| self.stage.journal.look(|sessions| sessions.is_asleep(&run.run)))
     }
 
-    fn run(&self) -> Option<Attempt> {
+    pub(super) fn run(&self) -> Option<Attempt> {
         let session = self.session()?;
         self.stage.progress.look(|runs| runs.attempt(&session).cloned())
     }
@@ -254,46 +240,6 @@ impl MockChatAgent {
     /// Names the chat's newest run and its attempt, from 1.
     pub fn run_attempt(&self) -> Option<(RunId, u32)> {
         self.run().map(|attempt| (attempt.run, attempt.attempt))
-    }
-
-    /// Takes the run from its worker, starts another worker, and waits until the next attempt or run has booted on what is durable
-    ///
-    ///
-    /// # Panics
-    ///
-    /// When the server refuses, or nothing boots within a virtual day.
-    pub async fn restart(&mut self, how: Restart) {
-        let since = self.stage.progress.look(Runs::now);
-        let live = self.run().filter(|attempt| !attempt.is_over);
-        match how {
-            Restart::Crash => self.stage.kill_worker(),
-            Restart::Graceful => self.stage.drain_worker().await,
-            Restart::OutOfMemory => {
-                self.stage.kill_worker();
-                self.report(live.as_ref(), RunOutcome::OutOfMemory).await;
-            }
-            Restart::Cancel => {
-                self.stage.kill_worker();
-                self.report(live.as_ref(), RunOutcome::Failed { error: CANCELLED.to_owned() }).await;
-            }
-        }
-        self.stage.start_worker();
-        // A run that has ended is followed by none before somebody asks for one.
-        let created = self.stage.sessions.create(&self.create).await;
-        created.unwrap_or_else(|error| panic!("chat {} cannot be opened again: {error}", self.chat_id));
-        self.until_booted(since).await;
-    }
-
-    /// Says how an attempt ended, in the place of its dead worker.
-    async fn report(&self, attempt: Option<&Attempt>, outcome: RunOutcome) {
-        let (Some(Attempt { run, attempt, .. }), Some(session)) = (attempt, self.session()) else {
-            return;
-        };
-        let end = EndRun { outcome: outcome.clone(), settled_cursor: None, consumed_cursor: None };
-        let (path, writer) = (format!("/api/v1/runs/{run}/end"), (run.clone(), *attempt));
-        let told = self.stage.wire().post::<EndRunResponse>("the end of a run", &path, &end, Some(&writer)).await;
-        told.unwrap_or_else(|error| panic!("{error}"));
-        self.stage.progress.change(|runs| runs.ended_from_outside(&session, run, *attempt, outcome));
     }
 
     /// Closes the session, lets the run end, and stays: what was stored can still be looked at.
@@ -334,7 +280,7 @@ impl MockChatAgent {
 }
 
 /// Makes the page's transport.
-fn connect(stage: &Arc<Stage>, create: &CreateSession, tokens: &Tokens) -> Transport {
+pub(super) fn connect(stage: &Arc<Stage>, create: &CreateSession, tokens: &Tokens) -> Transport {
     let (starter, renewer) = (Arc::downgrade(stage), Arc::downgrade(stage));
     let (first, later, made) = (tokens.clone(), tokens.clone(), create.clone());
     let page = create.external_id.clone().unwrap_or_default();

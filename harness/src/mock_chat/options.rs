@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
-use turnkeep_agent::{Agent, Locals};
+use turnkeep_agent::{Agent, Locals, RunContext};
 use turnkeep_host::Host;
 use turnkeep_model::LanguageModel;
 use turnkeep_protocol::{ChatSnapshot, JsonObject, TaskId, UiMessage, UiMessageChunk};
 
 use super::barrier::At;
 use super::faults::Faults;
+use super::progress::ToldContext;
 use super::seeds::Seeds;
 use super::tokens::TokenAnswer;
 use super::{MockChatAgent, SetupError};
@@ -65,11 +66,13 @@ pub struct MockChat {
     pub(super) faults: Option<Faults>,
     pub(super) tokens: Vec<TokenAnswer>,
     pub(super) holds: Vec<At>,
+    pub(super) told: ToldContext,
 }
 
 impl MockChat {
     /// Begins a chat with `agent`.
-    pub fn new(agent: Agent) -> Self {
+    pub fn new(agent: impl Into<Agent>) -> Self {
+        let agent = agent.into();
         let task = agent.id().clone();
         Self::cast([agent], task.as_str())
     }
@@ -97,6 +100,7 @@ impl MockChat {
             faults: None,
             tokens: Vec::new(),
             holds: Vec::new(),
+            told: ToldContext::default(),
         }
     }
 
@@ -148,6 +152,14 @@ impl MockChat {
     pub fn previous_run_id(mut self, run_id: impl Into<String>) -> Self {
         self.mode.get_or_insert(MockMode::Continuation);
         self.previous_run_id = Some(run_id.into());
+        self
+    }
+
+    /// Lets hooks and the author's code be told something else of their run than what is so: another id, another attempt.
+    ///
+    /// The run itself is what it is: to have a second attempt or a run that follows another, use [`MockChatAgent::restart`].
+    pub fn task_context(mut self, change: impl Fn(&mut RunContext) + Send + Sync + 'static) -> Self {
+        self.told = ToldContext(Some(Arc::new(change)));
         self
     }
 

@@ -1,6 +1,8 @@
 //! [`Progress`]: where every run is, told by the checkpoints of the runtime.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt;
+use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use turnkeep_agent::{Checkpoint, Checkpoints, Place, RunContext};
@@ -34,6 +36,19 @@ pub(super) struct Runs {
     pub(super) holds: Vec<Hold>,
     /// Barriers that were taken away before any run came.
     pub(super) unreached: Vec<String>,
+    pub(super) told: ToldContext,
+}
+
+/// What the test makes of a run's context before hooks and code are told.
+#[derive(Clone, Default)]
+pub(super) struct ToldContext(pub(super) Option<Arc<ChangeContext>>);
+
+type ChangeContext = dyn Fn(&mut RunContext) + Send + Sync;
+
+impl fmt::Debug for ToldContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ToldContext").field(&self.0.is_some()).finish()
+    }
 }
 
 /// A place that a run came to.
@@ -173,6 +188,11 @@ impl Runs {
         told.is_some() || last.is_some_and(rests)
     }
 
+    /// Gives the end of a session's first attempt.
+    pub(super) fn first_exit(&self, session: &SessionId) -> Option<&Exit> {
+        self.exits.iter().find(|exit| exit.session == *session)
+    }
+
     pub(super) fn has_read(&self, session: &SessionId, what: &'static str) -> bool {
         self.reads.contains(&(session.clone(), what))
     }
@@ -213,5 +233,13 @@ impl Checkpoints for Progress {
 
     fn watches_records(&self) -> bool {
         self.look(|runs| runs.holds.iter().any(Hold::watches_records))
+    }
+
+    fn told(&self, mut ctx: RunContext) -> RunContext {
+        let told = self.look(|runs| runs.told.clone());
+        if let Some(change) = told.0 {
+            change(&mut ctx);
+        }
+        ctx
     }
 }

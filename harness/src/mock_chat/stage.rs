@@ -268,6 +268,11 @@ impl Stage {
         Wire::new(self.host.clone(), self.base.clone(), self.secret_key.clone())
     }
 
+    /// Speaks to the server as the worker does, faults included.
+    pub(super) fn worker_wire(&self) -> Wire {
+        Wire::new(self.worker_host.clone(), self.worker_base.clone(), self.secret_key.clone())
+    }
+
     /// Gives the id of a chat's session.
     pub(super) fn session(&self, chat: &str) -> Option<SessionId> {
         self.journal.look(|sessions| sessions.id(chat).cloned())

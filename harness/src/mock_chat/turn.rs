@@ -86,7 +86,7 @@ impl MockTurn {
     pub fn assert_text(&self, want: &str) -> &Self {
         let found = self.text();
         let because = self.error().map(|error| format!("; the turn failed: {error}")).unwrap_or_default();
-        assert!(want == found, "{}: the text differs: {}{because}", self.label, word_diff(want, &found));
+        assert!(want == found, "{}: the text differs: {}{because}", self.named(), word_diff(want, &found));
         self
     }
 
@@ -98,7 +98,7 @@ impl MockTurn {
     #[track_caller]
     pub fn assert_tools(&self, want: &[&str]) -> &Self {
         let found = self.tools();
-        assert!(found == want, "{}: the tools differ: wanted {want:?}, called were {found:?}", self.label);
+        assert!(found == want, "{}: the tools differ: wanted {want:?}, called were {found:?}", self.named());
         self
     }
 
@@ -122,5 +122,15 @@ impl MockTurn {
         let differs = missing.or(more);
         assert!(differs.is_none(), "{}: {}; its records are {found:?}", self.label, differs.unwrap_or_default());
         self
+    }
+
+    /// Names the turn: its input, and where its records are.
+    fn named(&self) -> String {
+        match (self.raw.first(), self.raw.last()) {
+            (Some(first), Some(last)) => {
+                format!("{}, records {}–{} on `out`", self.label, first.seq_num, last.seq_num)
+            }
+            _ => format!("{}, no record on `out`", self.label),
+        }
     }
 }

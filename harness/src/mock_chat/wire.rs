@@ -6,9 +6,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use turnkeep_host::Host;
 use turnkeep_host::http::{BaseUrl, Deadlines, HttpClient};
-use turnkeep_protocol::RunId;
 use turnkeep_protocol::run_api::{RUN_ATTEMPT_HEADER, RUN_ID_HEADER};
-use turnkeep_protocol::session_api::PresignedUrl;
+use turnkeep_protocol::session_api::{DrainedRecord, DrainedRecords, PresignedUrl};
+use turnkeep_protocol::{RunId, SeqNum};
 
 use super::SetupError;
 
@@ -37,6 +37,20 @@ impl Wire {
         let body = serde_json::to_vec(body).expect("wire types always serialise");
         let answer = self.fetch(what, Method::POST, path, Bytes::from(body), writer).await?;
         serde_json::from_slice(answer.body()).map_err(|error| SetupError::refused(what, error))
+    }
+
+    /// Reads what `out` holds behind a cursor.
+    pub(super) async fn read_out(
+        &self,
+        session: &str,
+        after: Option<SeqNum>,
+    ) -> Result<Vec<DrainedRecord>, SetupError> {
+        let after = after.map(|cursor| format!("?afterEventId={cursor}")).unwrap_or_default();
+        let path = format!("/realtime/v1/sessions/{session}/out/records{after}");
+        let answer = self.fetch("`out`", Method::GET, &path, Bytes::new(), None).await?;
+        let drained: DrainedRecords =
+            serde_json::from_slice(answer.body()).map_err(|error| SetupError::refused("`out`", error))?;
+        Ok(drained.records)
     }
 
     /// Reads the chat snapshot; none when there is none.

@@ -203,3 +203,51 @@ async fn an_end_that_is_not_heard_lapses_and_what_is_owed_is_answered_d3() {
     assert_eq!(chat.messages().iter().map(UiMessage::text).collect::<Vec<_>>(), ["one", "a", "two", "b"]);
     chat.finish().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_trim_that_fails_only_makes_out_longer_a106_a282() {
+    let faults = Faults::new();
+    let model = MockLanguageModel::new().step([say("a")]).step([say("b")]).step([say("c")]);
+    let mut chat = chat(&faults, &model).await;
+    let first = chat.send("one").await.last_event_id().unwrap();
+
+    faults.next(FaultPoint::Trim, Fault::Lost);
+    let second = chat.send("two").await.last_event_id().unwrap();
+    chat.send("three").await.assert_text("c");
+
+    assert_eq!(faults.met(FaultPoint::Trim), 1);
+    assert!(second > first);
+    assert_eq!(chat.read_out(None).await[0].seq_num, second, "trimmed once, by whichever try");
+    chat.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_input_whose_delivery_breaks_is_delivered_again_once_a282() {
+    let faults = Faults::new();
+    let model = MockLanguageModel::new().step([say("a")]).step([say("b")]);
+    faults.times(FaultPoint::InDelivery, Fault::Cut, 2);
+    let mut chat = chat(&faults, &model).await;
+
+    chat.send("one").await.assert_text("a");
+    chat.send("two").await.assert_text("b");
+
+    assert_eq!(faults.met(FaultPoint::InDelivery), 2);
+    model.assert_prompt(1).reads(&["user: one", "assistant: a", "user: two"]);
+    chat.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_input_may_be_held_back_for_as_long_as_the_test_says_a282() {
+    let faults = Faults::new();
+    let model = MockLanguageModel::new().step([say("a")]);
+    faults.next(FaultPoint::InDelivery, Fault::Hold);
+    let mut chat = chat(&faults, &model).await;
+
+    let posted = chat.send("one").begin().await;
+    chat.advance(Duration::from_secs(8)).await;
+    model.assert_calls(0);
+    faults.release(FaultPoint::InDelivery);
+
+    posted.turn().await.assert_text("a");
+    chat.finish().await;
+}

@@ -15,7 +15,7 @@ async fn leaks(chat: MockChatAgent) -> String {
 }
 
 #[tokio::test(start_paused = true)]
-async fn unused_steps_and_calls_without_a_step_are_reported() {
+async fn unused_steps_and_calls_without_a_step_are_reported_a281() {
     let model = MockLanguageModel::new().step_when("cat", [say("meow")]);
     let mut chat = MockChatAgent::start(plain(), &model).await;
     chat.send("dog").await;
@@ -36,7 +36,7 @@ async fn unused_steps_and_calls_without_a_step_are_reported() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn inputs_that_nobody_answers_are_reported() {
+async fn inputs_that_nobody_answers_are_reported_a281() {
     let model = MockLanguageModel::new().step([say("a"), stall()]);
     let mut chat = MockChatAgent::start(plain(), &model).await;
     let _posted = chat.send("hi").begin().await;
@@ -47,7 +47,7 @@ async fn inputs_that_nobody_answers_are_reported() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn barriers_that_hold_or_were_never_met_are_reported() {
+async fn barriers_that_hold_or_were_never_met_are_reported_a281() {
     let model = MockLanguageModel::new().step([say("a")]);
     let mut chat = MockChatAgent::start(plain(), &model).await;
     drop(chat.barrier(At::before("on_chat_start")));
@@ -64,7 +64,7 @@ async fn barriers_that_hold_or_were_never_met_are_reported() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failed_run_that_nobody_was_told_of_is_reported() {
+async fn a_failed_run_that_nobody_was_told_of_is_reported_a281() {
     let agent = plain().on_boot(|_: Boot| async { Err("no database".into()) });
     let chat = MockChatAgent::start(agent, &MockLanguageModel::new()).await;
 
@@ -76,7 +76,7 @@ async fn a_failed_run_that_nobody_was_told_of_is_reported() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn tasks_that_outlive_their_worker_are_reported() {
+async fn tasks_that_outlive_their_worker_are_reported_a281() {
     let agent = Agent::new("plain", |turn: TurnInput| async move {
         let task = turn.chat.host().spawn(std::future::pending());
         // Nobody will ever end it.
@@ -91,7 +91,7 @@ async fn tasks_that_outlive_their_worker_are_reported() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_dials_a_real_service_is_reported() {
+async fn whoever_dials_a_real_service_is_reported_a281() {
     let agent = plain().on_turn_complete(|event: TurnComplete| async move {
         let _ = event.chat.host().net().dial("api.example.com:443").await;
         Ok(())
@@ -113,7 +113,7 @@ async fn seeds_that_no_boot_reads_are_reported_a278() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn faults_and_tokens_that_nothing_met_are_reported() {
+async fn faults_and_tokens_that_nothing_met_are_reported_a281() {
     let faults = Faults::new();
     faults.next(FaultPoint::SnapshotRead, Fault::Cut);
     let chat = MockChat::new(plain())
@@ -130,7 +130,7 @@ async fn faults_and_tokens_that_nothing_met_are_reported() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_chat_that_went_through_everything_leaves_nothing() {
+async fn a_chat_that_went_through_everything_leaves_nothing_a281() {
     let model = MockLanguageModel::new().step([say("a")]).step([say("b")]);
     let mut chat = MockChatAgent::start(plain(), &model).await;
 
@@ -140,4 +140,36 @@ async fn a_chat_that_went_through_everything_leaves_nothing() {
     chat.send("two").await;
 
     chat.finish().await;
+}
+
+/// Tells of a turn that completed, a while after its answer was said.
+fn slow(diary: &Diary) -> Agent {
+    let diary = diary.clone();
+    plain().on_turn_complete(move |_: TurnComplete| {
+        let diary = diary.clone();
+        async move {
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            diary.note("complete");
+            Ok(())
+        }
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn closing_lets_the_turn_under_way_end_and_killing_does_not_a281() {
+    for (closes, want) in [(true, "complete"), (false, "")] {
+        let diary = Diary::default();
+        let model = MockLanguageModel::new().step([say("a")]);
+        let mut chat = MockChatAgent::start(slow(&diary), &model).await;
+        let _answered = chat.send("hi").completed().await;
+
+        if closes {
+            chat.close().await;
+        } else {
+            chat.kill();
+            tokio::time::sleep(Duration::from_secs(10)).await;
+        }
+
+        assert_eq!(diary.read(), want);
+    }
 }

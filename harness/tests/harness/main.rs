@@ -5,12 +5,16 @@ mod ask_agent;
 mod barriers;
 mod faults;
 mod leaks;
+mod members;
 mod modes;
 mod offline;
+mod readers;
 mod real_server;
 mod restarts;
 mod seeds;
 mod sends;
+mod successors;
 mod support;
+mod task;
 #[cfg(feature = "world")]
 mod two_networks;

@@ -1,10 +1,10 @@
 //! The shapes of a first boot, and who is there (A-260, A-261, A-268).
 
 use serde_json::json;
-use turnkeep_agent::{Agent, Boot, ChatStart, LocalKey, Preload, TurnInput};
+use turnkeep_agent::{Agent, Boot, ChatStart, CustomRun, LocalKey, Preload, TurnInput};
 use turnkeep_harness::model::{MockLanguageModel, ScriptStep, say};
 use turnkeep_harness::{At, Handover, MockChat, MockChatAgent, MockMode, MockOutcome, SetupError};
-use turnkeep_protocol::{ContentPart, ModelMessage, UiMessage};
+use turnkeep_protocol::{ContentPart, ModelMessage, RunId, UiMessage};
 
 use crate::support::*;
 
@@ -206,5 +206,52 @@ async fn a_barrier_may_stand_before_the_first_boot_a283() {
     chat.suspend().await;
 
     assert_eq!(diary.read(), "boot(preloaded=true previous=-) preload");
+    chat.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_mode_boots_with_its_payload_a261() {
+    let told = async |change: fn(MockChat) -> MockChat| {
+        let diary = Diary::default();
+        let tells = diary.clone();
+        let agent = Agent::custom("plain", move |run: CustomRun| {
+            let payload = &run.payload;
+            let trigger = payload.trigger.as_ref().map(|trigger| json!(trigger));
+            tells.note(json!([trigger, payload.continuation, payload.metadata]).to_string());
+            async { Ok(()) }
+        });
+        let chat =
+            change(MockChat::new(agent).client_data(json!({ "user": 7 }))).start(&MockLanguageModel::new()).await;
+        chat.advance(std::time::Duration::from_secs(1)).await;
+        chat.kill();
+        diary.read()
+    };
+
+    assert_eq!(told(|chat| chat).await, r#"["preload",null,{"user":7}]"#);
+    assert_eq!(told(|chat| chat.mode(MockMode::SubmitMessage)).await, r#"["submit-message",null,{"user":7}]"#);
+    let head_start = |chat: MockChat| chat.head_start_messages([UiMessage::user("u", "hi")]);
+    assert_eq!(told(head_start).await, r#"["handover-prepare",null,{"user":7}]"#);
+    assert_eq!(told(MockChat::continuation).await, r#"[null,true,{"user":7}]"#);
+}
+
+#[tokio::test(start_paused = true)]
+async fn hooks_are_told_what_the_test_says_of_their_run_a260() {
+    let diary = Diary::default();
+    let tells = diary.clone();
+    let agent = plain().on_boot(move |event: Boot| {
+        tells.note(format!("{} {}", event.ctx.run_id, event.ctx.attempt));
+        async { Ok(()) }
+    });
+    let model = MockLanguageModel::new().step([say("a")]);
+    let mut chat = MockChat::new(agent)
+        .task_context(|ctx| (ctx.run_id, ctx.attempt) = (RunId::new("run_of_mine"), 2))
+        .start(&model)
+        .await;
+
+    // The run itself is what it is: it answers, and its first attempt restores nothing.
+    chat.send("hi").await.assert_text("a");
+
+    assert_eq!(diary.read(), "run_of_mine 2");
+    assert_eq!(chat.run_attempt().unwrap().1, 1);
     chat.finish().await;
 }

@@ -240,8 +240,8 @@ async fn a_turn_that_is_not_as_wanted_names_itself_and_shows_the_difference() {
     };
 
     redacted(|| {
-        insta::assert_snapshot!(panic_of(&|| { turn.assert_text("Rain, 5 degrees."); }), @r#"message 1 ("What is it like in Oslo?") of chat test-chat: the text differs: Rain, [-5-]{+4+} degrees."#);
-        insta::assert_snapshot!(panic_of(&|| { turn.assert_tools(&["forecast"]); }), @r#"message 1 ("What is it like in Oslo?") of chat test-chat: the tools differ: wanted ["forecast"], called were []"#);
+        insta::assert_snapshot!(panic_of(&|| { turn.assert_text("Rain, 5 degrees."); }), @r#"message 1 ("What is it like in Oslo?") of chat test-chat, records 0–7 on `out`: the text differs: Rain, [-5-]{+4+} degrees."#);
+        insta::assert_snapshot!(panic_of(&|| { turn.assert_tools(&["forecast"]); }), @r#"message 1 ("What is it like in Oslo?") of chat test-chat, records 0–7 on `out`: the tools differ: wanted ["forecast"], called were []"#);
         insta::assert_snapshot!(panic_of(&|| { turn.assert_records(&["start", "start-step", "text-delta"]); }), @r#"message 1 ("What is it like in Oslo?") of chat test-chat: record 2 is text-start, wanted text-delta: {"data":{"type":"text-start","id":"text-0"},"id":"tNjnNks"}"#);
         insta::assert_snapshot!(panic_of(&|| { turn.assert_records(&["start"]); }), @r#"message 1 ("What is it like in Oslo?") of chat test-chat: record 1 is one more: start-step; its records are ["start", "start-step", "text-start", "text-delta", "text-end", "finish-step", "finish", "turn-complete"]"#);
     });
