@@ -12,6 +12,8 @@ mod tools {}
 mod conversation {}
 #[doc = include_str!("../../docs/guide/persistence.md")]
 mod persistence {}
+#[doc = include_str!("../../docs/guide/custom.md")]
+mod custom {}
 #[doc = include_str!("../../docs/guide/testing.md")]
 mod testing {}
 #[doc = include_str!("../../docs/guide/scenarios.md")]

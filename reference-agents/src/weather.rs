@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use turnkeep_agent::{Agent, Tool, ToolContext, TurnInput, step_count_is};
 
 /// The most steps of one answer: a model that keeps asking is stopped here.
-const MAX_STEPS: usize = 5;
+pub(crate) const MAX_STEPS: usize = 5;
 
 /// Makes the agent.
 pub fn agent() -> Agent {
@@ -19,7 +19,7 @@ pub(crate) fn called(id: &str) -> Agent {
     .tools([forecast()])
 }
 
-fn forecast() -> Tool {
+pub(crate) fn forecast() -> Tool {
     let schema = json!({
         "type": "object",
         "properties": { "city": { "type": "string" } },

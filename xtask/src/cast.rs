@@ -5,11 +5,14 @@ use std::sync::Arc;
 use turnkeep_agent::Agent;
 use turnkeep_harness::world::{Backstage, Cast};
 use turnkeep_reference_agents::persisted::{self, Care, Database};
-use turnkeep_reference_agents::{asking, echo, forgetful, hydrated, refunds, steered, storyteller, undoing, weather};
+use turnkeep_reference_agents::{
+    asking, custom, echo, forgetful, hydrated, refunds, steered, storyteller, undoing, weather,
+};
 
 /// The ids that a scenario's `agent` may have.
 pub(crate) const AGENTS: &[&str] = &[
     "asking",
+    "custom",
     "echo",
     "forgetful",
     "hydrated",
@@ -32,6 +35,7 @@ fn make(id: &str, backstage: &Backstage) -> Option<Agent> {
     let persisted = |care| persisted::agent(database(backstage), care);
     Some(match id {
         "asking" => asking::agent(),
+        "custom" => custom::agent(database(backstage), backstage.idle_timeout, backstage.turn_timeout).into(),
         "echo" => echo::agent(),
         "forgetful" => forgetful::agent(),
         "hydrated" => hydrated::agent(database(backstage)),

@@ -31,6 +31,9 @@
 //! }
 //! assert_eq!(format!("{:?}", agent()), r#"Agent("weather")"#);
 //! ```
+//!
+//! An author whose chat does not fit into the turn loop writes one: [`Agent::custom`] hands the whole run to the author's code, message
+//! by message ([`CustomRun`]) or turn by turn ([`CustomRun::create_session`]).
 
 mod accumulator;
 mod agent;
