@@ -21,6 +21,7 @@ mod guide;
 mod in_memory_tasks;
 mod memory_files;
 mod mock_chat;
+mod mock_task;
 pub mod model;
 mod offline;
 #[cfg(feature = "world")]
@@ -48,6 +49,10 @@ pub use mock_chat::{
     At, Barrier, Fault, FaultPoint, Faults, Handover, Leaks, MockChat, MockChatAgent, MockMode, MockOutcome,
     MockTaskContext, MockTaskDrivers, MockTurn, Posted, Restart, SendError, SendFailure, Sending, SetupError,
     TokenAnswer, run_in_mock_task_context,
+};
+pub use mock_task::{
+    MAX_QUEUED_INPUTS, MockTask, SessionInputs, TaskDrivers, TaskInputs, TaskOutputs, TaskWorker,
+    run_in_mock_task_context,
 };
 pub use offline::{EPOCH, offline_host, since_epoch};
 #[cfg(feature = "world")]

@@ -6,6 +6,7 @@ mod barriers;
 mod faults;
 mod leaks;
 mod members;
+mod mock_task;
 mod modes;
 mod offline;
 mod readers;
