@@ -52,7 +52,7 @@ pub use mock_chat::{
 };
 pub use mock_task::{
     MAX_QUEUED_INPUTS, MockTask, SessionInputs, TaskDrivers, TaskInputs, TaskOutputs, TaskWorker,
-    run_in_mock_task_context,
+    run_in_mock_child_context,
 };
 pub use offline::{EPOCH, offline_host, since_epoch};
 #[cfg(feature = "world")]

@@ -1,4 +1,4 @@
-//! [`run_in_mock_task_context`]: any task in a test of a few lines, with the runtime around it in memory.
+//! [`run_in_mock_child_context`]: any task in a test of a few lines, with the runtime around it in memory.
 //!
 //! A task is a closure that gets the real types: a child task's code gets [`ChildContext`], other code [`RunContext`] and [`Locals`],
 //! and an agent of any kind is served by the real worker. Around it are a session server in memory, drivers that play its inputs, and
@@ -8,7 +8,7 @@
 //! use serde_json::json;
 //! use turnkeep_agent::protocol::UiMessageChunk;
 //! use turnkeep_agent::{ChildContext, HookError};
-//! use turnkeep_harness::{MockTask, block_on, run_in_mock_task_context};
+//! use turnkeep_harness::{MockTask, block_on, run_in_mock_child_context};
 //!
 //! async fn dig(depth: u32, ctx: ChildContext) -> Result<u32, HookError> {
 //!     let root = ctx.root.ok_or("no chat")?;
@@ -16,7 +16,7 @@
 //!     Ok(depth * 2)
 //! }
 //!
-//! block_on(run_in_mock_task_context(MockTask::new(), |task| async move {
+//! block_on(run_in_mock_child_context(MockTask::new(), |task| async move {
 //!     assert_eq!(dig(3, task.child()).await.unwrap(), 6);
 //!     assert_eq!(task.outputs().chunks("root").len(), 1);
 //! }));
@@ -45,7 +45,7 @@ const ROOT: &str = "root";
 
 /// Chooses what a task's context is like; what is not chosen is the same in every test.
 #[derive(Clone, Debug)]
-#[must_use = "nothing runs before `run_in_mock_task_context`"]
+#[must_use = "nothing runs before `run_in_mock_child_context`"]
 pub struct MockTask {
     task_id: TaskId,
     run_id: Option<RunId>,
@@ -228,7 +228,7 @@ impl TaskDrivers {
 /// # Panics
 ///
 /// When the session cannot be made, which is a broken invariant of the harness.
-pub async fn run_in_mock_task_context<T, F, Fut>(options: MockTask, run: F) -> T
+pub async fn run_in_mock_child_context<T, F, Fut>(options: MockTask, run: F) -> T
 where
     F: FnOnce(TaskDrivers) -> Fut,
     Fut: Future<Output = T>,

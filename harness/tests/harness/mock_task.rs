@@ -11,7 +11,7 @@ use turnkeep_agent::{
 };
 use turnkeep_client::AgentChat;
 use turnkeep_harness::model::{MockLanguageModel, say};
-use turnkeep_harness::{MockTask, TaskDrivers, TaskWorker, run_in_mock_task_context, since_epoch};
+use turnkeep_harness::{MockTask, TaskDrivers, TaskWorker, run_in_mock_child_context, since_epoch};
 use turnkeep_protocol::run_api::RunOutcome;
 use turnkeep_protocol::{ChatInputChunk, ChatTaskWirePayload, JsonObject, TaskId, UiMessage, UiMessageChunk};
 
@@ -46,7 +46,7 @@ async fn dig(mut consents: BoxStream<'static, Value>, ctx: ChildContext) -> Resu
 
 #[tokio::test(start_paused = true)]
 async fn inputs_wait_for_the_task_and_end_when_they_are_closed_a263() {
-    run_in_mock_task_context(MockTask::new(), |task| async move {
+    run_in_mock_child_context(MockTask::new(), |task| async move {
         task.locals().set(&DATABASE, "double".to_owned());
         task.inputs().send("consent", "deeper");
         let (reached, ()) = futures::join!(dig(task.inputs().stream("consent"), task.child()), async {
@@ -66,7 +66,7 @@ async fn inputs_wait_for_the_task_and_end_when_they_are_closed_a263() {
 #[tokio::test(start_paused = true)]
 #[should_panic(expected = "input stream `consent` is closed")]
 async fn nothing_is_sent_to_a_closed_input_a263() {
-    run_in_mock_task_context(MockTask::new(), |task| async move {
+    run_in_mock_child_context(MockTask::new(), |task| async move {
         task.inputs().close("consent");
         task.inputs().send("consent", 1);
     })
@@ -75,7 +75,7 @@ async fn nothing_is_sent_to_a_closed_input_a263() {
 
 #[tokio::test(start_paused = true)]
 async fn outputs_are_kept_by_stream_told_as_they_come_and_forgotten_at_will_a263() {
-    run_in_mock_task_context(MockTask::new(), |task| async move {
+    run_in_mock_child_context(MockTask::new(), |task| async move {
         let told = Arc::new(Mutex::new(Vec::new()));
         let hearing = (told.clone(), task.outputs().clone());
         task.outputs().on_write(move |id, chunk| {
@@ -102,7 +102,7 @@ async fn outputs_are_kept_by_stream_told_as_they_come_and_forgotten_at_will_a263
 #[tokio::test(start_paused = true)]
 async fn the_context_is_the_same_in_every_test_and_a_first_attempt_a263() {
     let look = async || {
-        run_in_mock_task_context(MockTask::new(), |task| async move {
+        run_in_mock_child_context(MockTask::new(), |task| async move {
             let child = task.child();
             assert_eq!((&child.run_id, &child.task_id), (&task.ctx().run_id, &task.ctx().task_id));
             assert_eq!((child.metadata, child.tags, task.is_warm_start()), (JsonObject::new(), Vec::new(), false));
@@ -126,7 +126,7 @@ async fn a_test_chooses_its_own_context_worker_and_warm_start_a263() {
     let options = MockTask::new().run_id("run_a").session_id("session_a").task_id("dig").attempt(3);
     let options = options.metadata(object(call)).tags(["toolCallId:c1"]).worker(worker.clone()).warm_start();
 
-    run_in_mock_task_context(options, |task| async move {
+    run_in_mock_child_context(options, |task| async move {
         let RunContext { run_id, attempt, task_id, session_id } = task.ctx();
         assert_eq!((run_id.as_str(), attempt), ("run_a", 3));
         assert_eq!((task_id.as_str(), session_id.as_str()), ("dig", "session_a"));
@@ -158,7 +158,7 @@ fn said(task: &TaskDrivers) -> Vec<Value> {
 
 #[tokio::test(start_paused = true)]
 async fn session_inputs_reach_an_agent_that_is_served_and_their_close_ends_it_a263() {
-    run_in_mock_task_context(MockTask::new().task_id("parrot"), |task| async move {
+    run_in_mock_child_context(MockTask::new().task_id("parrot"), |task| async move {
         task.session().send(message("early")).await;
         let (outcome, ()) = futures::join!(task.serve(parrot(), MockLanguageModel::new()), async {
             while said(&task).is_empty() {
@@ -193,7 +193,7 @@ async fn a_run_sleeps_on_a_real_waitpoint_and_a_session_input_wakes_it_a263() {
         })
         .max_turns(1);
 
-    run_in_mock_task_context(MockTask::new(), |task| async move {
+    run_in_mock_child_context(MockTask::new(), |task| async move {
         let model = MockLanguageModel::new().step([say("Good morning.")]);
         let (outcome, ()) = futures::join!(task.serve(agent, model), async {
             tokio::time::sleep(Duration::from_secs(600)).await;
@@ -211,7 +211,7 @@ async fn a_run_sleeps_on_a_real_waitpoint_and_a_session_input_wakes_it_a263() {
 
 #[tokio::test(start_paused = true)]
 async fn code_talks_to_the_session_as_in_production_a263() {
-    run_in_mock_task_context(MockTask::new().task_id("parrot").chat_id("chat-9"), |task| async move {
+    run_in_mock_child_context(MockTask::new().task_id("parrot").chat_id("chat-9"), |task| async move {
         let session = task.session();
         let chat = AgentChat::builder(
             task.host().clone(),
@@ -237,8 +237,8 @@ async fn code_talks_to_the_session_as_in_production_a263() {
 async fn a_run_that_fails_tells_how_and_another_context_is_not_touched_a263() {
     let failing = || Agent::custom("parrot", |_: CustomRun| async { Err("no voice".into()) });
 
-    let served = run_in_mock_task_context(MockTask::new().task_id("parrot"), |task| async move {
-        run_in_mock_task_context(MockTask::new(), |other| async move {
+    let served = run_in_mock_child_context(MockTask::new().task_id("parrot"), |task| async move {
+        run_in_mock_child_context(MockTask::new(), |other| async move {
             let outcome = task.serve(failing(), MockLanguageModel::new()).await;
             (outcome, other.outputs().all().len())
         })
