@@ -64,3 +64,6 @@ pub use scripted_processes::ScriptedProcesses;
 pub use simulate::{SimulateStream, simulate_stream};
 #[cfg(feature = "world")]
 pub use world::World;
+
+// `insta_settings` are settings of this very insta.
+pub use insta;
