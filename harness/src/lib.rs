@@ -21,7 +21,7 @@ mod guide;
 mod in_memory_tasks;
 mod memory_files;
 mod mock_chat;
-mod mock_task;
+mod mock_child;
 pub mod model;
 mod offline;
 #[cfg(feature = "world")]
@@ -50,9 +50,8 @@ pub use mock_chat::{
     MockTaskContext, MockTaskDrivers, MockTurn, Posted, Restart, SendError, SendFailure, Sending, SetupError,
     TokenAnswer, run_in_mock_task_context,
 };
-pub use mock_task::{
-    MAX_QUEUED_INPUTS, MockTask, SessionInputs, TaskDrivers, TaskInputs, TaskOutputs, TaskWorker,
-    run_in_mock_child_context,
+pub use mock_child::{
+    ChildDrivers, ChildInputs, ChildOutputs, ChildWorker, MAX_QUEUED_INPUTS, MockChild, run_in_mock_child_context,
 };
 pub use offline::{EPOCH, offline_host, since_epoch};
 #[cfg(feature = "world")]

@@ -6,7 +6,7 @@ mod barriers;
 mod faults;
 mod leaks;
 mod members;
-mod mock_task;
+mod mock_child;
 mod modes;
 mod offline;
 mod readers;

@@ -1,4 +1,4 @@
-//! [`TaskOutputs`]: what a task has written, by the id of the stream.
+//! [`ChildOutputs`]: what a child task has written, by the id of the stream.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,11 +8,11 @@ use turnkeep_protocol::UiMessageChunk;
 
 type Listener = Arc<dyn Fn(&str, &UiMessageChunk) + Send + Sync>;
 
-/// What a task has written; clones share it.
+/// What a child task has written; clones share it.
 ///
-/// Under `root` is what a child task wrote for its chat, under `out` what an agent that was served put on its session's `out`.
+/// Under `root` is what it wrote for its chat; other streams are those that the test gives it writers of.
 #[derive(Clone, Default)]
-pub struct TaskOutputs {
+pub struct ChildOutputs {
     shared: Arc<Mutex<Written>>,
 }
 
@@ -22,7 +22,7 @@ struct Written {
     listeners: Vec<Listener>,
 }
 
-impl TaskOutputs {
+impl ChildOutputs {
     /// Gives the chunks of one stream, in the order in which they were written.
     pub fn chunks(&self, id: &str) -> Vec<UiMessageChunk> {
         self.written().chunks.iter().filter(|(of, _)| of == id).map(|(_, chunk)| chunk.clone()).collect()
@@ -52,7 +52,7 @@ impl TaskOutputs {
         })
     }
 
-    pub(super) fn add(&self, id: &str, chunk: UiMessageChunk) {
+    fn add(&self, id: &str, chunk: UiMessageChunk) {
         let listeners = {
             let mut written = self.written();
             written.chunks.push((id.to_owned(), chunk.clone()));
@@ -67,7 +67,7 @@ impl TaskOutputs {
     }
 }
 
-impl fmt::Debug for TaskOutputs {
+impl fmt::Debug for ChildOutputs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(&self.written().chunks).finish()
     }

@@ -1,4 +1,4 @@
-//! [`TaskInputs`]: the input streams of a task, played by the test.
+//! [`ChildInputs`]: the input streams of a child task, played by the test.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,11 +11,11 @@ use tokio::sync::Notify;
 /// How much may wait in one stream for a task that does not read.
 pub const MAX_QUEUED_INPUTS: usize = 10_000;
 
-/// The input streams of a task, each with an id of the author's; clones share them.
+/// The input streams of a child task, each with an id of the author's; clones share them.
 ///
 /// The runtime has no input streams of its own: a task's code takes a `Stream`, and this gives one.
 #[derive(Clone, Debug, Default)]
-pub struct TaskInputs {
+pub struct ChildInputs {
     shared: Arc<Shared>,
 }
 
@@ -31,7 +31,7 @@ struct Queue {
     is_closed: bool,
 }
 
-impl TaskInputs {
+impl ChildInputs {
     /// Sends to a stream; it waits there until the task reads.
     ///
     /// # Panics
