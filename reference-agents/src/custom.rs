@@ -50,7 +50,7 @@ mod tests {
         let host: Host = offline_host(1);
         let (app, database) = crate::testing::serve(&host, rows);
         let agent = agent(database, Duration::from_secs(5), Duration::from_secs(60));
-        (app, MockChat::new(agent.into()).on(host).start(model).await)
+        (app, MockChat::new(agent).on(host).start(model).await)
     }
 
     fn texts(messages: &[UiMessage]) -> Vec<String> {
