@@ -107,6 +107,7 @@ mod tests {
 
     #[test]
     fn the_plain_body_preloads_the_chat_under_its_own_tag_c155_c217_cr25() {
+        // A-256a, AF-13: the trigger is there.
         let payload = json!({ "trigger": "preload", "messages": [], "chatId": "c1" });
 
         check(&TriggerConfig::default(), None, None, json!({ "basePayload": payload, "tags": ["chat:c1"] }));
@@ -114,6 +115,7 @@ mod tests {
 
     #[test]
     fn a_calls_payload_wins_over_the_options_and_nobody_renames_the_chat_c155_c217_ca91() {
+        // A-256a, AA-158.
         let options = config(json!({ "a": 1, "b": 1, "chatId": "x", "metadata": { "is": "no client data" } }));
         let call = config(json!({ "b": 2, "trigger": "handover-prepare" }));
 
@@ -125,6 +127,7 @@ mod tests {
 
     #[test]
     fn every_other_field_is_forwarded_and_the_call_wins_c156_c218_ca91() {
+        // A-256a, AA-159.
         let full = |n: u32, text: &str| TriggerConfig {
             base_payload: Map::new(),
             options: RunOptions {
@@ -151,6 +154,7 @@ mod tests {
 
     #[test]
     fn the_chats_tag_comes_first_and_the_list_is_cut_to_five_c156_c218_ca91() {
+        // A-256a, AA-159.
         let tagged = |tags: &[&str]| TriggerConfig {
             options: RunOptions { tags: Some(tags.iter().map(ToString::to_string).collect()), ..RunOptions::default() },
             ..TriggerConfig::default()

@@ -8,12 +8,15 @@ use turnkeep_host::http::BaseUrl;
 use turnkeep_protocol::session_api::{
     CloseSession, CreateSession, CreatedSession, DrainedRecord, DrainedRecords, SessionItem,
 };
-use turnkeep_protocol::{ChannelName, ChatInputChunk, PartId, SeqNum};
+use turnkeep_protocol::{ChannelName, ChatInputChunk, PartId, SeqNum, TaskId};
 
 use crate::Error;
 use crate::api::{Api, Call, Secret, channel_path, segment};
 use crate::append::Append;
 use crate::route::{BaseUrlFor, Endpoint, Fetch, FetchContext, HeadersFor, Route};
+
+/// How long a token that may start runs lives.
+const TASK_TOKEN_TTL: &str = "24h";
 
 /// The answer to a request for a token.
 #[derive(serde::Deserialize)]
@@ -123,9 +126,23 @@ impl SessionsApi {
         self.mint(key, Some(ttl)).await
     }
 
+    /// Mints a token that may do one thing, start chats with one agent, for 24 hours.
+    ///
+    /// Whoever holds it reads and writes nothing with it: what it creates comes with a token of its own.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] when the server refuses or cannot be reached.
+    pub async fn task_token(&self, task: &TaskId) -> Result<String, Error> {
+        self.mint_for("", &[format!("write:tasks:{task}")], Some(TASK_TOKEN_TTL)).await
+    }
+
     async fn mint(&self, key: &str, ttl: Option<&str>) -> Result<String, Error> {
-        let mut body =
-            serde_json::json!({ "scopes": [format!("read:sessions:{key}"), format!("write:sessions:{key}")] });
+        self.mint_for(key, &[format!("read:sessions:{key}"), format!("write:sessions:{key}")], ttl).await
+    }
+
+    async fn mint_for(&self, key: &str, scopes: &[String], ttl: Option<&str>) -> Result<String, Error> {
+        let mut body = serde_json::json!({ "scopes": scopes });
         if let Some(ttl) = ttl {
             body["expirationTime"] = ttl.into();
         }

@@ -1,5 +1,6 @@
 //! [`StartSessionAction`]: what an application's server calls when a page wants its chat started (C §6).
 
+use serde::Serialize;
 use turnkeep_protocol::session_api::TriggerConfig;
 use turnkeep_protocol::{JsonObject, RunId, SessionId, TaskId};
 
@@ -48,6 +49,16 @@ impl StartChat {
     #[must_use]
     pub fn client_data(self, client_data: JsonObject) -> Self {
         Self { client_data: Some(client_data), ..self }
+    }
+
+    /// Gives the first run its metadata, as what the agent demands of its clients.
+    ///
+    /// # Errors
+    ///
+    /// Fails when it is not written as a JSON object.
+    pub fn typed_client_data(self, client_data: &impl Serialize) -> Result<Self, serde_json::Error> {
+        let client_data = serde_json::from_value(serde_json::to_value(client_data)?)?;
+        Ok(Self { client_data: Some(client_data), ..self })
     }
 
     /// Lays this chat's configuration over the action's, field by field (C-218).

@@ -4,54 +4,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use turnkeep_agent::{
-    Agent, AskAgent, Tool, ToolContext, TurnComplete, TurnInput, Worker, WorkerOptions, last_text, step_count_is,
-};
-use turnkeep_client::{AgentChat, ChatStream};
+use turnkeep_agent::{Agent, AskAgent, Tool, ToolContext, TurnComplete, TurnInput, last_text, step_count_is};
+use turnkeep_client::ChatStream;
 use turnkeep_harness::model::{MockLanguageModel, call, fail, say, stall};
-use turnkeep_harness::offline_host;
-use turnkeep_host::{Host, Task};
-use turnkeep_protocol::{TaskId, ToolState, UiMessage, UiMessageChunk};
-use turnkeep_session::{Environment, MemoryDisk, MemoryStorage, Server};
+use turnkeep_protocol::{ToolState, UiMessage, UiMessageChunk};
 
-const KEY: &str = "tr_dev_twoAgents";
+use crate::stage::{Stage, chat};
+
 const CHILD_CHAT: &str = "child-chat";
-
-/// One session server with a worker for each agent.
-struct Stage {
-    host: Host,
-    _tasks: Vec<Task>,
-}
-
-impl Stage {
-    async fn new(agents: impl IntoIterator<Item = (Agent, MockLanguageModel)>) -> Self {
-        let host = offline_host(1);
-        let storage = Arc::new(MemoryStorage::open(Arc::new(MemoryDisk::new())));
-        let server = Server::new(host.clone(), storage, Environment::new("env", KEY)).bind("session:80").await.unwrap();
-        let mut tasks = vec![host.spawn(async move {
-            let Err(error) = server.run().await;
-            panic!("the server failed: {error}");
-        })];
-        for (agent, model) in agents {
-            let options = WorkerOptions::new("http://session:80", KEY, format!("worker-of-{}", agent.id()));
-            let worker = Worker::new(host.clone(), options).model(Arc::new(model)).agent(agent);
-            tasks.push(host.spawn(async move {
-                let Err(error) = worker.run().await;
-                panic!("the worker failed: {error}");
-            }));
-        }
-        Self { host, _tasks: tasks }
-    }
-
-    fn chat(&self, agent: &str, chat_id: &str) -> AgentChat {
-        chat(&self.host, agent, chat_id)
-    }
-}
-
-fn chat(host: &Host, agent: &str, chat_id: &str) -> AgentChat {
-    let base = "http://session:80".parse().unwrap();
-    AgentChat::builder(host.clone(), base, KEY, TaskId::new(agent), chat_id).build()
-}
 
 #[derive(serde::Deserialize, schemars::JsonSchema)]
 struct Topic {

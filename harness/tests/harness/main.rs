@@ -14,6 +14,8 @@ mod real_server;
 mod restarts;
 mod seeds;
 mod sends;
+mod stage;
+mod starting;
 mod successors;
 mod support;
 mod task;

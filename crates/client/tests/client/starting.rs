@@ -12,6 +12,11 @@ fn object(value: Value) -> JsonObject {
     value.as_object().unwrap().clone()
 }
 
+#[derive(serde::Serialize)]
+struct Person {
+    user: &'static str,
+}
+
 fn action(rig: &Rig) -> StartSessionAction {
     let sessions = SessionsApi::new(rig.host.clone(), "http://session".parse().unwrap(), "sk_test");
     StartSessionAction::new(sessions, TaskId::new("agent"))
@@ -19,9 +24,11 @@ fn action(rig: &Rig) -> StartSessionAction {
 
 #[tokio::test(start_paused = true)]
 async fn a_chat_is_created_with_its_data_apart_from_the_rows_c216_c217_c219_c222_ca91() {
+    // A-256, A-256a, AA-158, AA-161.
     let rig = Rig::start().await;
     let chat = StartChat::new("c1")
-        .client_data(object(json!({ "user": "u1" })))
+        .typed_client_data(&Person { user: "u1" })
+        .unwrap()
         .metadata(object(json!({ "folder": "work" })))
         .trigger_config(TriggerConfig {
             options: RunOptions { region: Some("eu".to_owned()), ..RunOptions::default() },
@@ -46,6 +53,7 @@ async fn a_chat_is_created_with_its_data_apart_from_the_rows_c216_c217_c219_c222
 
 #[tokio::test(start_paused = true)]
 async fn without_client_data_the_first_run_has_no_metadata_c217_ca91() {
+    // A-256a, AA-158: absent means unset, not null.
     let rig = Rig::start().await;
 
     action(&rig).start(&StartChat::new("c1")).await.unwrap();
@@ -68,6 +76,7 @@ async fn a_token_of_ones_own_lifetime_is_minted_with_exactly_the_two_scopes_c220
 
 #[tokio::test(start_paused = true)]
 async fn a_missing_chat_id_fails_naming_it_before_any_request_c216() {
+    //
     let rig = Rig::start().await;
 
     let error = action(&rig).start(&StartChat::default()).await.unwrap_err();
@@ -84,4 +93,21 @@ async fn the_id_of_a_closed_chat_cannot_be_used_again_c4_d54() {
     let error = action(&rig).start(&StartChat::new("c1")).await.unwrap_err();
 
     assert!(matches!(error, Error::SessionClosed { reason: Some(reason) } if reason == "over"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_starts_chats_is_for_one_agent_and_a_day_a257() {
+    let rig = Rig::start().await;
+    let sessions = SessionsApi::new(rig.host.clone(), "http://session".parse().unwrap(), "sk_test");
+
+    assert_eq!(sessions.task_token(&TaskId::new("agent")).await.unwrap(), "minted");
+
+    assert_eq!(rig.fake.minted(), [json!({ "scopes": ["write:tasks:agent"], "expirationTime": "24h" })]);
+}
+
+#[test]
+fn client_data_of_a_type_is_an_object_aa158() {
+    assert!(StartChat::new("c1").typed_client_data(&"u1").is_err());
+    let typed = StartChat::new("c1").typed_client_data(&Person { user: "u1" }).unwrap();
+    assert_eq!(typed, StartChat::new("c1").client_data(object(json!({ "user": "u1" }))));
 }
