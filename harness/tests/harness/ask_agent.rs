@@ -4,12 +4,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use turnkeep_agent::{Agent, AskAgent, Tool, ToolContext, TurnComplete, TurnInput, last_text, step_count_is};
+use turnkeep_agent::{Agent, AskAgent, Signal, Tool, ToolContext, TurnComplete, TurnInput, last_text, step_count_is};
 use turnkeep_client::ChatStream;
 use turnkeep_harness::model::{MockLanguageModel, call, fail, say, stall};
 use turnkeep_protocol::{ToolState, UiMessage, UiMessageChunk};
 
-use crate::stage::{Stage, chat};
+use crate::stage::{KEY, Stage, chat};
 
 const CHILD_CHAT: &str = "child-chat";
 
@@ -151,4 +151,54 @@ async fn nobody_is_asked_in_the_chat_that_is_being_answered_a219() {
     let part = message.tool_parts().next().unwrap();
     assert!(part.error_text.as_ref().unwrap().contains("a chat id of its own"), "{part:?}");
     assert_eq!(message.text(), "Never mind.");
+}
+
+/// An editor whose tool is stopped by itself: before it asks, or while its question is on its way.
+fn hasty(is_asked: bool) -> Agent {
+    let research = Tool::streaming("research", "Researches a topic", move |input: Topic, ctx: ToolContext| {
+        let stop = Signal::new();
+        let ctx = ToolContext { stop_signal: stop.clone(), ..ctx };
+        if !is_asked {
+            stop.set("enough");
+        }
+        let answer = AskAgent::new(chat(ctx.chat.host(), "researcher", CHILD_CHAT), input.topic).answer(&ctx);
+        futures::stream::once(async move {
+            tokio::task::yield_now().await;
+            stop.set("enough");
+            drop(answer);
+            Ok(())
+        })
+    });
+    Agent::new("editor", |turn: TurnInput| async move { Ok(turn.stream_text().stop_when(step_count_is(3))) })
+        .tools([research])
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_question_on_its_way_at_the_stop_is_stopped_when_it_arrives_a219() {
+    let told = Told::default();
+    let researches = MockLanguageModel::new().step([say("Otters "), stall()]);
+    let asks = asking("otters").step([say("Never mind.")]);
+    let stage = Stage::new([(hasty(true), asks), (researcher(&told), researches)]).await;
+
+    let mut stream = stage.chat("editor", "chat").send_message("Tell me of otters").await.unwrap();
+    assert_eq!(stream.text().await.unwrap(), "Never mind.");
+
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let told = told.lock().unwrap().clone();
+    assert!(matches!(&told[..], [only] if only.starts_with("child-chat:") && only.ends_with(" stopped")), "{told:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_asked_after_the_stop_a219() {
+    let told = Told::default();
+    let researches = MockLanguageModel::new();
+    let asks = asking("otters").step([say("Never mind.")]);
+    let stage = Stage::new([(hasty(false), asks), (researcher(&told), researches.clone())]).await;
+
+    let mut stream = stage.chat("editor", "chat").send_message("Tell me of otters").await.unwrap();
+    assert_eq!(stream.text().await.unwrap(), "Never mind.");
+
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert!(researches.prompts().is_empty() && told.lock().unwrap().is_empty());
+    assert_eq!(stage.sessions(KEY).retrieve(CHILD_CHAT).await.unwrap_err().status(), Some(404));
 }
