@@ -18,6 +18,7 @@ mod waits;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use turnkeep_host::{Draws, Timestamp};
@@ -74,6 +75,8 @@ pub(crate) struct Core {
     fresh: Vec<Change>,
     ids: Draws,
     lease: Duration,
+    /// Where the stored snapshots end, once that was read: a long one is read once.
+    snapshot_ends: BTreeMap<SessionId, Option<SeqNum>>,
 }
 
 impl Core {
@@ -83,7 +86,7 @@ impl Core {
         for change in changes {
             state.apply(change);
         }
-        Self { state, fresh: Vec::new(), ids, lease }
+        Self { state, fresh: Vec::new(), ids, lease, snapshot_ends: BTreeMap::new() }
     }
 
     /// Gives the changes since the last call, to be committed before anybody hears of them.

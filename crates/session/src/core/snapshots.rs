@@ -24,11 +24,13 @@ impl Core {
         if let Some(writer) = writer {
             self.check_writer(now, session, writer)?;
         }
-        if let (Some(stored), Some(new)) = (self.state.snapshot(id).and_then(|text| last_out(text)), last_out(&body))
-            && new < stored
-        {
+        let new = last_out(&body);
+        let stored = self.snapshot_ends.get(id).copied();
+        let stored = stored.unwrap_or_else(|| self.state.snapshot(id).and_then(|text| last_out(text)));
+        if let Some(stored) = stored.filter(|stored| new.is_some_and(|new| new < *stored)) {
             return Err(Refused::OldSnapshot { stored });
         }
+        self.snapshot_ends.insert(id.clone(), new);
         self.confirm(writer);
         self.put(Change::Snapshot { session: id.clone(), body });
         Ok(())

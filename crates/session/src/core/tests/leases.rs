@@ -218,6 +218,11 @@ fn a_snapshot_of_an_older_turn_never_replaces_a_newer_one_s91_a108() {
         let run = fixture.lease();
         let newer = snapshot(json!("10"), 0);
         fixture.core.put_snapshot(fixture.now, &id, Some(&writer(&run)), newer.clone()).unwrap();
+        fixture.keep(());
+        // A server that has just started knows it too.
+        let mut restarted = Core::load(fixture.log.clone(), Entropy::from_seed(2).draws(), LEASE);
+        let again = restarted.put_snapshot(fixture.now, &id, Some(&writer(&run)), body.clone());
+        assert_eq!(again, want, "{body} after a restart");
 
         let stored = fixture.core.put_snapshot(fixture.now, &id, Some(&writer(&run)), body.clone());
 
