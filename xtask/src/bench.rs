@@ -22,9 +22,7 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<Verdict> {
     let plans = chosen(args)?;
     if args.here {
         for plan in &plans {
-            let sample = chats::run(plan);
-            println!("{}", sample.json(plan.name));
-            eprintln!("{}: {}", plan.name, sample.growth());
+            println!("{}", chats::run(plan).json(plan.name));
         }
         return Ok(Verdict::Held);
     }

@@ -1,13 +1,11 @@
 //! What the mock chats do while they are measured.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 use turnkeep_agent::{Agent, Tool, ToolContext, TurnInput, step_count_is};
 use turnkeep_harness::MockChatAgent;
 use turnkeep_harness::model::{MockLanguageModel, ScriptPart, call, say};
 
-use super::sample::Sample;
+use super::sample::{Sample, Stopwatch, Took};
 
 /// How many text deltas an answer has.
 const DELTAS: usize = 20;
@@ -89,11 +87,10 @@ pub(super) fn run(plan: &Plan) -> Sample {
     })
 }
 
-#[expect(clippy::disallowed_methods, reason = "the time on this machine is what is measured")]
-async fn ask(chat: &mut MockChatAgent, turn: usize) -> (Duration, usize) {
-    let start = std::time::Instant::now();
+async fn ask(chat: &mut MockChatAgent, turn: usize) -> (Took, usize) {
+    let watch = Stopwatch::start();
     let answer = chat.send(format!("Question {turn}")).await;
-    let took = start.elapsed();
+    let took = watch.took();
     assert_eq!(answer.deltas().len(), DELTAS, "every turn is answered whole");
     (took, answer.chunks().len())
 }
