@@ -226,7 +226,7 @@ mod tests {
                 .child_tasks(tasks)
                 .on_turn_complete(move |event| {
                     *keeping.0.lock().unwrap() = event.response_message.clone();
-                    *keeping.1.lock().unwrap() = event.ui_messages;
+                    *keeping.1.lock().unwrap() = event.ui_messages.to_vec();
                     async { Ok(()) }
                 });
         let model = MockLanguageModel::new().step([call("dig", json!(null))]).step([say("Gold!")]);

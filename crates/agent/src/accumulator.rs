@@ -11,7 +11,7 @@ use std::fmt;
 
 use serde_json::Value;
 use turnkeep_model::{ConvertError, ModelOutputs, Usage, to_model_messages};
-use turnkeep_protocol::{ModelMessage, Trigger, UiMessage, cleanup_aborted_parts};
+use turnkeep_protocol::{Messages, ModelMessage, Trigger, UiMessage, cleanup_aborted_parts};
 
 use self::live::Live;
 pub(crate) use self::live::Shared;
@@ -104,7 +104,7 @@ impl MessageAccumulator {
     }
 
     /// Shows the conversation as people see it.
-    pub fn ui_messages(&self) -> &[UiMessage] {
+    pub fn ui_messages(&self) -> &Messages {
         self.chain.messages()
     }
 
@@ -138,7 +138,9 @@ impl MessageAccumulator {
     ) -> Result<Accumulated, NothingToRegenerate> {
         match trigger {
             Trigger::RegenerateMessage if messages.is_empty() => self.regenerate(None)?,
-            Trigger::RegenerateMessage => self.chain.replace_all(messages.into_iter().map(cleaned).collect()),
+            Trigger::RegenerateMessage => {
+                self.chain.replace_all(messages.into_iter().map(cleaned).collect::<Messages>())
+            }
             Trigger::SubmitMessage => return Ok(self.submit(messages, turn)),
             _ => return Ok(Accumulated::default()),
         }
@@ -149,7 +151,7 @@ impl MessageAccumulator {
         let is_known =
             |message: &UiMessage| self.chain.contains(&message.id) || self.chain.mapped_id(message).is_some();
         if turn == 0 && !self.is_set && !messages.is_empty() && !messages.iter().any(is_known) {
-            self.chain.replace_all(Vec::new());
+            self.chain.replace_all(Messages::new());
         }
         let mut accumulated = Accumulated::default();
         for message in messages {
@@ -218,7 +220,7 @@ impl MessageAccumulator {
     }
 
     /// Replaces the conversation; no turn 0 replaces it again.
-    pub fn set_messages(&mut self, messages: Vec<UiMessage>) {
+    pub fn set_messages(&mut self, messages: impl Into<Messages>) {
         self.chain.replace_all(messages);
         self.is_set = true;
     }

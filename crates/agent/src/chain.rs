@@ -7,7 +7,7 @@ mod merge;
 use std::collections::{BTreeMap, BTreeSet};
 
 use turnkeep_protocol::{
-    ChatTaskWirePayload, RefusedAnswer, ToolPart, Trigger, UiMessage, UiPart, overlay_tool_states,
+    ChatTaskWirePayload, Messages, RefusedAnswer, ToolPart, Trigger, UiMessage, UiPart, overlay_tool_states,
 };
 
 use crate::steering::INJECTED;
@@ -17,7 +17,7 @@ pub(crate) use self::merge::{Judged, Merge};
 /// The chain and its index of tool calls.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Chain {
-    messages: Vec<UiMessage>,
+    messages: Messages,
     /// Which assistant message made a call.
     callers: BTreeMap<String, String>,
 }
@@ -50,14 +50,14 @@ pub struct NothingToRegenerate;
 
 impl Chain {
     /// Starts with what boot restored; calls in it are answerable at once.
-    pub(crate) fn seeded(messages: Vec<UiMessage>) -> Self {
+    pub(crate) fn seeded(messages: impl Into<Messages>) -> Self {
         let mut chain = Self::default();
         chain.replace_all(messages);
         chain
     }
 
     /// Shows the messages.
-    pub(crate) fn messages(&self) -> &[UiMessage] {
+    pub(crate) fn messages(&self) -> &Messages {
         &self.messages
     }
 
@@ -76,8 +76,8 @@ impl Chain {
     }
 
     /// Makes `messages` the chain: a history override, or boot.
-    pub(crate) fn replace_all(&mut self, messages: Vec<UiMessage>) {
-        self.messages = messages;
+    pub(crate) fn replace_all(&mut self, messages: impl Into<Messages>) {
+        self.messages = messages.into();
         for at in 0..self.messages.len() {
             self.note_calls(at);
         }
@@ -129,7 +129,7 @@ impl Chain {
             let is_news = overlay.n_advanced > 0 || (overlay.refused.is_empty() && !self.goes_on_after(at, incoming));
             return Absorbed::Merged { id: self.messages[at].id.clone(), refused: overlay.refused, is_news };
         }
-        let answered = self.messages[at + 1..].iter().any(UiMessage::is_assistant);
+        let answered = self.messages.iter().skip(at + 1).any(UiMessage::is_assistant);
         if answered { Absorbed::AlreadyAnswered } else { Absorbed::AlreadyThere }
     }
 
@@ -193,7 +193,7 @@ impl Chain {
         }
         let at = match self.position(&response.id) {
             Some(at) => {
-                self.messages[at] = response;
+                self.messages.set(at, response);
                 at
             }
             None => {

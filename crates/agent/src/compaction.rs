@@ -131,8 +131,8 @@ pub(crate) fn inner(newest: Option<&StepResult>, is_compacted: bool) -> Inner {
 }
 
 /// Tells whether a summary loses nothing that is still under way: no call of the agent waits for its outcome.
-pub fn is_compaction_safe(messages: &[UiMessage]) -> bool {
-    let mut calls = messages.iter().filter(|message| message.is_assistant()).flat_map(UiMessage::tool_parts);
+pub fn is_compaction_safe<'m>(messages: impl IntoIterator<Item = &'m UiMessage>) -> bool {
+    let mut calls = messages.into_iter().filter(|message| message.is_assistant()).flat_map(UiMessage::tool_parts);
     calls.all(|call| call.state.is_final())
 }
 

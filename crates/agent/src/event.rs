@@ -13,7 +13,7 @@ use futures::future::BoxFuture;
 use serde_json::Value;
 use turnkeep_model::{FinishReason, Usage};
 use turnkeep_protocol::run_api::LeasedRun;
-use turnkeep_protocol::{ModelMessage, RunId, SeqNum, SessionId, TaskId, Trigger, UiMessage};
+use turnkeep_protocol::{Messages, ModelMessage, RunId, SeqNum, SessionId, TaskId, Trigger, UiMessage};
 
 use crate::chat::{Chat, ChunkWriter};
 use crate::error::HookError;
@@ -73,7 +73,7 @@ pub struct RecoveryBoot {
     /// Always `unknown`: nobody can tell why a process is gone.
     pub cause: &'static str,
     /// The history up to the last closed turn.
-    pub settled_messages: Vec<UiMessage>,
+    pub settled_messages: Messages,
     /// The messages that were not answered.
     pub in_flight_users: Vec<UiMessage>,
     /// The answer that was cut, cleaned.
@@ -175,7 +175,7 @@ pub struct TurnStart {
     /// The history in model form.
     pub messages: Vec<ModelMessage>,
     /// The history.
-    pub ui_messages: Vec<UiMessage>,
+    pub ui_messages: Messages,
     /// The turn, from 0.
     pub turn: usize,
     /// The chat's access token; empty when none could be minted.
@@ -234,7 +234,7 @@ pub struct TurnComplete {
     /// The history in model form.
     pub messages: Vec<ModelMessage>,
     /// The history.
-    pub ui_messages: Vec<UiMessage>,
+    pub ui_messages: Messages,
     /// What this turn added, in model form.
     pub new_messages: Vec<ModelMessage>,
     /// What this turn added.
@@ -313,5 +313,5 @@ pub struct Suspension {
     /// The history in model form; in the turn phase only.
     pub messages: Vec<ModelMessage>,
     /// The history; in the turn phase only.
-    pub ui_messages: Vec<UiMessage>,
+    pub ui_messages: Messages,
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
-use turnkeep_protocol::{ToolPart, ToolState, UiMessage};
+use turnkeep_protocol::{Messages, ToolPart, ToolState, UiMessage};
 
 /// The history of the running chat; cheap to clone.
 ///
@@ -15,7 +15,7 @@ pub struct ChatHistory(Arc<Mutex<Live>>);
 
 #[derive(Default)]
 struct Live {
-    messages: Vec<UiMessage>,
+    messages: Messages,
     changed: bool,
 }
 
@@ -50,8 +50,8 @@ impl ChatHistory {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Copies all messages.
-    pub fn all(&self) -> Vec<UiMessage> {
+    /// Gives all messages as they are now; costs nothing, however many they are.
+    pub fn all(&self) -> Messages {
         self.live().messages.clone()
     }
 
@@ -89,8 +89,8 @@ impl ChatHistory {
     }
 
     /// Replaces the whole history.
-    pub fn set(&self, messages: Vec<UiMessage>) {
-        self.change(|live| *live = messages);
+    pub fn set(&self, messages: impl Into<Messages>) {
+        self.change(|live| *live = messages.into());
     }
 
     /// Removes a message; an unknown id changes nothing.
@@ -110,8 +110,8 @@ impl ChatHistory {
     /// Puts `message` in the place of the one called `id`; an unknown id changes nothing.
     pub fn replace(&self, id: &str, message: UiMessage) {
         self.change(|live| {
-            if let Some(known) = live.iter_mut().find(|known| known.id == id) {
-                *known = message;
+            if let Some(at) = live.iter().position(|known| known.id == id) {
+                live.set(at, message);
             }
         });
     }
@@ -120,23 +120,23 @@ impl ChatHistory {
     pub fn slice(&self, start: usize, end: Option<usize>) {
         self.change(|live| {
             live.truncate(end.unwrap_or(usize::MAX));
-            live.drain(..start.min(live.len()));
+            live.drop_first(start);
         });
     }
 
-    fn change(&self, change: impl FnOnce(&mut Vec<UiMessage>)) {
+    fn change(&self, change: impl FnOnce(&mut Messages)) {
         let mut live = self.live();
         change(&mut live.messages);
         live.changed = true;
     }
 
     /// Shows the runtime's chain to reads; a change that nobody took up is dropped (A-182, AR-27).
-    pub(crate) fn publish(&self, messages: &[UiMessage]) {
-        *self.live() = Live { messages: messages.to_vec(), changed: false };
+    pub(crate) fn publish(&self, messages: &Messages) {
+        *self.live() = Live { messages: messages.clone(), changed: false };
     }
 
     /// Takes the override that was made since the last look, if any.
-    pub(crate) fn take_override(&self) -> Option<Vec<UiMessage>> {
+    pub(crate) fn take_override(&self) -> Option<Messages> {
         let mut live = self.live();
         std::mem::take(&mut live.changed).then(|| live.messages.clone())
     }

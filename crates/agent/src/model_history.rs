@@ -9,9 +9,10 @@ mod entry;
 mod spot;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use turnkeep_model::{ConvertError, ModelOutputs};
-use turnkeep_protocol::{ModelMessage, UiMessage};
+use turnkeep_protocol::{Messages, ModelMessage, UiMessage};
 
 use self::entry::Entry;
 pub(crate) use self::entry::convert_pieces;
@@ -51,7 +52,7 @@ impl ModelHistory {
     /// Fails when a tool's mapping refuses an output; the next call tries again.
     pub(crate) fn messages(
         &mut self,
-        chain: &[UiMessage],
+        chain: &Messages,
         outputs: &ModelOutputs,
     ) -> Result<Vec<ModelMessage>, ConvertError> {
         self.follow(chain);
@@ -90,7 +91,7 @@ impl ModelHistory {
     }
 
     /// Adds messages at the end that no person sees.
-    pub(crate) fn inject(&mut self, chain: &[UiMessage], messages: Vec<ModelMessage>) {
+    pub(crate) fn inject(&mut self, chain: &Messages, messages: Vec<ModelMessage>) {
         self.note(chain, Spot::end(chain), messages, Vec::new());
     }
 
@@ -99,7 +100,7 @@ impl ModelHistory {
     /// `speaks_for` names messages of the chain that are told here and not at their own places.
     pub(crate) fn steer(
         &mut self,
-        chain: &[UiMessage],
+        chain: &Messages,
         (response_id, n_steps): (&str, usize),
         messages: Vec<ModelMessage>,
         speaks_for: Vec<String>,
@@ -109,7 +110,7 @@ impl ModelHistory {
         self.note(chain, spot, messages, speaks_for);
     }
 
-    fn note(&mut self, chain: &[UiMessage], spot: Spot, messages: Vec<ModelMessage>, speaks_for: Vec<String>) {
+    fn note(&mut self, chain: &Messages, spot: Spot, messages: Vec<ModelMessage>, speaks_for: Vec<String>) {
         self.follow(chain);
         if !messages.is_empty() {
             self.notes.push(Note { spot, messages, speaks_for });
@@ -117,7 +118,7 @@ impl ModelHistory {
     }
 
     /// Puts a summary in place of everything in front of `until`, an older summary and the overlay there included.
-    pub(crate) fn compact(&mut self, chain: &[UiMessage], until: Spot, summary: Vec<ModelMessage>) {
+    pub(crate) fn compact(&mut self, chain: &Messages, until: Spot, summary: Vec<ModelMessage>) {
         self.follow(chain);
         self.notes.retain(|note| note.spot > until);
         self.summary = Some(Summary { until, messages: summary });
@@ -129,11 +130,11 @@ impl ModelHistory {
 
     /// Takes up what happened to the chain since the last look: spots move with their messages, changed messages are converted
     /// anew, and what stood behind a history that was cut off is gone with it.
-    fn follow(&mut self, chain: &[UiMessage]) {
+    fn follow(&mut self, chain: &Messages) {
         let old = self.entries.iter().map(Entry::source);
-        let n_same = old.zip(chain).take_while(|(old, new)| is_same(old, new)).count();
+        let n_same = old.zip(chain.as_shared()).take_while(|(old, new)| is_same(old, new)).count();
         if n_same < self.entries.len() {
-            let old: Vec<&UiMessage> = self.entries.iter().map(Entry::source).collect();
+            let old: Vec<&Arc<UiMessage>> = self.entries.iter().map(Entry::source).collect();
             let movement = Move::new(&old, chain, n_same);
             self.notes.retain_mut(|note| movement.apply(&mut note.spot));
             self.summary.take_if(|summary| !movement.apply(&mut summary.until));
@@ -141,14 +142,14 @@ impl ModelHistory {
             let ids: BTreeSet<&str> = chain.iter().map(|message| message.id.as_str()).collect();
             self.notes.retain(|note| note.speaks_for.iter().all(|id| ids.contains(id.as_str())));
         }
-        for (index, message) in chain[..n_same].iter().enumerate() {
+        for (index, message) in chain.as_shared()[..n_same].iter().enumerate() {
             let news = self.entries[index].update(message);
             // A call that was answered after it was summed up: the model must see the answer, so the summary ends before it.
             if let Some(summary) = self.summary.as_mut().filter(|_| news.answers_calls) {
                 summary.until = summary.until.min(Spot::before(index));
             }
         }
-        self.entries.extend(chain[n_same..].iter().cloned().map(Entry::new));
+        self.entries.extend(chain.as_shared()[n_same..].iter().cloned().map(Entry::new));
         self.summary.take_if(|summary| summary.until == Spot::START);
     }
 }

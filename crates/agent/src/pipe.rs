@@ -10,7 +10,7 @@ use std::fmt;
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt};
 use turnkeep_model::{FinishReason, UiStreamOptions, Usage};
-use turnkeep_protocol::{UiMessage, UiMessageChunk};
+use turnkeep_protocol::{Messages, UiMessage, UiMessageChunk};
 
 use self::forward::forward;
 pub(crate) use self::outlet::{Outlet, Pipes};
@@ -70,7 +70,7 @@ impl fmt::Debug for PipeSource {
 #[must_use = "options do nothing until something is piped with them"]
 pub struct PipeOptions {
     signal: Option<Signal>,
-    original_messages: Option<Vec<UiMessage>>,
+    original_messages: Option<Messages>,
 }
 
 impl PipeOptions {
@@ -88,8 +88,8 @@ impl PipeOptions {
     /// Says which conversation is answered: when its last message is the agent's, the answer goes on with that one.
     ///
     /// Without it a model's answer is one to the chat's history, and chunks are a message of their own.
-    pub fn original_messages(mut self, messages: Vec<UiMessage>) -> Self {
-        self.original_messages = Some(messages);
+    pub fn original_messages(mut self, messages: impl Into<Messages>) -> Self {
+        self.original_messages = Some(messages.into());
         self
     }
 }
@@ -223,14 +223,14 @@ async fn drive(chat: &Chat, outlet: Outlet, source: PipeSource, options: PipeOpt
         let messages = chat.history().all();
         // Calls that something follows are answered by a message of its own (D-62).
         let is_late = continued.is_some_and(|id| messages.last().is_some_and(|last| last.id != id));
-        if is_late { Vec::new() } else { messages }
+        if is_late { Messages::new() } else { messages }
     };
     let original = options.original_messages.or_else(|| is_answer.then(history)).unwrap_or_default();
     let response = match original.last() {
         Some(last) if last.is_assistant() && !last.id.is_empty() => last.clone(),
         _ => {
             let fresh = || outlet.message_ids.fresh(|id| chat.history().find_message(id).is_some());
-            UiMessage::assistant(source.ui_options().response_id(&[], fresh), Vec::new())
+            UiMessage::assistant(source.ui_options().response_id(None, fresh), Vec::new())
         }
     };
     let (generated, failure) = match source.0 {

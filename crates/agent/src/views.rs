@@ -1,7 +1,7 @@
 //! [`Views`]: what a turn does to the chat's history and to what a model reads of it at once.
 
 use turnkeep_model::{ConvertError, ModelOutputs};
-use turnkeep_protocol::{ModelMessage, UiMessage};
+use turnkeep_protocol::{Messages, ModelMessage, UiMessage};
 
 use crate::chain::Chain;
 use crate::compaction::{Compaction, Procedure, Status, Trouble, is_compaction_safe, summary_message};
@@ -71,7 +71,7 @@ impl Views<'_> {
         event: CompactionSummary,
     ) -> Result<(), HookError> {
         // Hooks read an empty history while it cannot be converted.
-        let (ui_messages, model_messages) = (self.chain.messages().to_vec(), self.model_messages().unwrap_or_default());
+        let (ui_messages, model_messages) = (self.chain.messages().clone(), self.model_messages().unwrap_or_default());
         let event = CompactionSummary { ui_messages, model_messages, ..event };
         let chat = event.chat.clone();
         let model = match &options.compact_model_messages {
@@ -93,7 +93,7 @@ pub(crate) fn summary_event(check: &CompactionCheck, summary: String) -> Compact
     CompactionSummary {
         chat: check.chat.clone(),
         summary,
-        ui_messages: Vec::new(),
+        ui_messages: Messages::new(),
         model_messages: Vec::new(),
         turn: check.turn,
         client_data: check.client_data.clone(),

@@ -44,10 +44,14 @@ impl ConvertError {
 /// # Errors
 ///
 /// Fails when a tool's mapping refuses an output.
-pub fn to_model_messages(messages: &[UiMessage], tools: &ModelOutputs) -> Result<Vec<ModelMessage>, ConvertError> {
-    let last_user = messages.iter().rposition(UiMessage::is_user);
+pub fn to_model_messages<'m>(
+    messages: impl IntoIterator<Item = &'m UiMessage, IntoIter: DoubleEndedIterator + ExactSizeIterator + Clone>,
+    tools: &ModelOutputs,
+) -> Result<Vec<ModelMessage>, ConvertError> {
+    let messages = messages.into_iter();
+    let last_user = messages.clone().rposition(UiMessage::is_user);
     let mut converted = Vec::new();
-    for (index, message) in messages.iter().enumerate() {
+    for (index, message) in messages.enumerate() {
         match message.role {
             Role::System => converted.push(system(message)),
             Role::User => converted.extend(user(message)),

@@ -106,12 +106,12 @@ impl UiStreamOptions {
         self.on_error.as_ref().map_or_else(|| text.to_owned(), |on_error| on_error(text))
     }
 
-    /// Gives the id of the response to a conversation: that of its last message if the agent spoke it, else a fresh one
+    /// Gives the id of the response to a conversation that ends with `last`: that message's if the agent spoke it, else a fresh one
     ///
     ///
     /// `fallback` makes an id when the author chose no way to.
-    pub fn response_id(&self, original_messages: &[UiMessage], fallback: impl FnOnce() -> String) -> String {
-        match original_messages.last() {
+    pub fn response_id(&self, last: Option<&UiMessage>, fallback: impl FnOnce() -> String) -> String {
+        match last {
             Some(last) if last.is_assistant() && !last.id.is_empty() => last.id.clone(),
             _ => self.generate_message_id.as_ref().map_or_else(fallback, |generate| generate()),
         }

@@ -3,11 +3,14 @@
 //! It travels in `handover` records. The text form of `content` is read as one text part; unknown parts
 //! and fields come out as they went in (D-25).
 
+mod content;
+
 use serde::de::Error as _;
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
+pub use self::content::Content;
 use crate::chunk::{tag, take};
 use crate::wire::{JsonObject, JsonValue, WireStruct, wire_struct, wire_word};
 
@@ -31,7 +34,7 @@ pub struct ModelMessage {
     /// Tells who speaks.
     pub role: ModelRole,
     /// Holds the content, in order; a system message has text parts only.
-    pub content: Vec<ContentPart>,
+    pub content: Content,
     /// Holds options for a provider, under the provider's name.
     pub provider_options: Option<Value>,
     /// Keeps the fields that this version does not know (D-25).
@@ -153,8 +156,8 @@ pub enum ToolResultOutput {
 
 impl ModelMessage {
     /// Makes a message with these parts.
-    pub fn new(role: ModelRole, content: Vec<ContentPart>) -> Self {
-        Self { role, content, provider_options: None, extra: JsonObject::new() }
+    pub fn new(role: ModelRole, content: impl Into<Content>) -> Self {
+        Self { role, content: content.into(), provider_options: None, extra: JsonObject::new() }
     }
 
     /// Makes the author's instructions.
@@ -200,7 +203,7 @@ impl ModelMessage {
             _ => return Err("the content of a model message must be text or an array"),
         };
         let provider_options = object.shift_remove("providerOptions");
-        Ok(Self { role, content, provider_options, extra: object })
+        Ok(Self { role, content: content.into(), provider_options, extra: object })
     }
 }
 

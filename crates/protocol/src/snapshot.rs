@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{SeqNum, UiMessage};
+use crate::{Messages, SeqNum};
 
 /// A saved conversation, version 1 (S-192).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -13,7 +13,7 @@ pub struct ChatSnapshot {
     /// When, Unix milliseconds.
     pub saved_at: u64,
     /// The chain.
-    pub messages: Vec<UiMessage>,
+    pub messages: Messages,
     /// The `turn-complete` that ended the saved turn.
     #[serde(default, with = "cursor_text", skip_serializing_if = "Option::is_none")]
     pub last_out_event_id: Option<SeqNum>,
@@ -32,10 +32,11 @@ impl ChatSnapshot {
     /// Makes a version 1 snapshot.
     pub fn new(
         saved_at: u64,
-        messages: Vec<UiMessage>,
+        messages: impl Into<Messages>,
         last_out_event_id: Option<SeqNum>,
         last_in_event_id: Option<SeqNum>,
     ) -> Self {
+        let messages = messages.into();
         Self { version: 1, saved_at, messages, last_out_event_id, last_in_event_id, store: None, extra: Map::new() }
     }
 

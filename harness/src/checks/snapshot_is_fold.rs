@@ -12,7 +12,7 @@
 
 use std::collections::BTreeMap;
 
-use turnkeep_protocol::{ChannelName, ChatSnapshot, UiMessage};
+use turnkeep_protocol::{ChannelName, ChatSnapshot, Messages, UiMessage};
 
 use super::chain::Chain;
 use super::fold::{Turn, turns};
@@ -48,7 +48,7 @@ pub(super) fn check(story: &Story<'_>) -> Vec<Violation> {
 }
 
 /// The snapshots that tell what an action left, by session and end.
-type Given<'t> = BTreeMap<(&'t str, u64), &'t [UiMessage]>;
+type Given<'t> = BTreeMap<(&'t str, u64), &'t Messages>;
 
 fn judge<'t>(
     story: &Story<'t>,
@@ -98,8 +98,8 @@ fn number(cursor: Option<u64>) -> String {
 }
 
 /// Lists the messages that count, those of assistants without content left out.
-fn told(messages: &[UiMessage]) -> Vec<&UiMessage> {
-    messages.iter().filter(|message| !message.is_assistant() || has_content(message)).collect()
+fn told<'m>(messages: impl IntoIterator<Item = &'m UiMessage>) -> Vec<&'m UiMessage> {
+    messages.into_iter().filter(|message| !message.is_assistant() || has_content(message)).collect()
 }
 
 fn difference(saved: &[&UiMessage], told: &[&UiMessage]) -> Option<String> {

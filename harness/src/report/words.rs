@@ -144,8 +144,8 @@ fn brief(message: &UiMessage) -> String {
     format!("{} {} {}", message.role, message.id, quote(&message.text()))
 }
 
-fn list(messages: &[UiMessage]) -> String {
-    let briefs: Vec<_> = messages.iter().map(brief).collect();
+fn list<'m>(messages: impl IntoIterator<Item = &'m UiMessage>) -> String {
+    let briefs: Vec<_> = messages.into_iter().map(brief).collect();
     format!("[{}]", briefs.join(", "))
 }
 

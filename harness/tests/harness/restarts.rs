@@ -5,11 +5,11 @@ use std::time::Duration;
 use turnkeep_agent::{Boot, ChatStart, Suspension, TurnComplete};
 use turnkeep_harness::model::{MockLanguageModel, RunsOut, say};
 use turnkeep_harness::{At, MockChatAgent, MockOutcome, Restart};
-use turnkeep_protocol::UiMessage;
+use turnkeep_protocol::{Messages, UiMessage};
 
 use crate::support::*;
 
-fn texts(chat: &[UiMessage]) -> Vec<String> {
+fn texts(chat: &Messages) -> Vec<String> {
     chat.iter().map(UiMessage::text).collect()
 }
 

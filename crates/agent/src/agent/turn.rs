@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use turnkeep_model::{LanguageModel, UiStreamOptions, Usage};
-use turnkeep_protocol::{ModelMessage, Trigger, UiMessage};
+use turnkeep_protocol::{Messages, ModelMessage, Trigger};
 
 use crate::answer::StreamText;
 use crate::chat::{Chat, ChunkWriter};
@@ -29,7 +29,7 @@ pub struct TurnInput {
     /// The history in model form, as `prepare_messages` left it.
     pub messages: Vec<ModelMessage>,
     /// The history.
-    pub ui_messages: Vec<UiMessage>,
+    pub ui_messages: Messages,
     /// The turn's client data.
     pub client_data: Value,
     /// Whether a run before this one served the session.

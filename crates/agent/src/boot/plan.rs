@@ -1,6 +1,6 @@
 //! What recovery makes of a replayed history: the default and what a hook may change (A-58…A-71, D-31).
 
-use turnkeep_protocol::{ChatTaskWirePayload, SeqNum, ToolState, UiMessage};
+use turnkeep_protocol::{ChatTaskWirePayload, Messages, SeqNum, ToolState, UiMessage};
 
 use super::replay::{Owed, Replay};
 use crate::boundary::Boundaries;
@@ -17,7 +17,7 @@ pub(crate) struct Choice {
 #[derive(Debug, PartialEq)]
 pub(crate) struct BootPlan {
     /// The chain that the run starts with.
-    pub(crate) chain: Vec<UiMessage>,
+    pub(crate) chain: Messages,
     /// What must be written before the first recovered turn or wait.
     pub(crate) closing: Option<Closing>,
     /// The turns to run first, in order.
@@ -50,7 +50,7 @@ pub(crate) fn plan(mut replay: Replay, payload: &ChatTaskWirePayload, choice: Op
     let choice = choice.unwrap_or_default();
     let cut = replay.open_turns_record().and_then(|owed| owed.seq_num);
     let (default_chain, answered) = default(&replay);
-    let settled_chain = replay.settled.messages().to_vec();
+    let settled_chain = replay.settled.messages().clone();
 
     let all = std::mem::take(&mut replay.in_flight);
     let (recovered, unserved) = match choice.recovered_turns {
@@ -59,7 +59,7 @@ pub(crate) fn plan(mut replay: Replay, payload: &ChatTaskWirePayload, choice: Op
     };
     // A record that runs again must not find its own cut answer in the history: it would count as answered.
     let runs_again = cut.is_some() && recovered.iter().any(|owed| owed.seq_num == cut);
-    let chain = choice.chain.unwrap_or(if runs_again { settled_chain } else { default_chain });
+    let chain = choice.chain.map(Messages::from).unwrap_or(if runs_again { settled_chain } else { default_chain });
 
     let unserved: Vec<_> =
         unserved.iter().filter_map(|owed| owed.seq_num).chain(replay.unusable.iter().copied()).collect();
@@ -80,8 +80,8 @@ pub(crate) fn plan(mut replay: Replay, payload: &ChatTaskWirePayload, choice: Op
 
 /// The smart default: what a dead turn had said stays, under the messages it answers; the rest runs again. Gives the chain and
 /// the places of the in-flight records that are answered: the turn's own, and what had joined it.
-fn default(replay: &Replay) -> (Vec<UiMessage>, Vec<SeqNum>) {
-    let settled = || (replay.settled.messages().to_vec(), Vec::new());
+fn default(replay: &Replay) -> (Messages, Vec<SeqNum>) {
+    let settled = || (replay.settled.messages().clone(), Vec::new());
     let Some(turn) = &replay.open_turn else {
         return settled();
     };
@@ -96,7 +96,7 @@ fn default(replay: &Replay) -> (Vec<UiMessage>, Vec<SeqNum>) {
     if let Some(partial) = &turn.partial {
         chain.commit(partial.cleaned.clone());
     }
-    (chain.messages().to_vec(), [first].into_iter().chain(turn.joined.iter().copied()).collect())
+    (chain.messages().clone(), [first].into_iter().chain(turn.joined.iter().copied()).collect())
 }
 
 /// Decides what must be written for the dead turn and the records that will not run (D-31, D-33, A-20).

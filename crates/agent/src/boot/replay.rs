@@ -186,7 +186,7 @@ impl Replay {
     /// Takes a closed turn's messages into the chain.
     fn fold_closed(&mut self, turn: &TurnRecords) {
         for segment in &turn.segments {
-            let Some(Folded { message, base }) = self.fold(segment, &self.settled.clone()) else {
+            let Some(Folded { message, base }) = fold(segment, &self.settled, &mut self.n_malformed) else {
                 continue;
             };
             match segment.end {
@@ -214,7 +214,7 @@ impl Replay {
         let mut chain = base.clone();
         let mut open_turn = OpenTurn { base, ended: Vec::new(), joined, partial: None, is_open };
         for (at, segment) in turn.segments.iter().enumerate() {
-            let Some(Folded { message, base }) = self.fold(segment, &chain) else {
+            let Some(Folded { message, base }) = fold(segment, &chain, &mut self.n_malformed) else {
                 continue;
             };
             let cleaned = cleanup_aborted_parts(message.clone());
@@ -236,16 +236,16 @@ impl Replay {
         let lowest = self.unusable.first().is_none_or(|unusable| first.seq_num < Some(*unusable));
         lowest.then_some(first)
     }
+}
 
-    /// Folds one segment; a continued message goes on from where the chain has it. One that does not fold is skipped (AA-111).
-    fn fold(&mut self, segment: &Segment, chain: &Chain) -> Option<Folded> {
-        let base = segment.message_id().and_then(|id| chain.find(id)).filter(|message| message.is_assistant());
-        let message = segment.reduce(base).unwrap_or_else(|_| {
-            self.n_malformed += 1;
-            None
-        })?;
-        Some(Folded { message, base: base.cloned() })
-    }
+/// Folds one segment; a continued message goes on from where the chain has it. One that does not fold is skipped and counted (AA-111).
+fn fold(segment: &Segment, chain: &Chain, n_malformed: &mut usize) -> Option<Folded> {
+    let base = segment.message_id().and_then(|id| chain.find(id)).filter(|message| message.is_assistant());
+    let message = segment.reduce(base).unwrap_or_else(|_| {
+        *n_malformed += 1;
+        None
+    })?;
+    Some(Folded { message, base: base.cloned() })
 }
 
 /// A segment as a message.

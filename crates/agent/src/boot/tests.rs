@@ -9,8 +9,8 @@ mod steering;
 use serde_json::{Value, json};
 use turnkeep_protocol::session_api::DrainedRecord;
 use turnkeep_protocol::{
-    ChatInputChunk, ChatSnapshot, ChatTaskWirePayload, Header, InputRecord, SESSION_IN_EVENT_ID, SeqNum, Trigger,
-    UiMessage,
+    ChatInputChunk, ChatSnapshot, ChatTaskWirePayload, Header, InputRecord, Messages, SESSION_IN_EVENT_ID, SeqNum,
+    Trigger, UiMessage,
 };
 
 use super::plan::{BootPlan, Choice, Closing, pending_tool_calls, plan};
@@ -96,7 +96,7 @@ fn boot(found: &Found) -> BootPlan {
     plan(replay(found), &continuation(), None)
 }
 
-fn ids(messages: &[UiMessage]) -> String {
+fn ids(messages: &Messages) -> String {
     messages.iter().map(|message| message.id.as_str()).collect::<Vec<_>>().join(" ")
 }
 

@@ -9,7 +9,7 @@ mod turn;
 use std::fmt;
 
 use turnkeep_model::Usage;
-use turnkeep_protocol::{Trigger, UiMessage, UiMessageChunk};
+use turnkeep_protocol::{Messages, Trigger, UiMessageChunk};
 
 use self::ear::{Ear, EarParts, SharedSteering};
 pub use self::options::SessionOptions;
@@ -101,13 +101,13 @@ impl CustomRun {
 
 impl CustomSession {
     /// Begins with this conversation, as the author has stored it; what comes in is laid over it or appended.
-    pub fn set_messages(&mut self, messages: Vec<UiMessage>) {
+    pub fn set_messages(&mut self, messages: impl Into<Messages>) {
         self.accumulator.set_messages(messages);
         self.publish();
     }
 
     /// Shows the conversation as people see it.
-    pub fn ui_messages(&self) -> &[UiMessage] {
+    pub fn ui_messages(&self) -> &Messages {
         self.accumulator.ui_messages()
     }
 

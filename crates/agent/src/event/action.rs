@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use turnkeep_model::{LanguageModel, UiStreamOptions};
-use turnkeep_protocol::{ModelMessage, UiMessage};
+use turnkeep_protocol::{Messages, ModelMessage, UiMessage};
 
 use super::RunContext;
 use crate::answer::StreamText;
@@ -27,7 +27,7 @@ pub struct Action {
     /// The record's client data.
     pub client_data: Value,
     /// The history as it was when the action came.
-    pub ui_messages: Vec<UiMessage>,
+    pub ui_messages: Messages,
     /// The same in model form.
     pub messages: Vec<ModelMessage>,
     /// Set when a person stops the action.

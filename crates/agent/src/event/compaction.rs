@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use turnkeep_model::Usage;
-use turnkeep_protocol::{ModelMessage, UiMessage};
+use turnkeep_protocol::{Messages, ModelMessage};
 
 use super::RunContext;
 use crate::answer::StepResult;
@@ -54,7 +54,7 @@ pub struct CompactionSummary {
     /// The summary.
     pub summary: String,
     /// The history; without the answer that is being given, between its steps.
-    pub ui_messages: Vec<UiMessage>,
+    pub ui_messages: Messages,
     /// The same in model form.
     pub model_messages: Vec<ModelMessage>,
     /// The turn, from 0.

@@ -1,7 +1,7 @@
 //! [`HydrateMessages`]: what the hook is told that gives the history from the author's own store.
 
 use serde_json::Value;
-use turnkeep_protocol::{Trigger, UiMessage, upsert_incoming_message};
+use turnkeep_protocol::{Messages, Trigger, UiMessage, upsert_incoming_message};
 
 use crate::chat::Chat;
 
@@ -17,7 +17,7 @@ pub struct HydrateMessages {
     /// What came in; empty for a regenerate, whose history the hook itself must cut, and for an action.
     pub incoming_messages: Vec<UiMessage>,
     /// The history as the last turn of this run left it; empty in a fresh run.
-    pub previous_messages: Vec<UiMessage>,
+    pub previous_messages: Messages,
     /// The turn's client data.
     pub client_data: Value,
     /// Whether a run before this one served the session.

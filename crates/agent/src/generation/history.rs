@@ -50,13 +50,15 @@ impl StepHistory {
         if calls.is_empty() {
             return;
         }
-        for message in &mut self.base {
-            message.content.retain(|part| match part {
-                ContentPart::ToolCall(call) => !calls.contains(&call.tool_call_id),
-                ContentPart::ApprovalRequest(request) => !approvals.contains(&request.approval_id),
-                ContentPart::ApprovalResponse(response) => !approvals.contains(&response.approval_id),
-                _ => true,
-            });
+        let is_told = |part: &ContentPart| match part {
+            ContentPart::ToolCall(call) => !calls.contains(&call.tool_call_id),
+            ContentPart::ApprovalRequest(request) => !approvals.contains(&request.approval_id),
+            ContentPart::ApprovalResponse(response) => !approvals.contains(&response.approval_id),
+            _ => true,
+        };
+        // Only what changes is copied.
+        for message in self.base.iter_mut().filter(|message| !message.content.iter().all(is_told)) {
+            message.content.retain(is_told);
         }
         self.base.retain(|message| !message.content.is_empty());
     }

@@ -4,7 +4,7 @@ use super::*;
 
 fn chat(messages: serde_json::Value) -> ChatHistory {
     let history = ChatHistory::default();
-    history.publish(&serde_json::from_value::<Vec<UiMessage>>(messages).unwrap());
+    history.publish(&serde_json::from_value::<Messages>(messages).unwrap());
     history
 }
 
@@ -75,7 +75,7 @@ fn messages_are_found_by_id_and_copied_aa41_aa46() {
 
     assert_eq!(history.find_message("u2").unwrap().id, "u2");
     assert_eq!(history.find_message("nobody"), None);
-    history.all().clear();
+    history.all().truncate(0);
     assert_eq!(history.all().len(), 3);
 }
 
@@ -112,7 +112,7 @@ fn an_override_that_nobody_took_up_is_dropped_with_the_next_chain_a182_ar27() {
     let history = calls();
     history.rollback_to("u1");
 
-    history.publish(&[UiMessage::user("u1", ""), UiMessage::user("u9", "")]);
+    history.publish(&[UiMessage::user("u1", ""), UiMessage::user("u9", "")].into());
 
     assert_eq!(history.take_override(), None);
     assert_eq!(ids(&history), ["u1", "u9"]);

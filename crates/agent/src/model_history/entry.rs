@@ -1,5 +1,7 @@
 //! [`Entry`]: one message of the chain and its conversion, kept until either would change.
 
+use std::sync::Arc;
+
 use turnkeep_model::{ConvertError, ModelOutputs, to_model_messages};
 use turnkeep_protocol::{ModelMessage, ToolPart, ToolState, UiMessage, UiPart};
 
@@ -8,7 +10,7 @@ use super::spot::is_step;
 /// A message of the chain.
 #[derive(Debug)]
 pub(super) struct Entry {
-    source: UiMessage,
+    source: Arc<UiMessage>,
     converted: Option<Converted>,
 }
 
@@ -29,16 +31,17 @@ pub(super) struct News {
 }
 
 impl Entry {
-    pub(super) fn new(source: UiMessage) -> Self {
+    pub(super) fn new(source: Arc<UiMessage>) -> Self {
         Self { source, converted: None }
     }
 
-    pub(super) fn source(&self) -> &UiMessage {
+    pub(super) fn source(&self) -> &Arc<UiMessage> {
         &self.source
     }
 
     /// Takes over the message as it is now.
-    pub(super) fn update(&mut self, message: &UiMessage) -> News {
+    pub(super) fn update(&mut self, message: &Arc<UiMessage>) -> News {
+        // One allocation is one message: a long history is not compared word by word.
         if self.source == *message {
             return News { answers_calls: false };
         }

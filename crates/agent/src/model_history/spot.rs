@@ -1,6 +1,8 @@
 //! [`Spot`]: where in the chain something stands that is not of it, and what becomes of that when the chain changes.
 
-use turnkeep_protocol::{UiMessage, UiPart};
+use std::sync::Arc;
+
+use turnkeep_protocol::{Messages, UiMessage, UiPart};
 
 /// A spot between the chain's messages, or between the steps of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,7 +25,7 @@ impl Spot {
     }
 
     /// Gives the chain's end: behind what the last response has said so far, since it may go on.
-    pub(crate) fn end(chain: &[UiMessage]) -> Self {
+    pub(crate) fn end(chain: &Messages) -> Self {
         match chain.last() {
             Some(last) if last.is_assistant() => Self::within(chain.len() - 1, n_steps(last)),
             _ => Self::before(chain.len()),
@@ -42,8 +44,8 @@ pub(super) fn is_step(part: &UiPart) -> bool {
 }
 
 /// Tells whether two messages are one, before and after a change.
-pub(super) fn is_same(old: &UiMessage, new: &UiMessage) -> bool {
-    if old.id.is_empty() || new.id.is_empty() { old == new } else { old.id == new.id }
+pub(super) fn is_same(old: &Arc<UiMessage>, new: &Arc<UiMessage>) -> bool {
+    Arc::ptr_eq(old, new) || if old.id.is_empty() || new.id.is_empty() { old == new } else { old.id == new.id }
 }
 
 /// What a change of the chain did to the spots behind its first `n_same` messages.
@@ -54,8 +56,10 @@ pub(super) struct Move {
 }
 
 impl Move {
-    pub(super) fn new(old: &[&UiMessage], chain: &[UiMessage], n_same: usize) -> Self {
-        let find = |old: &&UiMessage| chain[n_same..].iter().position(|new| is_same(old, new)).map(|at| at + n_same);
+    pub(super) fn new(old: &[&Arc<UiMessage>], chain: &Messages, n_same: usize) -> Self {
+        let find = |old: &&Arc<UiMessage>| {
+            chain.as_shared()[n_same..].iter().position(|new| is_same(old, new)).map(|at| at + n_same)
+        };
         Self { n_same, now: old[n_same..].iter().map(find).collect() }
     }
 

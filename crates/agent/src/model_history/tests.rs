@@ -5,9 +5,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::json;
 use turnkeep_model::{ModelOutputs, ToolOutputInput};
-use turnkeep_protocol::{ContentPart, ModelMessage, ToolResultOutput, UiMessage, UiPart};
+use turnkeep_protocol::{ContentPart, Messages, ModelMessage, ToolResultOutput, UiMessage, UiPart};
 
 use super::*;
+
+/// A chain of messages that nobody has seen before.
+fn list(messages: &[UiMessage]) -> Messages {
+    messages.iter().cloned().collect()
+}
 
 fn user(id: &str) -> UiMessage {
     UiMessage::user(id, id)
@@ -36,12 +41,12 @@ fn word(message: &ModelMessage) -> String {
 }
 
 fn told(history: &mut ModelHistory, chain: &[UiMessage]) -> String {
-    let messages = history.messages(chain, &ModelOutputs::new()).unwrap();
+    let messages = history.messages(&list(chain), &ModelOutputs::new()).unwrap();
     messages.iter().map(word).collect::<Vec<_>>().join(" ")
 }
 
 fn summary(history: &mut ModelHistory, chain: &[UiMessage], until: Spot) {
-    history.compact(chain, until, vec![ModelMessage::user("sum")]);
+    history.compact(&list(chain), until, vec![ModelMessage::user("sum")]);
 }
 
 fn note(text: &str) -> Vec<ModelMessage> {
@@ -55,7 +60,7 @@ fn without_an_overlay_it_is_the_chain_converted_a136() {
     let mut history = ModelHistory::default();
 
     let whole = turnkeep_model::to_model_messages(&chain, &ModelOutputs::new()).unwrap();
-    assert_eq!(history.messages(&chain, &ModelOutputs::new()).unwrap(), whole);
+    assert_eq!(history.messages(&list(&chain), &ModelOutputs::new()).unwrap(), whole);
     assert_eq!(
         told(&mut history, &chain),
         "u:u1 a:tool-call+tool-approval-request t:tool-approval-response+tool-result u:u2 a:x a:y"
@@ -86,10 +91,10 @@ fn a_long_chat_is_converted_once_a136() {
     let mut chain = Vec::new();
     for turn in 0..100 {
         chain.push(user(&format!("u{turn}")));
-        history.messages(&chain, &outputs).unwrap();
+        history.messages(&list(&chain), &outputs).unwrap();
         chain.push(calling(&format!("a{turn}"), "output-available"));
-        history.messages(&chain, &outputs).unwrap();
-        history.messages(&chain, &outputs).unwrap();
+        history.messages(&list(&chain), &outputs).unwrap();
+        history.messages(&list(&chain), &outputs).unwrap();
     }
 
     assert_eq!(n_mapped.load(Ordering::Relaxed), 100);
@@ -97,7 +102,7 @@ fn a_long_chat_is_converted_once_a136() {
     // Other mappings of the same tools convert what they may change, and nothing else.
     let other =
         ModelOutputs::new().with("ask", |_: ToolOutputInput<'_>| Ok(ToolResultOutput::Text("other".to_owned())));
-    let messages = history.messages(&chain, &other).unwrap();
+    let messages = history.messages(&list(&chain), &other).unwrap();
     let retold = json!(messages).to_string();
     assert_eq!(retold.matches("other").count(), 100);
 }
@@ -115,8 +120,8 @@ fn a_conversion_that_failed_is_tried_again_a73() {
     let mut history = ModelHistory::default();
     let chain = [user("u1"), calling("a1", "output-available")];
 
-    assert!(history.messages(&chain, &outputs).is_err());
-    assert_eq!(history.messages(&chain, &outputs).unwrap().len(), 3);
+    assert!(history.messages(&list(&chain), &outputs).is_err());
+    assert_eq!(history.messages(&list(&chain), &outputs).unwrap().len(), 3);
 }
 
 #[test]
@@ -129,7 +134,7 @@ fn item_ids_of_the_provider_are_sent_back_on_no_conversion_a102_af14() {
     let mut history = ModelHistory::default();
 
     for text in ["first", "changed"] {
-        let messages = history.messages(&[said(text)], &ModelOutputs::new()).unwrap();
+        let messages = history.messages(&list(&[said(text)]), &ModelOutputs::new()).unwrap();
         assert_eq!(messages[0].text(), text);
         assert!(!json!(messages).to_string().contains("itemId"));
     }
@@ -139,9 +144,9 @@ fn item_ids_of_the_provider_are_sent_back_on_no_conversion_a102_af14() {
 fn injected_messages_keep_their_place_through_later_turns_and_rebuilds_a138_a176() {
     let mut history = ModelHistory::default();
     let mut chain = vec![user("u1")];
-    history.inject(&chain, note("n1"));
+    history.inject(&list(&chain), note("n1"));
     chain.push(answer("a1", &["x"]));
-    history.inject(&chain, note("n2"));
+    history.inject(&list(&chain), note("n2"));
     chain.push(user("u2"));
 
     assert_eq!(told(&mut history, &chain), "u:u1 u:n1 a:x u:n2 u:u2");
@@ -155,7 +160,7 @@ fn injected_messages_keep_their_place_through_later_turns_and_rebuilds_a138_a176
 fn a_note_moves_with_its_message_and_goes_with_a_history_that_is_cut_off_a138_a180() {
     let mut history = ModelHistory::default();
     let chain = vec![user("u1"), answer("a1", &["x"]), user("u2")];
-    history.inject(&chain, note("n"));
+    history.inject(&list(&chain), note("n"));
     let whole = [chain.clone(), vec![answer("a2", &["y"])]].concat();
 
     assert_eq!(told(&mut history, &whole), "u:u1 a:x u:u2 u:n a:y");
@@ -172,7 +177,7 @@ fn steered_messages_are_told_where_they_came_in_and_not_twice_a138_a166() {
     let mut history = ModelHistory::default();
     let chain = vec![user("u1"), user("s"), answer("a1", &["x", "y"])];
 
-    history.steer(&chain, ("a1", 1), note("steered"), vec!["s".to_owned()]);
+    history.steer(&list(&chain), ("a1", 1), note("steered"), vec!["s".to_owned()]);
 
     assert_eq!(told(&mut history, &chain), "u:u1 a:x u:steered a:y");
     let later = [chain.clone(), vec![user("u2")]].concat();
@@ -185,7 +190,7 @@ fn steered_messages_are_told_where_they_came_in_and_not_twice_a138_a166() {
 fn a_steered_message_that_an_author_removes_is_told_nowhere_a166_a180() {
     let mut history = ModelHistory::default();
     let chain = vec![user("u1"), user("s"), answer("a1", &["x", "y"])];
-    history.steer(&chain, ("a1", 1), note("steered"), vec!["s".to_owned()]);
+    history.steer(&list(&chain), ("a1", 1), note("steered"), vec!["s".to_owned()]);
 
     let without = [chain[0].clone(), chain[2].clone()];
 
@@ -197,7 +202,7 @@ fn without_a_response_steered_messages_stand_at_the_end_a166() {
     let mut history = ModelHistory::default();
     let chain = [user("u1"), user("s")];
 
-    history.steer(&chain, ("a1", 0), note("steered"), vec!["s".to_owned()]);
+    history.steer(&list(&chain), ("a1", 0), note("steered"), vec!["s".to_owned()]);
 
     assert_eq!(told(&mut history, &chain), "u:u1 u:steered");
 }
@@ -207,7 +212,7 @@ fn a_summary_survives_the_turn_of_a_tool_answer_a138_af10() {
     let mut history = ModelHistory::default();
     let mut chain = vec![user("u1"), answer("a1", &["x"]), user("u2")];
     // Compacted between the steps of the answer, which then asks the person.
-    summary(&mut history, &chain, Spot::end(&chain));
+    summary(&mut history, &chain, Spot::end(&list(&chain)));
     chain.push(calling("a2", "input-available"));
     assert_eq!(told(&mut history, &chain), "u:sum");
 
@@ -223,9 +228,9 @@ fn a_summary_survives_the_turn_of_a_tool_answer_a138_af10() {
 fn a_summary_at_the_end_of_a_turn_takes_the_answer_in_and_not_what_it_goes_on_with_a173() {
     let mut history = ModelHistory::default();
     let mut chain = vec![user("u1"), answer("a1", &["x"])];
-    history.inject(&chain, note("old"));
-    summary(&mut history, &chain, Spot::end(&chain));
-    history.inject(&chain, note("new"));
+    history.inject(&list(&chain), note("old"));
+    summary(&mut history, &chain, Spot::end(&list(&chain)));
+    history.inject(&list(&chain), note("new"));
 
     chain[1] = answer("a1", &["x", "more"]);
     chain.push(user("u2"));
@@ -237,7 +242,7 @@ fn a_summary_at_the_end_of_a_turn_takes_the_answer_in_and_not_what_it_goes_on_wi
 fn a_call_that_is_answered_after_the_summary_is_told_behind_it_a138() {
     let mut history = ModelHistory::default();
     let mut chain = vec![user("u1"), calling("a1", "input-available"), user("u2"), answer("a2", &["x"])];
-    summary(&mut history, &chain, Spot::end(&chain));
+    summary(&mut history, &chain, Spot::end(&list(&chain)));
 
     chain[1] = calling("a1", "output-available");
 
@@ -249,7 +254,7 @@ fn a_call_that_is_answered_after_the_summary_is_told_behind_it_a138() {
 fn a_summary_goes_with_a_history_that_is_rolled_back_behind_it_a180() {
     let mut history = ModelHistory::default();
     let chain = vec![user("u1"), answer("a1", &["x"]), user("u2"), answer("a2", &["y"])];
-    summary(&mut history, &chain, Spot::end(&chain));
+    summary(&mut history, &chain, Spot::end(&list(&chain)));
 
     assert_eq!(told(&mut history, &chain), "u:sum");
     assert_eq!(told(&mut history, &chain[..2]), "u:u1 a:x");
@@ -261,7 +266,7 @@ fn a_chain_that_was_shortened_with_the_summary_is_told_after_it_a172() {
     let chain = vec![user("u1"), answer("a1", &["x"]), user("u2")];
     told(&mut history, &chain);
     let shortened = vec![answer("s", &["shown summary"]), user("u2")];
-    summary(&mut history, &shortened, Spot::end(&shortened));
+    summary(&mut history, &shortened, Spot::end(&list(&shortened)));
 
     let next = [shortened, vec![answer("a2", &["y"]), user("u3")]].concat();
 
@@ -273,7 +278,7 @@ fn messages_without_ids_are_told_apart_by_what_they_hold() {
     let nameless = |text: &str| UiMessage::user("", text);
     let mut history = ModelHistory::default();
     let chain = vec![nameless("a"), nameless("b")];
-    history.inject(&chain, note("n"));
+    history.inject(&list(&chain), note("n"));
 
     assert_eq!(told(&mut history, &[chain, vec![nameless("c")]].concat()), "u:a u:b u:n u:c");
     assert_eq!(told(&mut history, &[nameless("a"), nameless("c")]), "u:a u:n u:c");
@@ -283,7 +288,7 @@ fn messages_without_ids_are_told_apart_by_what_they_hold() {
 fn an_empty_note_is_no_note() {
     let mut history = ModelHistory::default();
 
-    history.inject(&[], Vec::new());
+    history.inject(&list(&[]), Vec::new());
 
-    assert_eq!(history.messages(&[], &ModelOutputs::new()).unwrap(), []);
+    assert_eq!(history.messages(&list(&[]), &ModelOutputs::new()).unwrap(), []);
 }

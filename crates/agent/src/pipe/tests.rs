@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use futures::stream;
 use serde_json::{Value, json};
 use turnkeep_model::{FinishReason, ModelError, StreamPart};
-use turnkeep_protocol::{ModelMessage, UiMessage, UiMessageChunk};
+use turnkeep_protocol::{Messages, ModelMessage, UiMessage, UiMessageChunk};
 
 use super::*;
 use crate::testing::*;
@@ -161,7 +161,7 @@ async fn captured_chunks_are_a_message_under_the_runtimes_id_aa145_a208_a123() {
         let source = PipeSource::chunks(stream::iter(text_chunks("t", &["hi ", "there"])));
         let captured = turn.chat.pipe_and_capture(source, PipeOptions::new()).await;
         assert_eq!(tell(&captured), "Complete hi there stop -");
-        turn.chat.history().set([turn.ui_messages, Vec::from_iter(captured.message)].concat());
+        turn.chat.history().set(turn.ui_messages.into_iter().chain(captured.message).collect::<Messages>());
         Ok(())
     });
 

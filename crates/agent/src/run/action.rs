@@ -28,7 +28,7 @@ impl Run {
         let mut turn = Turn::new(self.n_turns, owed, stop);
         // What nobody took up belongs to no action.
         self.chat.history().publish(self.chain.messages());
-        let before = self.chain.messages().to_vec();
+        let before = self.chain.messages().clone();
         let outcome = self.act(&mut turn).await;
         self.input.leave_turn();
         let failed = match outcome {
@@ -57,7 +57,7 @@ impl Run {
         self.total_usage += turn.usage.unwrap_or_default();
         self.close_turn(turn.seq_num, None).await?;
         // An action that changed nothing leaves nothing to store; a failed one waits for the next turn's snapshot (D-43).
-        if !failed && self.chain.messages() != before {
+        if !failed && *self.chain.messages() != before {
             self.store_snapshot().await?;
         }
         Ok(())
@@ -126,7 +126,7 @@ impl Run {
             action,
             turn: turn.number,
             client_data: turn.client_data.clone(),
-            ui_messages: self.chain.messages().to_vec(),
+            ui_messages: self.chain.messages().clone(),
             messages: self.model_history().map_err(|error| TurnFailure::Turn(error.to_string()))?,
             signal: turn.stop.clone(),
             writer: self.writer(),
@@ -138,7 +138,7 @@ impl Run {
 
     /// Pipes a model's answer as a message of its own, whatever the history ends with.
     async fn generate_apart(&mut self, turn: &mut Turn, stream: StreamText) -> Result<(), TurnFailure> {
-        let id = stream.ui_options.response_id(&[], || self.fresh_message_id());
+        let id = stream.ui_options.response_id(None, || self.fresh_message_id());
         self.generate(turn, stream, UiMessage::assistant(id, Vec::new())).await
     }
 

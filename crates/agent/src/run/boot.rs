@@ -140,7 +140,7 @@ impl Run {
             ctx: self.ctx.clone(),
             previous_run_id: self.payload.previous_run_id.clone().unwrap_or_default(),
             cause: "unknown",
-            settled_messages: replayed.settled.messages().to_vec(),
+            settled_messages: replayed.settled.messages().clone(),
             in_flight_users: in_flight.filter(|message| message.role == Role::User).collect(),
             partial_assistant: partial.cleaned.clone(),
             pending_tool_calls: pending_tool_calls(&partial.raw),

@@ -19,7 +19,7 @@ impl Run {
         }
         let saved_at = self.host.clock().now().as_millis();
         let (settled, _) = self.input.cursors();
-        let messages = self.chain.messages().to_vec();
+        let messages = self.chain.messages().clone();
         let mut snapshot = ChatSnapshot::new(saved_at, messages, self.boundaries.newest(), settled);
         snapshot.store = self.chat.store().get();
         match tokio::time::timeout(SNAPSHOT_LIMIT, self.link.write_snapshot(&snapshot)).await {

@@ -14,6 +14,7 @@ mod inject;
 mod prepare_step;
 mod recovery;
 mod responses;
+mod sharing;
 mod steering;
 mod turns;
 mod ui_options;

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use turnkeep_protocol::Messages;
+
 use super::Run;
 use crate::agent::Hook;
 use crate::boot::replay::Owed;
@@ -95,7 +97,7 @@ impl Run {
             client_data: self.payload.metadata.clone().unwrap_or_default(),
             turn: in_turns.then_some(self.n_turns),
             messages: if in_turns { self.model_history_or_warn() } else { Vec::new() },
-            ui_messages: if in_turns { self.chain.messages().to_vec() } else { Vec::new() },
+            ui_messages: if in_turns { self.chain.messages().clone() } else { Messages::new() },
         };
         let result = hook(event).await;
         self.apply_override();

@@ -262,8 +262,8 @@ fn a_response_continues_the_last_assistant_message_or_gets_a_fresh_id_a123() {
     let options = UiStreamOptions::new();
     let fresh = || "fresh".to_owned();
 
-    assert_eq!(options.response_id(&[user.clone(), assistant.clone()], fresh), "a1");
-    assert_eq!(options.response_id(&[assistant, user], fresh), "fresh");
-    assert_eq!(options.response_id(&[], fresh), "fresh");
-    assert_eq!(options.generate_message_id(|| "own".to_owned()).response_id(&[], fresh), "own");
+    assert_eq!(options.response_id(Some(&assistant), fresh), "a1");
+    assert_eq!(options.response_id(Some(&user), fresh), "fresh");
+    assert_eq!(options.response_id(None, fresh), "fresh");
+    assert_eq!(options.generate_message_id(|| "own".to_owned()).response_id(None, fresh), "own");
 }

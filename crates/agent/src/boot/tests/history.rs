@@ -10,7 +10,7 @@ fn found(out: &[Vec<Value>], input: Vec<InputRecord>) -> Found {
 fn merged(saved: &[UiMessage], out: &[Vec<Value>]) -> String {
     let found = Found { snapshot: snapshot(saved, Some(50), None), ..found(out, vec![]) };
     let replayed = replay(&found);
-    assert_eq!(found.snapshot.unwrap().messages, saved, "what was read stays as it was (AA-122)");
+    assert_eq!(found.snapshot.unwrap().messages, *saved, "what was read stays as it was (AA-122)");
     let told = |message: &UiMessage| format!("{}:{}", message.id, message.text());
     replayed.settled.messages().iter().map(told).collect::<Vec<_>>().join(" ")
 }

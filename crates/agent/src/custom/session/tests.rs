@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use serde_json::{Value, json};
-use turnkeep_protocol::{ChatInputChunk, ChatTaskWirePayload, UiPart};
+use turnkeep_protocol::{ChatInputChunk, ChatTaskWirePayload, UiMessage, UiPart};
 
 use super::*;
 use crate::agent::Agent;
@@ -62,11 +62,11 @@ fn talker(options: SessionOptions) -> CustomAgent {
     turns(options, |turn| answer(turn).boxed())
 }
 
-fn ids(messages: &[UiMessage]) -> String {
+fn ids(messages: &Messages) -> String {
     messages.iter().map(|message| message.id.as_str()).collect::<Vec<_>>().join(" ")
 }
 
-fn texts(messages: &[UiMessage]) -> String {
+fn texts(messages: &Messages) -> String {
     messages.iter().map(UiMessage::text).collect::<Vec<_>>().join(" ")
 }
 

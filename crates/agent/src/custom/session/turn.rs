@@ -9,7 +9,7 @@ use futures::future::BoxFuture;
 use serde_json::Value;
 use turnkeep_host::Task;
 use turnkeep_model::{ConvertError, FinishReason, Usage};
-use turnkeep_protocol::{ChatTaskWirePayload, ModelMessage, Trigger, UiMessage, cleanup_aborted_parts};
+use turnkeep_protocol::{ChatTaskWirePayload, Messages, ModelMessage, Trigger, UiMessage, cleanup_aborted_parts};
 
 use super::CustomSession;
 use super::ear::Ear;
@@ -109,7 +109,7 @@ impl<'s> CustomTurn<'s> {
     }
 
     /// Shows the conversation as people see it.
-    pub fn ui_messages(&self) -> &[UiMessage] {
+    pub fn ui_messages(&self) -> &Messages {
         self.session.ui_messages()
     }
 
@@ -123,7 +123,7 @@ impl<'s> CustomTurn<'s> {
     }
 
     /// Replaces the conversation, this turn's message included.
-    pub fn set_messages(&mut self, messages: Vec<UiMessage>) {
+    pub fn set_messages(&mut self, messages: impl Into<Messages>) {
         self.session.set_messages(messages);
     }
 
@@ -238,7 +238,7 @@ impl<'s> CustomTurn<'s> {
     /// Pipes a source as the answer to the conversation; meanwhile messages that arrive are heard.
     async fn pipe(&mut self, source: PipeSource) -> Result<Piped, HookError> {
         self.session.apply_override();
-        let original = if self.is_apart { Vec::new() } else { self.ui_messages().to_vec() };
+        let original = if self.is_apart { Messages::new() } else { self.ui_messages().clone() };
         let options = PipeOptions::new().signal(self.stop.clone()).original_messages(original);
         let chat = self.chat.clone();
         let Some(ear) = self.ear.clone() else {

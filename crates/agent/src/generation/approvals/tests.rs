@@ -73,7 +73,7 @@ fn a_decision_without_a_stored_request_is_an_error_a134_a135() {
     // Nobody asked for it; the call is gone; the author's code says yes where the person said no; the message is another one.
     assert_eq!(forged(&|messages| messages[2].content.push(answer("px", true))), unknown("px"));
     assert_eq!(forged(&|messages| messages[1].content.retain(|part| part.kind() != "tool-call")), unknown("p1"));
-    assert_eq!(forged(&|messages| messages[2].content = vec![answer("p1", false)]), unknown("p1"));
+    assert_eq!(forged(&|messages| messages[2].content = vec![answer("p1", false)].into()), unknown("p1"));
     assert_eq!(told(&history(&stored), &UiMessage::assistant("a2", vec![UiPart::text("x")])), unknown("p1"));
     // The stored call waits for another request.
     assert_eq!(told(&history(&stored), &response(&[("c1", "p2", true)])), unknown("p1"));

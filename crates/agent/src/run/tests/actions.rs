@@ -2,7 +2,7 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 use turnkeep_model::{ModelError, StreamPart};
-use turnkeep_protocol::{ChatSnapshot, SeqNum, UiMessage, UiMessageChunk};
+use turnkeep_protocol::{ChatSnapshot, Messages, SeqNum, UiMessage, UiMessageChunk};
 
 use crate::testing::*;
 use crate::{Action, Agent, HookError, TurnInput};
@@ -27,7 +27,7 @@ fn no_turns() -> Agent {
 /// A session with one settled turn before the actions.
 fn after_one_turn() -> Arc<FakeSession> {
     let session = Arc::new(FakeSession::default());
-    let messages = serde_json::from_value(json!([
+    let messages = serde_json::from_value::<Messages>(json!([
         { "id": "u0", "role": "user", "parts": [{ "type": "text", "text": "hi" }] },
         { "id": "a0", "role": "assistant", "parts": [{ "type": "text", "text": "hello" }] },
     ]));
@@ -396,11 +396,11 @@ async fn an_undo_is_an_action_on_the_authors_own_store_a286() {
         })
         .on_action(move |event: Action| {
             event.chat.history().slice(0, Some(event.ui_messages.len() - 2));
-            *undoes.lock().unwrap() = event.chat.history().all();
+            *undoes.lock().unwrap() = event.chat.history().all().to_vec();
             async { Ok(()) }
         })
         .on_turn_complete(move |event| {
-            *writes.lock().unwrap() = event.ui_messages;
+            *writes.lock().unwrap() = event.ui_messages.to_vec();
             async { Ok(()) }
         });
 

@@ -74,10 +74,9 @@ async fn the_recovery_hook_is_told_all_there_is_a61_a59_a62() {
     let agent = talker().on_recovery_boot(|event| async move {
         assert_eq!((event.chat.id(), event.ctx.run_id.as_str(), event.ctx.attempt), ("chat", "run_1", 1));
         assert_eq!((event.previous_run_id.as_str(), event.cause), ("run_0", "unknown"));
-        let texts = |messages: &[UiMessage]| messages.iter().map(UiMessage::text).collect::<Vec<_>>();
         assert_eq!(
-            (texts(&event.settled_messages), texts(&event.in_flight_users)),
-            (vec![], vec!["a".to_owned(), "b".to_owned()])
+            (event.settled_messages.len(), event.in_flight_users.iter().map(UiMessage::text).collect::<Vec<_>>()),
+            (0, vec!["a".to_owned(), "b".to_owned()])
         );
         assert_eq!((event.partial_assistant.text().as_str(), event.pending_tool_calls.len()), ("re a", 0));
         Ok(Recovery::default())

@@ -19,8 +19,8 @@ fn knowing() -> Agent {
     talker().client_data(|raw| Ok(json!({ "parsed": raw })))
 }
 
-fn texts(messages: &[UiMessage]) -> Vec<String> {
-    messages.iter().map(UiMessage::text).collect()
+fn texts<'m>(messages: impl IntoIterator<Item = &'m UiMessage>) -> Vec<String> {
+    messages.into_iter().map(UiMessage::text).collect()
 }
 
 #[tokio::test(start_paused = true)]

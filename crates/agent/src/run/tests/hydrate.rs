@@ -47,7 +47,7 @@ fn keeper(store: &Store) -> Agent {
         async move { Ok(messages) }
     })
     .on_turn_complete(move |event| {
-        *writes.rows() = event.ui_messages;
+        *writes.rows() = event.ui_messages.to_vec();
         async { Ok(()) }
     })
     .idle_timeout(std::time::Duration::from_secs(5))
@@ -100,7 +100,7 @@ async fn hydration_runs_every_turn_with_what_came_in_a87_a148_aa15() {
             event.turn,
             event.trigger,
             ids(&event.incoming_messages),
-            ids(&event.previous_messages)
+            ids(&event.previous_messages.to_vec())
         ));
         assert_eq!((event.chat.id(), &event.client_data), ("chat", &json!("who")));
         assert_eq!((event.continuation, event.previous_run_id.as_deref()), (true, Some("run_0")));
@@ -131,7 +131,7 @@ async fn a_fresh_message_is_new_although_the_hook_has_stored_it_a89_ar14_aa16() 
         let asked = if event.turn == 0 { "a" } else { "b" };
         assert_eq!(new, [asked.to_owned(), format!("re {asked}")]);
         assert_eq!(event.new_messages.len(), 2);
-        *own.rows() = event.ui_messages;
+        *own.rows() = event.ui_messages.to_vec();
         async { Ok(()) }
     });
 
@@ -257,7 +257,7 @@ async fn a_slim_answer_keeps_the_hydrated_input_aa18_a88_a205() {
     let agent = keeper(&store).on_turn_complete(move |event| {
         assert_eq!(event.new_ui_messages.len(), 1, "only the message that went on");
         assert_eq!(event.new_ui_messages[0].id, "a1");
-        *own.rows() = event.ui_messages;
+        *own.rows() = event.ui_messages.to_vec();
         async { Ok(()) }
     });
 
@@ -381,7 +381,7 @@ async fn a_failing_hydration_fails_the_turn_and_keeps_its_message_a152_a157() {
             match event.turn {
                 0 => Err("database is down".into()),
                 1 => Ok(Vec::new()),
-                _ => Ok([event.previous_messages, event.incoming_messages].concat()),
+                _ => Ok(event.previous_messages.into_iter().chain(event.incoming_messages).collect()),
             }
         })
         .on_turn_complete(|event| async move {

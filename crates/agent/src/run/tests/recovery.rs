@@ -322,7 +322,7 @@ async fn restored_from_out(agent: fn() -> Agent) -> (Vec<UiMessage>, Vec<UiMessa
     let seen = Arc::new(Mutex::new(Vec::new()));
     let ended = seen.clone();
     let first = agent().on_turn_complete(move |event| {
-        *ended.lock().unwrap() = event.ui_messages;
+        *ended.lock().unwrap() = event.ui_messages.to_vec();
         async { Ok(()) }
     });
     let one = lease(&session, 1, json!({ "trigger": "preload" }));
@@ -334,7 +334,7 @@ async fn restored_from_out(agent: fn() -> Agent) -> (Vec<UiMessage>, Vec<UiMessa
     serve(&session, talker(), FakeModel::echo(), two).await.unwrap();
     let restored = session.state().snapshot.as_ref().unwrap().messages.clone();
     let ended = seen.lock().unwrap().clone();
-    (ended, restored[..restored.len() - 2].to_vec(), story)
+    (ended, restored.to_vec()[..restored.len() - 2].to_vec(), story)
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 use turnkeep_model::{FinishReason, ModelError, StreamPart};
-use turnkeep_protocol::{ChatInputChunk, ChatSnapshot, UiMessage};
+use turnkeep_protocol::{ChatInputChunk, ChatSnapshot, Messages, UiMessage};
 
 use crate::testing::*;
 use crate::{Agent, Tool, TurnComplete, TurnInput, step_count_is};
@@ -26,7 +26,8 @@ fn asked() -> Arc<FakeSession> {
             { "type": "tool-ask", "toolCallId": "c1", "state": "input-available", "input": { "q": 1 } },
         ] },
     ]);
-    session.state().snapshot = Some(ChatSnapshot::new(0, serde_json::from_value(messages).unwrap(), None, None));
+    session.state().snapshot =
+        Some(ChatSnapshot::new(0, serde_json::from_value::<Messages>(messages).unwrap(), None, None));
     session
 }
 

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use turnkeep_model::{FinishReason, GenerationEvent, ModelError, StreamPart, UiStreamOptions};
-use turnkeep_protocol::UiMessage;
+use turnkeep_protocol::Messages;
 
 use crate::testing::*;
 use crate::{Action, Agent, TurnInput};
@@ -12,7 +12,7 @@ async fn run(session: &Arc<FakeSession>, agent: Agent, model: Arc<FakeModel>) {
     serve(session, agent, model, lease).await.expect("the run ends well");
 }
 
-fn saved(session: &FakeSession) -> Vec<UiMessage> {
+fn saved(session: &FakeSession) -> Messages {
     session.state().snapshot.as_ref().unwrap().messages.clone()
 }
 
@@ -40,7 +40,7 @@ async fn an_authors_metadata_is_told_along_the_way_and_kept_with_the_message_a12
     let one = "start start-step text-start re hi text-end finish-step message-metadata finish";
     assert_eq!(session.story(), format!("{one} done(0) {one} done(1)"));
     let want = json!({ "model": "fake", "at": { "start": 1, "end": 2 }, "tokens": 3 });
-    for message in &saved(&session)[1..] {
+    for message in saved(&session).iter().skip(1) {
         assert_eq!(message.metadata, Some(want.clone()));
     }
 }

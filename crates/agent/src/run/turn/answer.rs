@@ -70,7 +70,7 @@ impl Run {
             trigger: turn.payload.trigger.unwrap_or(Trigger::SubmitMessage),
             message_id: turn.payload.message_id.clone(),
             messages,
-            ui_messages: self.chain.messages().to_vec(),
+            ui_messages: self.chain.messages().clone(),
             client_data: turn.client_data.clone(),
             continuation: self.is_continuation(),
             previous_run_id: self.payload.previous_run_id.clone(),
@@ -135,10 +135,10 @@ impl Run {
     /// with no other message (D-62).
     fn response_to_fill(&self, turn: &Turn, stream: &StreamText) -> UiMessage {
         let is_late = turn.continued.as_deref().is_some_and(|id| self.chain.is_left_behind(id));
-        let chain = if is_late { &[] } else { self.chain.messages() };
-        match chain.last() {
+        let last = self.chain.messages().last().filter(|_| !is_late);
+        match last {
             Some(last) if last.is_assistant() && !last.id.is_empty() => last.clone(),
-            _ => UiMessage::assistant(stream.ui_options.response_id(chain, || self.fresh_message_id()), Vec::new()),
+            _ => UiMessage::assistant(stream.ui_options.response_id(last, || self.fresh_message_id()), Vec::new()),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What compaction leaves for the turns after: between steps it is carried over here, at a turn's end it happens here (A-172…A-175).
 
 use turnkeep_model::Usage;
+use turnkeep_protocol::Messages;
 
 use super::{Run, Turn, TurnFailure};
 use crate::compaction::{Procedure, Trouble};
@@ -30,7 +31,7 @@ impl Run {
             let event = CompactionSummary {
                 chat: self.chat.clone(),
                 summary,
-                ui_messages: Vec::new(),
+                ui_messages: Messages::new(),
                 model_messages: Vec::new(),
                 turn: turn.number,
                 client_data: turn.client_data.clone(),

@@ -72,7 +72,7 @@ impl Run {
             turn: turn.number,
             trigger: turn.payload.trigger.unwrap_or(Trigger::SubmitMessage),
             incoming_messages: turn.incoming.iter().cloned().collect(),
-            previous_messages: self.chain.messages().to_vec(),
+            previous_messages: self.chain.messages().clone(),
             client_data: turn.client_data.clone(),
             continuation: self.is_continuation(),
             previous_run_id: self.payload.previous_run_id.clone(),
