@@ -6,7 +6,6 @@
 mod edits;
 mod live;
 
-use std::collections::BTreeSet;
 use std::fmt;
 
 use serde_json::Value;
@@ -24,7 +23,7 @@ use crate::event::{CompactionCheck, CompactionSource};
 use crate::generation::Arrived;
 use crate::model_history::ModelHistory;
 use crate::steering::PendingMessages;
-use crate::tool::{Tool, with_mappings};
+use crate::tool::{ServerTools, Tool, with_mappings};
 use crate::views::Views;
 
 /// The messages of a conversation, for people and for a model.
@@ -34,7 +33,7 @@ pub struct MessageAccumulator {
     pub(crate) model_history: ModelHistory,
     pub(crate) outputs: ModelOutputs,
     /// The names of tools that run here.
-    pub(crate) server_tools: BTreeSet<String>,
+    pub(crate) server_tools: ServerTools,
     compaction: Option<Compaction>,
     pending_messages: Option<PendingMessages>,
     /// Whether the messages were given by [`MessageAccumulator::set_messages`], which no first turn replaces.

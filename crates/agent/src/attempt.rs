@@ -157,6 +157,11 @@ impl Attempt {
         (self.warn)(&self.ctx, text.into());
     }
 
+    /// Gives what takes warnings to the author.
+    pub(crate) fn warner(&self) -> Warn {
+        self.warn.clone()
+    }
+
     /// Takes the oldest message from the buffer.
     pub(crate) fn take_queued(&self) -> Option<Owed> {
         match self.input.take_message()? {
@@ -256,4 +261,25 @@ fn decode(record: DrainedRecord) -> InputRecord {
 /// Gives the random streams of one attempt: no two attempts ever draw the same ids.
 pub(crate) fn attempt_entropy(host: &Host, lease: &LeasedRun) -> turnkeep_host::Entropy {
     host.entropy().child("agent").child(lease.run_id.as_str()).child(&lease.attempt.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use turnkeep_protocol::{Header, TRIGGER_CONTROL};
+
+    use super::*;
+
+    #[test]
+    fn a_record_with_headers_is_no_input_and_keeps_its_place_a25_a19() {
+        for headers in [vec![], vec![Header::new("", "trim")], vec![Header::new(TRIGGER_CONTROL, "turn-complete")]] {
+            let is_data = headers.is_empty();
+            let record =
+                DrainedRecord { data: json!({ "kind": "stop" }), id: String::new(), seq_num: SeqNum::new(7), headers };
+
+            let decoded = decode(record);
+
+            assert_eq!((decoded.seq_num, decoded.input.is_some()), (SeqNum::new(7), is_data));
+        }
+    }
 }

@@ -4,13 +4,14 @@
 
 mod merge;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use turnkeep_protocol::{
     ChatTaskWirePayload, Messages, RefusedAnswer, ToolPart, Trigger, UiMessage, UiPart, overlay_tool_states,
 };
 
 use crate::steering::INJECTED;
+use crate::tool::ServerTools;
 
 pub(crate) use self::merge::{Judged, Merge};
 
@@ -92,7 +93,7 @@ impl Chain {
     }
 
     /// Merges a submitted message: human answers advance the message that made the calls, everything else is appended.
-    pub(crate) fn absorb(&mut self, incoming: UiMessage, server_tools: &BTreeSet<String>) -> Absorbed {
+    pub(crate) fn absorb(&mut self, incoming: UiMessage, server_tools: &ServerTools) -> Absorbed {
         let Some(at) = self.position(&incoming.id).or_else(|| self.caller_of(&incoming)) else {
             self.messages.push(incoming);
             self.note_calls(self.messages.len() - 1);
@@ -109,7 +110,7 @@ impl Chain {
         &mut self,
         mut messages: Vec<UiMessage>,
         incoming: &mut UiMessage,
-        server_tools: &BTreeSet<String>,
+        server_tools: &ServerTools,
     ) -> Option<Absorbed> {
         let is_copy = |message: &UiMessage| message == &*incoming;
         let caller = messages.iter().find(|message| !is_copy(message) && makes_calls_of(message, incoming));
@@ -123,7 +124,7 @@ impl Chain {
         Some(self.merge_into(at, incoming, server_tools))
     }
 
-    fn merge_into(&mut self, at: usize, incoming: &UiMessage, server_tools: &BTreeSet<String>) -> Absorbed {
+    fn merge_into(&mut self, at: usize, incoming: &UiMessage, server_tools: &ServerTools) -> Absorbed {
         if incoming.is_assistant() {
             let overlay = overlay_tool_states(&mut self.messages[at], incoming, |name| server_tools.contains(name));
             let is_news = overlay.n_advanced > 0 || (overlay.refused.is_empty() && !self.goes_on_after(at, incoming));
@@ -206,7 +207,7 @@ impl Chain {
     }
 
     /// Does what a turn's record asks of the history before any model is called; used when the turn itself is not run again.
-    pub(crate) fn apply_history(&mut self, payload: &ChatTaskWirePayload, server_tools: &BTreeSet<String>) {
+    pub(crate) fn apply_history(&mut self, payload: &ChatTaskWirePayload, server_tools: &ServerTools) {
         match (payload.trigger, &payload.message) {
             (Some(Trigger::SubmitMessage), Some(message)) => {
                 self.absorb(message.clone(), server_tools);

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use futures::{FutureExt, Stream, StreamExt};
@@ -49,10 +49,15 @@ struct Shared {
     settings: Mutex<Settings>,
     /// The turn or action under way, or the last one.
     turn: Mutex<Option<TurnContext>>,
+    /// Hears of what an author should know; none for code that runs without turns.
+    warn: OnceLock<Warning>,
     deferred: Tasks,
     /// Each piece of deferred work holds a permit until it ends.
     deferred_done: Arc<Semaphore>,
 }
+
+/// Takes a warning to the author.
+pub(crate) type Warning = Box<dyn Fn(String) + Send + Sync>;
 
 /// The turn that a chat is in.
 #[derive(Clone, Debug)]
@@ -92,6 +97,7 @@ impl Chat {
                 pipes,
                 settings,
                 turn: Mutex::default(),
+                warn: OnceLock::new(),
                 deferred,
                 deferred_done,
             }),
@@ -150,8 +156,12 @@ impl Chat {
 
     /// Runs `work` beside the turn; the turn's end, a suspend and the run's end wait for it, at most 5 s.
     ///
-    /// Its failure never fails the turn. Past 1024 pieces under way, `work` waits for its place.
+    /// Its failure never fails the turn. Past 1024 pieces under way, `work` waits for its place. Before the first turn of a run there
+    /// is no turn that it belongs to: it runs all the same, and the run warns.
     pub fn defer(&self, work: impl Future<Output = Result<(), HookError>> + Send + 'static) {
+        if let Some(warn) = self.shared.warn.get().filter(|_| self.turn_context().is_none()) {
+            warn("work was deferred before the first turn: it runs, but belongs to no turn".to_owned());
+        }
         let done = self.shared.deferred_done.clone();
         // The permit is taken before the task starts, so that a wait right after sees it.
         let permit = done.clone().try_acquire_owned().ok();
@@ -208,6 +218,11 @@ impl Chat {
 
     pub(crate) fn turn_timeout(&self) -> Option<Duration> {
         self.settings().turn_timeout
+    }
+
+    /// Has the author warned of what is done outside turns.
+    pub(crate) fn has_turns(&self, warn: Warning) {
+        let _ = self.shared.warn.set(warn);
     }
 
     /// Notes the turn that begins.

@@ -17,7 +17,7 @@ use serde_json::Value;
 use turnkeep_host::Draws;
 use turnkeep_model::{
     ChunkMapper, ConvertError, FinishReason, GenerationEvent, ModelError, ModelOutputs, Origin, StreamPart,
-    StreamParts, Usage,
+    StreamParts, UiStreamOptions, Usage,
 };
 use turnkeep_protocol::{MessageReducer, ModelMessage, UiMessage, UiMessageChunk};
 
@@ -30,6 +30,7 @@ use crate::answer::{StepResult, Steps, StreamText};
 use crate::chat::{Chat, ChunkWriter};
 use crate::error::{Error, HookError, OutOfMemory};
 use crate::signal::Signal;
+use crate::store::StoreError;
 
 /// How many steps one answer may have, whatever its stop conditions say.
 const MAX_STEPS: usize = 1000;
@@ -109,6 +110,8 @@ struct Generation<'r> {
     setting: Arc<Setting>,
     mapper: ChunkMapper,
     reducer: MessageReducer,
+    /// What the model said in full, where readers get less; none where they get all of it.
+    unabridged: Option<Unabridged>,
     history: StepHistory,
     steps: Steps,
     usage: Option<Usage>,
@@ -122,6 +125,12 @@ struct Generation<'r> {
     summary: Option<String>,
 }
 
+/// The answer with the reasoning that readers do not get: a model that signs its thinking wants it back with the next step.
+struct Unabridged {
+    mapper: ChunkMapper,
+    reducer: MessageReducer,
+}
+
 /// Why a step, or the whole answer, goes no further.
 enum Cut {
     Stopped(String),
@@ -132,6 +141,15 @@ enum Cut {
 impl From<Error> for Cut {
     fn from(error: Error) -> Self {
         Self::Run(error)
+    }
+}
+
+impl From<StoreError> for Cut {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Write(error) => Self::Run(error),
+            refused => Self::Failed(ModelError::refused(refused.to_string())),
+        }
     }
 }
 
@@ -173,8 +191,13 @@ pub(crate) async fn generate(
     compacting: Option<Compacting>,
 ) -> (Generated, Result<(), Error>) {
     let mapper = ChunkMapper::new(setting.response.id.clone(), stream.ui_options.clone());
+    let unabridged = (!stream.ui_options.sends_reasoning()).then(|| Unabridged {
+        mapper: ChunkMapper::new(setting.response.id.clone(), UiStreamOptions::new()),
+        reducer: MessageReducer::resume(setting.response.clone()),
+    });
     let mut generation = Generation {
         mapper,
+        unabridged,
         reducer: MessageReducer::resume(setting.response.clone()),
         history: StepHistory::new(stream.messages.clone(), setting.response.parts.len()),
         steps: Steps::default(),
@@ -285,7 +308,20 @@ impl Generation<'_> {
         }
     }
 
+    /// Gives the answer so far, as the model's next step reads it.
+    fn said(&self) -> &UiMessage {
+        self.unabridged.as_ref().map_or(&self.reducer, |unabridged| &unabridged.reducer).message()
+    }
+
     async fn emit(&mut self, event: GenerationEvent) -> Result<(), Error> {
+        if let (Some(unabridged), GenerationEvent::Part(part)) = (&mut self.unabridged, &event)
+            && part.is_reasoning()
+        {
+            let chunks = unabridged.mapper.map_stream_part(part.clone());
+            for chunk in chunks {
+                let _ = unabridged.reducer.apply(&chunk);
+            }
+        }
         for chunk in self.mapper.map(event) {
             self.emit_chunk(chunk).await?;
         }
@@ -296,6 +332,9 @@ impl Generation<'_> {
         self.setting.writer.stream(&chunk).await?;
         // A chunk that does not follow is on the wire as the model said it; readers skip it as we do.
         let _ = self.reducer.apply(&chunk);
+        if let Some(unabridged) = &mut self.unabridged {
+            let _ = unabridged.reducer.apply(&chunk);
+        }
         Ok(())
     }
 }

@@ -10,7 +10,6 @@ mod tools;
 mod turn;
 mod wait;
 
-use std::collections::BTreeSet;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
@@ -33,6 +32,7 @@ use crate::link::Link;
 use crate::model_history::ModelHistory;
 use crate::record::Asks;
 use crate::steering::Steering;
+use crate::tool::ServerTools;
 use crate::views::Views;
 use crate::worker::Warn;
 
@@ -71,9 +71,11 @@ struct Run {
     model_history: ModelHistory,
     steering: Steering,
     /// The names of tools that run here.
-    server_tools: BTreeSet<String>,
+    server_tools: ServerTools,
     /// The agent's own mappings, without those of the turn's tools.
     own_outputs: ModelOutputs,
+    /// Whether the newest snapshot could not be stored.
+    lacks_snapshot: bool,
     /// Message turns so far, failed ones included.
     n_turns: usize,
     previous_turn_usage: Option<Usage>,
@@ -89,13 +91,15 @@ impl Run {
         let boundaries = if is_hydrated { Boundaries::kept_by_author(None) } else { Boundaries::default() };
         let locals = agent.fresh_locals();
         let tools = agent.tools.clone();
+        let has_resolver = agent.hooks.tools.is_some();
         let mut run = Self {
             attempt: Attempt::new(AttemptParts { host, link, input, lease, warn, gate, locals, boundaries })?,
             chain: Chain::default(),
             model_history: ModelHistory::default(),
             steering: Steering::default(),
-            server_tools: BTreeSet::new(),
+            server_tools: if has_resolver { ServerTools::unresolved() } else { ServerTools::default() },
             own_outputs: agent.model_outputs.clone(),
+            lacks_snapshot: false,
             n_turns: 0,
             previous_turn_usage: None,
             total_usage: Usage::default(),
@@ -103,6 +107,8 @@ impl Run {
             model,
         };
         run.take_tools(tools);
+        let (warn, ctx) = (run.attempt.warner(), run.ctx.clone());
+        run.chat.has_turns(Box::new(move |text| warn(&ctx, text)));
         Ok(run)
     }
 

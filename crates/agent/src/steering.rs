@@ -8,7 +8,7 @@ mod options;
 
 use std::collections::{BTreeSet, VecDeque};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use turnkeep_protocol::{ChatInputChunk, SeqNum, Trigger, UiMessage, UiMessageChunk, UiPart};
 
 pub use self::options::PendingMessages;
@@ -27,6 +27,8 @@ const JOINT: &str = "\n";
 pub(crate) struct Pending {
     pub(crate) seq_num: SeqNum,
     pub(crate) message: UiMessage,
+    /// The chat's store as its client has changed it.
+    pub(crate) store: Option<Value>,
 }
 
 /// The steering of one run. It must be told of every turn's begin and end.
@@ -72,14 +74,14 @@ impl Steering {
                 continue;
             }
             self.looked_at = Some(*seq_num);
-            let Some(message) = steerable(input) else {
+            let Some((message, store)) = steerable(input) else {
                 continue;
             };
             if is_known(&message.id) || self.repeats_leftovers(*seq_num, message) {
                 continue;
             }
             if self.heard.insert(message.id.clone()) {
-                new.push(Pending { seq_num: *seq_num, message: message.clone() });
+                new.push(Pending { seq_num: *seq_num, message: message.clone(), store: store.cloned() });
             }
         }
         self.waiting.extend(new.iter().cloned());
@@ -143,14 +145,15 @@ pub(crate) fn injected_chunk(id: &str, injected: &[UiMessage], text: fn(&UiMessa
     UiMessageChunk::data(INJECTED, Some(id), json!({ "messageIds": ids, "messages": messages }))
 }
 
-/// Gives the message that a record would bring into an answer: a person's own words, under an id by which it can be named.
-fn steerable(input: &ChatInputChunk) -> Option<&UiMessage> {
+/// Gives the message that a record would bring into an answer: a person's own words, under an id by which it can be named; and the
+/// store that comes with it.
+fn steerable(input: &ChatInputChunk) -> Option<(&UiMessage, Option<&Value>)> {
     let ChatInputChunk::Message { payload } = input else {
         return None;
     };
     let message = payload.message.as_ref().filter(|_| payload.trigger == Some(Trigger::SubmitMessage))?;
     let is_said = message.parts.iter().any(|part| matches!(part, UiPart::Text(_) | UiPart::File(_)));
-    (message.is_user() && is_said && !message.id.is_empty()).then_some(message)
+    (message.is_user() && is_said && !message.id.is_empty()).then_some((message, payload.incoming_store.as_ref()))
 }
 
 #[cfg(test)]

@@ -31,6 +31,9 @@ use crate::run::RunParts;
 
 pub(crate) use self::tool_context::tool_context;
 
+/// No test's run takes longer, on a clock that jumps.
+const LONGEST_RUN: Duration = Duration::from_secs(100 * 24 * 60 * 60);
+
 /// A session as its server would keep it. Every write is durable at once; records are cut one by one, never as a batch.
 #[derive(Default)]
 pub(crate) struct FakeSession {
@@ -49,6 +52,8 @@ pub(crate) struct State {
     pub(crate) next_out: u64,
     pub(crate) snapshot: Option<ChatSnapshot>,
     pub(crate) fails_snapshots: bool,
+    /// What is stored as the snapshot is none.
+    pub(crate) holds_nonsense: bool,
     /// So many reads of the snapshot fail.
     pub(crate) n_failing_reads: usize,
     pub(crate) marks: Vec<Mark>,
@@ -306,6 +311,9 @@ impl Link for FakeLink {
                 state.n_failing_reads -= 1;
                 return SnapshotRead::Failed(Error::Refused { what: "snapshot", status: 403, body: String::new() });
             }
+            if state.holds_nonsense {
+                return SnapshotRead::Invalid;
+            }
             state.snapshot.clone().map_or(SnapshotRead::Missing, |snapshot| SnapshotRead::Found(Box::new(snapshot)))
         })
     }
@@ -426,7 +434,8 @@ pub(crate) async fn serve_at(
     let heard = session.clone();
     let warn = Arc::new(move |_: &RunContext, text: String| heard.state().warnings.push(text));
     let parts = RunParts { host, agent, model, link, input: input.clone(), lease, warn, gate };
-    let result = parts.serve().await;
+    // Nobody waits for ever: a run that never ends fails its test.
+    let result = tokio::time::timeout(LONGEST_RUN, parts.serve()).await.expect("the run ends");
     let mut state = session.state();
     state.settled = state.settled.max(input.cursors().0);
     drop(state);

@@ -3,6 +3,7 @@
 mod approval;
 mod execute;
 mod schema;
+mod server;
 mod typed;
 
 use std::fmt;
@@ -19,6 +20,7 @@ use turnkeep_protocol::{ModelMessage, ToolResultOutput};
 use self::approval::Approval;
 pub(crate) use self::execute::{Execute, ToolOutput};
 pub(crate) use self::schema::check as check_schema;
+pub(crate) use self::server::ServerTools;
 use self::typed::Check;
 pub(crate) use self::typed::parse;
 pub use self::typed::{TypedToolPart, schema_of};

@@ -141,7 +141,7 @@ impl ChunkMapper {
     }
 
     fn map_reasoning(&self, part: StreamPart) -> Option<UiMessageChunk> {
-        if !self.options.send_reasoning.unwrap_or(true) {
+        if !self.options.sends_reasoning() {
             return None;
         }
         match part {

@@ -101,6 +101,11 @@ impl UiStreamOptions {
         }
     }
 
+    /// Tells whether the client gets the model's reasoning.
+    pub fn sends_reasoning(&self) -> bool {
+        self.send_reasoning.unwrap_or(true)
+    }
+
     /// Gives the text that the client reads of an error.
     pub fn error_text(&self, text: &str) -> String {
         self.on_error.as_ref().map_or_else(|| text.to_owned(), |on_error| on_error(text))

@@ -246,6 +246,58 @@ mod tests {
         }
     }
 
+    #[test]
+    fn every_field_of_a_payload_has_its_name_and_its_type_and_only_the_chat_is_required_a1() {
+        let message = json!({ "id": "u1", "role": "user", "parts": [] });
+        let whole = json!({
+            "chatId": "c", "trigger": "submit-message", "message": message, "messageId": "u1", "metadata": [1],
+            "action": { "type": "undo" }, "headStartMessages": [message], "continuation": true, "previousRunId": "run_1",
+            "idleTimeoutInSeconds": 9, "sessionId": "session_1",
+        });
+        let read = |wire: &Value| serde_json::from_value::<ChatTaskWirePayload>(wire.clone());
+
+        let payload = read(&whole).unwrap();
+
+        assert_eq!(serde_json::to_value(&payload).unwrap(), whole);
+        assert!(payload.extra.is_empty(), "each is known: {:?}", payload.extra);
+        for name in whole.as_object().unwrap().keys() {
+            let mut without = whole.clone();
+            without.as_object_mut().unwrap().remove(name);
+            assert_eq!(read(&without).is_ok(), name != "chatId", "without {name}");
+            let mut wrong = whole.clone();
+            wrong[name] = json!({ "no": ["such", "thing"] });
+            // Client data and actions are the author's to judge.
+            assert_eq!(read(&wrong).is_ok(), ["metadata", "action"].contains(&name.as_str()), "a wrong {name}");
+        }
+    }
+
+    #[test]
+    fn there_are_six_triggers_and_no_other_a2() {
+        let names = ["preload", "submit-message", "regenerate-message", "action", "close", "handover-prepare"];
+        let read = |name: &str| serde_json::from_value::<Trigger>(json!(name));
+
+        for name in names {
+            assert_eq!(serde_json::to_value(read(name).unwrap()).unwrap(), json!(name));
+        }
+        for other in ["", "submit", "Preload", "submitMessage", "stop"] {
+            assert!(read(other).is_err(), "{other}");
+        }
+    }
+
+    #[test]
+    fn whatever_a_person_sends_travels_as_a_message_a16() {
+        for trigger in ["preload", "submit-message", "regenerate-message", "action", "close"] {
+            let payload = json!({ "chatId": "c", "trigger": trigger });
+            let chunk = ChatInputChunk::message(serde_json::from_value(payload.clone()).unwrap());
+
+            let wire = json!({ "kind": "message", "payload": payload });
+            assert_eq!(serde_json::to_value(&chunk).unwrap(), wire);
+            assert_eq!(ChatInputChunk::decode(wire), Some(chunk));
+            // There is no record kind of that name.
+            assert_eq!(ChatInputChunk::decode(json!({ "kind": trigger, "payload": payload })), None, "{trigger}");
+        }
+    }
+
     #[track_caller]
     fn survives(wire: &Value) -> ChatTaskWirePayload {
         let payload: ChatTaskWirePayload = serde_json::from_value(wire.clone()).unwrap();

@@ -15,7 +15,8 @@ pub struct Overlay {
 }
 
 /// Names an answer that was not taken over, and why.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the answer to call {tool_call_id} was not taken over: {reason}")]
 pub struct RefusedAnswer {
     /// Names the call.
     pub tool_call_id: String,

@@ -237,6 +237,27 @@ mod tests {
     }
 
     #[test]
+    fn control_records_have_no_body_and_commands_are_known_by_their_first_header_a18_a19() {
+        let token = Header::new(crate::PUBLIC_ACCESS_TOKEN, "t");
+        let boundary = NewRecord::control(control::TURN_COMPLETE, [token, Header::new(SESSION_IN_EVENT_ID, "7")]);
+        let upgrade = NewRecord::control(control::UPGRADE_REQUIRED, []);
+
+        assert_eq!((boundary.body.as_str(), upgrade.body.as_str()), ("", ""));
+        let names = |record: &NewRecord| record.headers.iter().map(|header| header.0.clone()).collect::<Vec<_>>();
+        assert_eq!(names(&boundary), ["trigger-control", "public-access-token", "session-in-event-id"]);
+        assert_eq!(names(&upgrade), ["trigger-control"]);
+        assert_eq!(upgrade.headers[0].1, "upgrade-required");
+
+        // An empty name counts in the first place only, and there it wins over everything behind it.
+        let with = |headers| stored(NewRecord { body: String::new(), headers });
+        let command = with(vec![Header::new("", "later"), Header::new(TRIGGER_CONTROL, "turn-complete")]);
+        assert_eq!((command.kind(), command.is_turn_complete()), (RecordKind::Command("later"), false));
+        let control = with(vec![Header::new(TRIGGER_CONTROL, "turn-complete"), Header::new("", "trim")]);
+        assert_eq!(control.kind(), RecordKind::Control("turn-complete"));
+        assert_eq!(with(vec![Header::new("x", "y"), Header::new("", "trim")]).kind(), RecordKind::Data);
+    }
+
+    #[test]
     fn the_first_header_of_a_name_wins_s83() {
         let record = stored(NewRecord::control(
             "turn-complete",

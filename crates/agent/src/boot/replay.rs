@@ -8,6 +8,7 @@ use turnkeep_protocol::{ChatInputChunk, ChatSnapshot, ChatTaskWirePayload, Input
 
 use super::segments::{Segment, SegmentEnd, TurnRecords, turns};
 use crate::chain::{Chain, says_nothing};
+use crate::tool::ServerTools;
 
 /// What the boot reads found.
 #[derive(Clone, Debug, Default)]
@@ -21,7 +22,7 @@ pub(crate) struct Found {
     /// `in` after the lower of all known cursors.
     pub(crate) input: Vec<InputRecord>,
     /// The agent's own tools, for which no client answers.
-    pub(crate) server_tools: BTreeSet<String>,
+    pub(crate) server_tools: ServerTools,
 }
 
 impl Found {
@@ -158,7 +159,7 @@ pub(crate) fn replay(found: &Found) -> Replay {
 }
 
 impl Replay {
-    fn apply(&mut self, record: &InputRecord, server_tools: &BTreeSet<String>) {
+    fn apply(&mut self, record: &InputRecord, server_tools: &ServerTools) {
         if let Some(ChatInputChunk::Message { payload }) = &record.input {
             self.settled.apply_history(payload, server_tools);
         }

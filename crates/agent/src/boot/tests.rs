@@ -370,7 +370,7 @@ fn a_continued_message_is_rebuilt_on_what_was_stored_ar23() {
 }
 
 #[test]
-fn chunks_that_are_no_content_are_skipped_a50_aa102_aa109_aa110() {
+fn chunks_that_are_no_content_are_skipped_a50_a19_aa102_aa109_aa110() {
     let noise = vec![
         json!("text"),
         json!(null),
@@ -378,8 +378,11 @@ fn chunks_that_are_no_content_are_skipped_a50_aa102_aa109_aa110() {
         json!({ "type": 7 }),
         json!({ "type": "trigger:turn-complete" }),
     ];
-    let found = Found { out: script(&[noise.clone(), text("a0", "x"), noise, done(0)]), ..Found::default() };
+    let found = Found { out: script(&[noise.clone(), text("a0", "x"), noise.clone(), done(0)]), ..Found::default() };
+    check(&found, "a0", "", None);
 
+    // Nor do they open a turn.
+    let found = Found { out: script(&[text("a0", "x"), done(0), noise]), ..Found::default() };
     check(&found, "a0", "", None);
 }
 

@@ -1,10 +1,9 @@
 //! [`Merge`]: what the incoming message of a turn asks for, once it is in the chain (A-90, A-203, A-204, D-16, D-42, D-62).
 
-use std::collections::BTreeSet;
-
 use turnkeep_protocol::{ToolState, UiMessage};
 
 use super::{Absorbed, Chain};
+use crate::tool::ServerTools;
 
 /// What the merge of the incoming message decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,16 +30,13 @@ pub(crate) struct Judged {
 
 impl Chain {
     /// Judges an incoming message that has just been absorbed; `server_tools` names the tools that run here.
-    pub(crate) fn judge(&self, incoming: &UiMessage, absorbed: Absorbed, server_tools: &BTreeSet<String>) -> Judged {
+    pub(crate) fn judge(&self, incoming: &UiMessage, absorbed: Absorbed, server_tools: &ServerTools) -> Judged {
         let (id, refused, is_news) = match absorbed {
             Absorbed::Appended | Absorbed::AlreadyThere => return Judged::of(Merge::Answer),
             Absorbed::AlreadyAnswered => return Judged::of(Merge::AlreadyAnswered),
             Absorbed::Merged { id, refused, is_news } => (id, refused, is_news),
         };
-        let refusal = |answer: &turnkeep_protocol::RefusedAnswer| {
-            format!("the answer to call {} was not taken over: {}", answer.tool_call_id, answer.reason)
-        };
-        let mut warnings: Vec<String> = refused.iter().map(refusal).collect();
+        let mut warnings: Vec<String> = refused.iter().map(ToString::to_string).collect();
         if !is_news {
             return Judged { warnings, ..Judged::of(Merge::AlreadyAnswered) };
         }
@@ -85,7 +81,7 @@ impl Judged {
 }
 
 /// Tells whether a message has calls that only a person can answer.
-fn waits_for_person(message: &UiMessage, server_tools: &BTreeSet<String>) -> bool {
+fn waits_for_person(message: &UiMessage, server_tools: &ServerTools) -> bool {
     message.tool_parts().any(|part| match part.state {
         ToolState::ApprovalRequested => true,
         ToolState::InputAvailable => part.provider_executed != Some(true) && !server_tools.contains(&part.tool_name),

@@ -20,7 +20,7 @@ fn ids(chain: &Chain) -> Vec<&str> {
 }
 
 fn absorb(chain: &mut Chain, message: UiMessage) -> Absorbed {
-    chain.absorb(message, &BTreeSet::new())
+    chain.absorb(message, &ServerTools::default())
 }
 
 #[test]
@@ -56,7 +56,7 @@ fn an_answer_under_a_new_id_finds_its_message_even_in_a_restored_chain_ar15_a91(
 fn an_answer_for_a_tool_that_runs_here_is_refused_a203_af8() {
     let mut chain = Chain::seeded(vec![asking("a1", "c", "input-available")]);
 
-    let absorbed = chain.absorb(asking("a1", "c", "output-available"), &BTreeSet::from(["ask".to_owned()]));
+    let absorbed = chain.absorb(asking("a1", "c", "output-available"), &ServerTools::from_iter(["ask".to_owned()]));
 
     assert!(matches!(absorbed, Absorbed::Merged { refused, is_news: false, .. } if refused.len() == 1));
     assert_eq!(chain.find("a1"), Some(&asking("a1", "c", "input-available")));
@@ -154,7 +154,7 @@ fn an_empty_response_is_not_taken_a102_af9() {
 #[test]
 fn history_records_change_the_chain_as_their_turns_did() {
     let mut chain = Chain::seeded(vec![user("u1"), assistant("a1", "x")]);
-    let none = BTreeSet::new();
+    let none = ServerTools::default();
 
     chain.apply_history(&ChatTaskWirePayload::new("c", Trigger::RegenerateMessage), &none);
     assert_eq!(ids(&chain), ["u1"]);

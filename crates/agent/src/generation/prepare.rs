@@ -34,7 +34,7 @@ impl Generation<'_> {
     }
 
     pub(super) fn messages(&self) -> Result<Vec<ModelMessage>, Cut> {
-        Ok(self.history.messages(self.reducer.message(), &self.setting.model_outputs)?)
+        Ok(self.history.messages(self.said(), &self.setting.model_outputs)?)
     }
 
     /// Tells the model what was injected since the last look.

@@ -134,8 +134,13 @@ impl Generation<'_> {
         if let Some(hearing) = &self.hearing {
             hearing.input.with(|inbox| batch.iter().for_each(|pending| inbox.join_turn(pending.seq_num)));
         }
+        // What a client has made of the store counts from here on, as it would from the beginning of a turn.
+        let store = batch.iter().rev().find_map(|pending| pending.store.clone());
         let injected: Vec<UiMessage> = batch.into_iter().map(|pending| pending.message).collect();
         self.tell_injected(&injected).await?;
+        if let Some(store) = store {
+            self.setting.chat.store().set(store).await?;
+        }
         let injected_model_messages: Vec<_> =
             arriving.iter().flat_map(|arrived| arrived.messages.iter().cloned()).collect();
         for arrived in arriving {

@@ -23,11 +23,23 @@ impl Run {
         let mut snapshot = ChatSnapshot::new(saved_at, messages, self.boundaries.newest(), settled);
         snapshot.store = self.chat.store().get();
         match tokio::time::timeout(SNAPSHOT_LIMIT, self.link.write_snapshot(&snapshot)).await {
-            Ok(Ok(())) => self.boundaries.snapshot_stored(),
+            Ok(Ok(())) => {
+                self.boundaries.snapshot_stored();
+                self.lacks_snapshot = false;
+            }
             Ok(Err(Error::LeaseLost)) => return Err(Error::LeaseLost),
-            Ok(Err(error)) => self.warn(format!("the chat snapshot was not stored: {error}")),
-            Err(_) => self.warn(format!("the chat snapshot was not stored within {} s", SNAPSHOT_LIMIT.as_secs())),
+            Ok(Err(error)) => self.miss_snapshot(format!("the chat snapshot was not stored: {error}")),
+            Err(_) => {
+                self.miss_snapshot(format!("the chat snapshot was not stored within {} s", SNAPSHOT_LIMIT.as_secs()))
+            }
         }
         Ok(())
+    }
+
+    /// Warns once for as long as no snapshot can be stored: where there is no place for them, every turn would repeat it.
+    fn miss_snapshot(&mut self, warning: String) {
+        if !std::mem::replace(&mut self.lacks_snapshot, true) {
+            self.warn(warning);
+        }
     }
 }

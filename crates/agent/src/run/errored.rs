@@ -50,8 +50,10 @@ impl Run {
             message.id = self.fresh_message_id();
         }
         let is_told = turn.new_ui_messages.iter().any(|told| told.id == message.id);
-        if self.chain.absorb(message.clone(), &self.server_tools) == Absorbed::Appended && !is_told {
-            turn.new_ui_messages.push(message);
+        match self.chain.absorb(message.clone(), &self.server_tools) {
+            Absorbed::Appended if !is_told => turn.new_ui_messages.push(message),
+            Absorbed::Merged { refused, .. } => refused.iter().for_each(|answer| self.warn(answer.to_string())),
+            _ => {}
         }
     }
 

@@ -2,8 +2,10 @@
 
 mod actions;
 mod answers;
+mod appendix_b;
 mod approvals;
 mod boot;
+mod boot_matrix;
 mod builder;
 mod client_data;
 mod compaction;
@@ -11,11 +13,14 @@ mod events;
 mod hooks;
 mod hydrate;
 mod inject;
+mod patterns;
 mod prepare_step;
 mod recovery;
 mod responses;
 mod sharing;
 mod steering;
+mod taken_over;
+mod trust;
 mod turns;
 mod ui_options;
 mod waits;

@@ -12,12 +12,12 @@ use crate::tool::{Tool, with_mappings};
 impl Run {
     /// Sets a turn or an action up: its client data, its context, its tools.
     pub(super) async fn set_up(&mut self, turn: &mut Turn) -> Result<(), HookError> {
+        // Entered first: whatever runs when the client data is bad runs in this turn and not in the one before.
+        let context =
+            TurnContext { number: turn.number, continuation: self.is_continuation(), client_data: Value::Null };
+        self.chat.enter_turn(context.clone());
         turn.client_data = self.parse_client_data(turn.payload.metadata.as_ref())?;
-        self.chat.enter_turn(TurnContext {
-            number: turn.number,
-            continuation: self.is_continuation(),
-            client_data: turn.client_data.clone(),
-        });
+        self.chat.enter_turn(TurnContext { client_data: turn.client_data.clone(), ..context });
         self.resolve_tools(turn.number, &turn.client_data).await
     }
 
@@ -34,10 +34,12 @@ impl Run {
             client_data: client_data.clone(),
         });
         self.take_tools(tools.await?);
+        self.server_tools.resolved();
         Ok(())
     }
 
-    /// Resolves the tools that the restored history is read with; without any it is read all the same.
+    /// Resolves the tools that the restored history is read with; without any it is read all the same, and
+    /// no answer to a call is taken over.
     pub(super) async fn resolve_boot_tools(&mut self) -> Result<(), Error> {
         if self.agent.hooks.tools.is_none() {
             return Ok(());

@@ -86,6 +86,11 @@ impl Run {
             return Ok(());
         };
         let in_turns = phase == Phase::Turn;
+        // The newest turn's, as its hooks had it; the run's own before the first one.
+        let client_data = match self.chat.turn_context().filter(|_| in_turns) {
+            Some(turn) => turn.client_data,
+            None => self.boot_client_data(name)?,
+        };
         let event = Suspension {
             chat: self.chat.clone(),
             ctx: self.ctx.clone(),
@@ -94,7 +99,7 @@ impl Run {
                 Phase::Continuation => SuspendPhase::Continuation,
                 Phase::Turn => SuspendPhase::Turn,
             },
-            client_data: self.payload.metadata.clone().unwrap_or_default(),
+            client_data,
             turn: in_turns.then_some(self.n_turns),
             messages: if in_turns { self.model_history_or_warn() } else { Vec::new() },
             ui_messages: if in_turns { self.chain.messages().clone() } else { Messages::new() },

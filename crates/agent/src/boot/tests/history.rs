@@ -20,7 +20,7 @@ fn said(id: &str, text: &str) -> UiMessage {
 }
 
 #[test]
-fn a_snapshot_and_what_was_streamed_since_make_one_history_a58_aa112_aa113_aa114_aa115_aa118() {
+fn a_snapshot_and_what_was_streamed_since_make_one_history_a58_aa112_aa113_aa114_aa115_aa118_aa122() {
     let saved = [UiMessage::user("u1", "hi"), said("a1", "x")];
 
     assert_eq!(merged(&saved, &[]), "u1:hi a1:x");

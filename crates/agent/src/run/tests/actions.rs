@@ -168,7 +168,7 @@ async fn an_agent_without_the_hook_warns_once_and_closes_every_action_aa26_a161(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failing_action_tells_an_error_and_nothing_else_happens_a162_d43_ar27() {
+async fn a_failing_action_tells_an_error_and_nothing_else_happens_a162_af6_d43_ar27() {
     let session = after_one_turn();
     for kind in ["bad schema", "throws", "too large"] {
         session.send(action(json!(kind)));
@@ -180,6 +180,10 @@ async fn a_failing_action_tells_an_error_and_nothing_else_happens_a162_d43_ar27(
         .on_action(|event: Action| async move {
             event.chat.history().set(vec![]);
             if event.action == "throws" { Err("no".into()) } else { Ok("x".repeat(1_100_000)) }
+        })
+        .on_turn_complete(|event| async move {
+            assert!(event.error.is_none(), "an action is no turn");
+            Ok(())
         });
 
     continue_run(&session, agent, FakeModel::echo()).await;

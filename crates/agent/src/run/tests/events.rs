@@ -84,7 +84,7 @@ async fn turn_start_and_run_are_told_of_the_turn_a95_a98() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_completion_is_awaited_behind_the_boundary_and_its_override_is_stored_a107_a109() {
+async fn the_completion_is_awaited_behind_the_boundary_and_its_override_is_stored_a107_a109_ar19() {
     let session = Arc::new(FakeSession::default());
     session.say("a");
     let seen = session.clone();

@@ -5,7 +5,7 @@ use turnkeep_model::Prompt;
 use turnkeep_protocol::{ChatSnapshot, ModelMessage, UiMessage};
 
 use crate::testing::*;
-use crate::{Agent, Tool, ToolContext, TurnInput, step_count_is};
+use crate::{Agent, PendingMessages, Tool, ToolContext, TurnInput, step_count_is};
 
 /// Says what a model was sent: a letter for each role, and the text or the kinds of the parts.
 pub(super) fn sent(prompt: &Prompt) -> String {
@@ -134,6 +134,44 @@ async fn nothing_is_put_behind_an_approval_before_run_ar26_a96() {
     assert!(told[0].ends_with("t:tool-approval-response"), "{told:?}");
     // The note is not lost: it comes before the next turn's run.
     assert!(told[1].ends_with("u:b u:note"), "{told:?}");
+}
+
+/// What the provider runs stays open for it to hear of, behind whatever was answered beside it.
+#[tokio::test(start_paused = true)]
+async fn nothing_is_put_behind_an_approval_that_the_provider_waits_for_ar26_a167() {
+    let session = Arc::new(FakeSession::default());
+    let part = |state: &str, approval: serde_json::Value| {
+        let part = json!({ "type": "tool-t", "toolCallId": "c1", "state": state, "input": 1, "approval": approval,
+            "providerExecuted": true });
+        json!({ "id": "a0", "role": "assistant", "parts": [part] })
+    };
+    let asked = serde_json::from_value(part("approval-requested", json!({ "id": "x" }))).unwrap();
+    session.state().snapshot = Some(ChatSnapshot::new(0, vec![UiMessage::user("u0", "a"), asked], None, None));
+    let answer = part("approval-responded", json!({ "id": "x", "approved": true }));
+    session.send(submit(serde_json::from_value(answer).unwrap()));
+    let (diary, late) = (Arc::default(), session.clone());
+    let agent = talker().pending_messages(PendingMessages::new().should_inject(|_| async { Ok(true) })).on_turn_start(
+        move |event| {
+            let session = late.clone();
+            async move {
+                if event.turn == 0 {
+                    event.chat.inject(note("note"))?;
+                    session.say("steer");
+                    tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+                }
+                Ok(())
+            }
+        },
+    );
+    let lease = lease(&session, 1, json!({ "continuation": true, "previousRunId": "run_0" }));
+
+    serve(&session, agent, noting(&diary, |call| says(&format!("r{call}"))), lease).await.unwrap();
+
+    let told = diary.lock().unwrap().clone();
+    assert!(told[0].ends_with("t:tool-approval-response"), "{told:?}");
+    // Neither is lost.
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told[1].contains("u:note") && told[1].contains("u:steer"), "{told:?}");
 }
 
 #[tokio::test(start_paused = true)]

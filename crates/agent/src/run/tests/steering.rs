@@ -200,6 +200,35 @@ async fn a_message_that_arrives_during_the_judgement_is_neither_judged_nor_lost_
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_store_that_comes_with_a_message_which_joins_is_taken_when_it_joins_a185_a163() {
+    let (session, gate, diary) = (Arc::new(FakeSession::default()), Gate::default(), Diary::default());
+    session.say("a");
+    let seen = Diary::default();
+    let told = seen.clone();
+    let agent = agent(&gate, always()).on_before_turn_complete(move |event| {
+        note(&told, format!("{:?}", event.chat.store().get()));
+        async { Ok(()) }
+    });
+    let steer = |text: &str, store| {
+        let payload = ChatTaskWirePayload::submit("chat", UiMessage::user(text, text));
+        session.send(ChatInputChunk::message(ChatTaskWirePayload { incoming_store: store, ..payload }));
+    };
+    let talk = gate.during(|| {
+        steer("s1", Some(json!({ "at": 1 })));
+        steer("s2", Some(json!({ "at": 2 })));
+        steer("s3", None);
+    });
+
+    let ((), ()) = tokio::join!(run(&session, agent, working(&diary, 1)), talk);
+
+    // The last word counts, every reader is told, and it is stored.
+    assert_eq!(entries(&seen), [format!("{:?}", Some(json!({ "at": 2 })))]);
+    assert_eq!(session.story().matches("store-snapshot").count(), 1, "{}", session.story());
+    assert_eq!(session.state().snapshot.as_ref().unwrap().store, Some(json!({ "at": 2 })));
+    assert_eq!(session.saved_texts(), ["a", "s1", "s2", "s3", "r1"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_author_shapes_what_the_model_reads_and_hears_of_every_message_a163_a164() {
     let (session, gate, diary) = (Arc::new(FakeSession::default()), Gate::default(), Diary::default());
     session.say("a");

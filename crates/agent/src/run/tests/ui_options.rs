@@ -5,7 +5,7 @@ use turnkeep_model::{FinishReason, GenerationEvent, ModelError, StreamPart, UiSt
 use turnkeep_protocol::Messages;
 
 use crate::testing::*;
-use crate::{Action, Agent, TurnInput};
+use crate::{Action, Agent, Tool, TurnInput, step_count_is};
 
 async fn run(session: &Arc<FakeSession>, agent: Agent, model: Arc<FakeModel>) {
     let lease = lease(session, 1, json!({ "trigger": "preload" }));
@@ -70,6 +70,51 @@ async fn one_answers_options_win_over_the_agents_one_by_one_and_only_once_a121()
                 start start-step text-start x text-end finish-step finish done(1)";
     assert_eq!(session.story(), want);
     assert_eq!(session.saved_ids().last().unwrap(), "fixed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn reasoning_that_no_reader_gets_goes_into_the_next_step_with_its_signature_a118_a121() {
+    let session = Arc::new(FakeSession::default());
+    session.say("a");
+    session.say("b");
+    let signed = || Some(serde_json::from_value(json!({ "anthropic": { "signature": "s" } })).unwrap());
+    let model = FakeModel::new(move |prompt| {
+        let told: Vec<_> = prompt.messages.iter().map(|message| serde_json::to_value(message).unwrap()).collect();
+        let last = prompt.messages.last().unwrap().text();
+        match last.as_str() {
+            "a" => [
+                vec![
+                    part(StreamPart::ReasoningStart { id: "r".to_owned(), provider_metadata: None }),
+                    part(StreamPart::ReasoningDelta {
+                        id: "r".to_owned(),
+                        delta: "hm".to_owned(),
+                        provider_metadata: None,
+                    }),
+                    part(StreamPart::ReasoningEnd { id: "r".to_owned(), provider_metadata: signed() }),
+                ],
+                calls("c", "t", json!({})),
+            ]
+            .concat(),
+            "b" => says("again"),
+            // The step behind the call: what the model thought comes first in its own message.
+            _ => {
+                let thought = &told[told.len() - 2]["content"][0];
+                says(&format!("{} {} {}", thought["type"], thought["text"], thought["providerOptions"]))
+            }
+        }
+    });
+    let agent = Agent::new("test", |turn: TurnInput| async move {
+        let tool = Tool::new("t", "", json!({}), |_: Value, _| async { Ok(json!(1)) });
+        Ok(turn.stream_text().tools([tool]).stop_when(step_count_is(5)))
+    })
+    .ui_options(UiStreamOptions::new().send_reasoning(false));
+
+    run(&session, agent, model).await;
+
+    assert!(!session.story().contains("reasoning-"), "{}", session.story());
+    let answer = &saved(&session)[1];
+    assert_eq!(answer.text(), r#""reasoning" "hm" {"anthropic":{"signature":"s"}}"#);
+    assert!(answer.parts.iter().all(|part| part.kind() != "reasoning"), "{answer:?}");
 }
 
 #[tokio::test(start_paused = true)]

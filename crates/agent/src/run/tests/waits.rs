@@ -4,7 +4,7 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::time::Instant;
 use turnkeep_host::Host;
-use turnkeep_protocol::{SeqNum, Trigger};
+use turnkeep_protocol::{ChatInputChunk, SeqNum, Trigger, UiMessage};
 
 use crate::checkpoint::Gate;
 use crate::input::InputChannel;
@@ -196,6 +196,29 @@ async fn a_failing_suspend_hook_fails_the_run_at_boot_and_only_warns_later_a293(
     session.say("a");
     assert_eq!(run(&session, failing(SuspendPhase::Turn)).await, Ok(()));
     assert_eq!(session.state().boundaries().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn suspend_hooks_have_client_data_as_the_newest_turn_had_it_a8_a196() {
+    let session = Arc::new(FakeSession::default());
+    let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let own = seen.clone();
+    let agent = talker().client_data(|raw| Ok(json!({ "parsed": raw }))).on_chat_suspend(move |event| {
+        own.lock().unwrap().push((event.phase, event.client_data["parsed"].clone()));
+        async { Ok(()) }
+    });
+    let talk = async {
+        session.until(|state| state.waits.len() == 1).await;
+        let payload = turnkeep_protocol::ChatTaskWirePayload::submit("chat", UiMessage::user("a", "a"));
+        let payload = turnkeep_protocol::ChatTaskWirePayload { metadata: Some(json!("turn")), ..payload };
+        session.send(ChatInputChunk::message(payload));
+    };
+    let lease = lease(&session, 1, json!({ "trigger": "preload", "metadata": "boot" }));
+
+    let (result, ()) = tokio::join!(serve(&session, agent, FakeModel::echo(), lease), talk);
+
+    assert_eq!(result, Ok(()));
+    assert_eq!(*seen.lock().unwrap(), [(SuspendPhase::Preload, json!("boot")), (SuspendPhase::Turn, json!("turn"))]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -31,6 +31,25 @@ async fn what_did_not_join_runs_in_order_under_its_own_id_and_metadata_ar37_a163
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_failed_turn_has_heard_runs_once_and_steers_nothing_ar12_a85_a163() {
+    let (session, gate, diary) = (Arc::new(FakeSession::default()), Gate::default(), Diary::default());
+    session.say("a");
+    // Heard while the tool runs, and wanted by no step of that turn, which then fails.
+    let options = PendingMessages::new().should_inject(|batch| async move { Ok(batch.turn > 0) });
+    let agent = agent(&gate, options)
+        .on_before_turn_complete(|event| async move { if event.turn == 0 { Err("no".into()) } else { Ok(()) } });
+    let talk = gate.during(|| {
+        session.say("m");
+    });
+
+    let ((), ()) = tokio::join!(run(&session, agent, working(&diary, 1)), talk);
+
+    assert_eq!(injected(&session), [] as [Value; 0]);
+    assert_eq!(session.saved_texts(), ["a", "r1", "m", "r2"]);
+    assert_eq!(entries(&diary).last().unwrap().matches("u:m").count(), 1, "{:?}", entries(&diary));
+}
+
+#[tokio::test(start_paused = true)]
 async fn prepared_to_nothing_a_message_waits_for_its_own_turn_a164() {
     let (session, gate, diary) = (Arc::new(FakeSession::default()), Gate::default(), Diary::default());
     session.say("a");

@@ -1,0 +1,222 @@
+//! Patterns that the runtime must make possible (A §19), and what a run does where something is not there.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::json;
+use turnkeep_protocol::{ChatInputChunk, ChatTaskWirePayload, UiMessage};
+
+use crate::testing::*;
+use crate::{Agent, LocalKey};
+
+type Diary = Arc<Mutex<Vec<String>>>;
+
+fn note(diary: &Diary, entry: impl Into<String>) {
+    diary.lock().unwrap().push(entry.into());
+}
+
+async fn run(session: &Arc<FakeSession>, agent: Agent) {
+    let lease = lease(session, 1, json!({ "trigger": "submit-message" }));
+    serve(session, agent, FakeModel::echo(), lease).await.expect("the run ends well");
+}
+
+async fn continue_run(session: &Arc<FakeSession>, agent: Agent) {
+    let lease = lease(session, 1, json!({ "continuation": true, "previousRunId": "run_0" }));
+    serve(session, agent, FakeModel::echo(), lease).await.expect("the run ends well");
+}
+
+/// Something that is warm for as long as somebody holds it.
+struct Warm(Diary);
+
+impl Drop for Warm {
+    fn drop(&mut self) {
+        note(&self.0, "cold");
+    }
+}
+
+/// What the author's code shares over its turns.
+#[derive(Default)]
+struct Pool(Mutex<Option<Warm>>);
+
+impl Pool {
+    fn warm(&self, diary: &Diary) {
+        self.0.lock().unwrap().get_or_insert_with(|| Warm(diary.clone()));
+    }
+
+    fn cool(&self) {
+        self.0.lock().unwrap().take();
+    }
+
+    fn is_warm(&self) -> bool {
+        self.0.lock().unwrap().is_some()
+    }
+}
+
+static POOL: LocalKey<Pool> = LocalKey::new("pool");
+
+/// Warms the pool with every turn, uses it behind the turn's end, and lets it go when the run sleeps.
+fn pooled(diary: &Diary) -> Agent {
+    let (starts, completes, suspends) = (diary.clone(), diary.clone(), diary.clone());
+    talker()
+        .setup_locals(|locals| locals.set(&POOL, Pool::default()))
+        .idle_timeout(Duration::from_secs(1))
+        .on_turn_start(move |event| {
+            note(&starts, "warm");
+            event.chat.locals().get(&POOL).unwrap().warm(&starts);
+            async { Ok(()) }
+        })
+        .on_turn_complete(move |event| {
+            let (own, chat) = (completes.clone(), event.chat.clone());
+            event.chat.defer(async move {
+                tokio::time::sleep(Duration::from_secs(2)).await;
+                let is_warm = chat.locals().get(&POOL).unwrap().is_warm();
+                note(&own, if is_warm { "used" } else { "used cold" });
+                Ok(())
+            });
+            async { Ok(()) }
+        })
+        .on_chat_suspend(move |event| {
+            note(&suspends, "sleep");
+            event.chat.locals().get(&POOL).unwrap().cool();
+            async { Ok(()) }
+        })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_resource_is_warm_until_deferred_work_is_done_and_cold_while_the_run_sleeps_a289() {
+    let (session, diary) = (Arc::new(FakeSession::default()), Diary::default());
+    session.say("a");
+    let talk = async {
+        session.until(|state| !state.waits.is_empty()).await;
+        note(&diary, "asleep");
+        session.say("b");
+    };
+    let agent = pooled(&diary).on_chat_resume(|event| async move {
+        assert!(!event.chat.locals().get(&POOL).unwrap().is_warm());
+        event.chat.end_run();
+        Ok(())
+    });
+
+    tokio::join!(run(&session, agent), talk);
+
+    // The second turn's pool goes with the run, behind the work that uses it.
+    assert_eq!(diary.lock().unwrap().join(" "), "warm used sleep cold asleep warm used cold");
+}
+
+// A-292, and with it A-143 of the writes (AA-143).
+#[tokio::test(start_paused = true)]
+async fn without_a_place_for_snapshots_the_chat_works_on_what_out_still_holds_and_the_run_warns_once_a292() {
+    let session = Arc::new(FakeSession::default());
+    session.state().fails_snapshots = true;
+    for text in ["a", "b", "c"] {
+        session.say(text);
+    }
+    let read = Diary::default();
+    let own = read.clone();
+    let agent = move || {
+        let own = own.clone();
+        talker().on_turn_start(move |event| {
+            note(&own, event.ui_messages.iter().map(UiMessage::text).collect::<Vec<_>>().join(","));
+            async { Ok(()) }
+        })
+    };
+
+    run(&session, agent()).await;
+    assert_eq!(session.state().warnings.len(), 1, "{:?}", session.state().warnings);
+    session.say("d");
+    continue_run(&session, agent()).await;
+
+    // Nothing is trimmed that no snapshot covers, so the next run has all of it.
+    assert_eq!(read.lock().unwrap()[2..], ["a,re a,b,re b,c", "a,re a,b,re b,c,re c,d"]);
+    assert_eq!(session.state().warnings.len(), 2, "each run warns once: {:?}", session.state().warnings);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_snapshot_that_fails_again_after_one_that_was_stored_is_warned_about_again_a292_a108() {
+    let session = Arc::new(FakeSession::default());
+    let talk = async {
+        for (n_turns, (text, fails)) in [("a", true), ("b", false), ("c", true)].into_iter().enumerate() {
+            session.state().fails_snapshots = fails;
+            session.say(text);
+            session.until_turns(n_turns + 1).await;
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    };
+
+    tokio::join!(run(&session, talker()), talk);
+
+    assert_eq!(session.state().warnings.len(), 2, "{:?}", session.state().warnings);
+}
+
+#[tokio::test(start_paused = true)]
+async fn head_start_messages_seed_nothing_outside_a_head_start_a6() {
+    let with = |payload: ChatTaskWirePayload| {
+        let planted = Some(vec![UiMessage::user("planted", "planted")]);
+        ChatInputChunk::message(ChatTaskWirePayload { head_start_messages: planted, ..payload })
+    };
+    let session = Arc::new(FakeSession::default());
+    session.send(with(ChatTaskWirePayload::submit("chat", UiMessage::user("a", "a"))));
+    session.send(with(ChatTaskWirePayload::new("chat", turnkeep_protocol::Trigger::RegenerateMessage)));
+    let planted = json!([{ "id": "planted", "role": "user", "parts": [{ "type": "text", "text": "planted" }] }]);
+
+    for trigger in ["submit-message", "preload"] {
+        let boot = lease(&session, 1, json!({ "trigger": trigger, "headStartMessages": planted }));
+        serve(&session, talker(), FakeModel::echo(), boot).await.unwrap();
+    }
+    let boot = lease(&session, 1, json!({ "continuation": true, "previousRunId": "r", "headStartMessages": planted }));
+    serve(&session, talker(), FakeModel::echo(), boot).await.unwrap();
+
+    assert_eq!(session.saved_texts(), ["a", "re a"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn work_deferred_before_the_first_turn_is_done_and_warned_about_a178() {
+    let deferring = |done: &Diary| {
+        let (boots, turns) = (done.clone(), done.clone());
+        talker()
+            .on_boot(move |event| {
+                let own = boots.clone();
+                event.chat.defer(async move {
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                    note(&own, "early");
+                    Ok(())
+                });
+                async { Ok(()) }
+            })
+            .on_turn_complete(move |event| {
+                let own = turns.clone();
+                event.chat.defer(async move {
+                    note(&own, "late");
+                    Ok(())
+                });
+                async { Ok(()) }
+            })
+    };
+    let (session, done) = (Arc::new(FakeSession::default()), Diary::default());
+    session.say("a");
+
+    run(&session, deferring(&done)).await;
+
+    assert_eq!(done.lock().unwrap().join(" "), "early late", "nothing is lost");
+    let warnings = session.state().warnings.clone();
+    assert_eq!(warnings, ["work was deferred before the first turn: it runs, but belongs to no turn"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn parts_written_when_the_turn_is_over_are_in_no_message_a189() {
+    let session = Arc::new(FakeSession::default());
+    session.say("a");
+    session.say("b");
+    let agent = talker().on_turn_complete(|event| async move {
+        let chunk = turnkeep_protocol::UiMessageChunk::data("late", None, json!(event.turn));
+        Ok(event.chat.writer().write(chunk).await?)
+    });
+
+    run(&session, agent).await;
+
+    assert_eq!(session.story().matches("data-late").count(), 2, "readers get them: {}", session.story());
+    let state = session.state();
+    let mut parts = state.snapshot.as_ref().unwrap().messages.iter().flat_map(|message| &message.parts);
+    assert!(parts.all(|part| part.as_data().is_none()));
+    assert_eq!(state.warnings, ["data parts written after the turn was complete are in no message"; 2]);
+}

@@ -1,0 +1,193 @@
+//! What a run that takes over owes to what it finds: hooks that are due, records that are its own, nothing twice (A §3.4).
+
+use std::sync::{Arc, Mutex};
+
+use serde_json::json;
+use turnkeep_model::StreamPart;
+use turnkeep_protocol::{ChatTaskWirePayload, SeqNum, UiMessage};
+
+use crate::testing::*;
+use crate::{Agent, Error, Recovery, Tool};
+
+async fn continue_run(session: &Arc<FakeSession>, agent: Agent) -> Result<(), Error> {
+    let lease = lease(session, 1, json!({ "continuation": true, "previousRunId": "run_0" }));
+    serve(session, agent, FakeModel::echo(), lease).await
+}
+
+/// Serves a first attempt until its process dies after so many writes.
+async fn die(session: &Arc<FakeSession>, model: Arc<FakeModel>, n_writes: usize) {
+    session.state().writes_left = Some(n_writes);
+    let first = lease(session, 1, json!({ "trigger": "preload" }));
+    tokio::select! {
+        biased;
+        _ = serve(session, talker(), model, first) => panic!("the process dies"),
+        () = session.until(|state| state.is_dead) => {}
+    }
+    session.revive();
+}
+
+#[tokio::test(start_paused = true)]
+async fn before_boot_is_waited_for_and_its_failure_is_the_runs_a66_aa87() {
+    let session = Arc::new(FakeSession::default());
+    session.say("a");
+    die(&session, FakeModel::echo(), 4).await;
+    session.say("b");
+    let before = session.story();
+    let recovering = |fails: bool| {
+        talker().on_recovery_boot(move |event| async move {
+            let work = async move {
+                tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+                event.chat.history().rollback_to("a");
+                if fails { Err("the lock is taken".into()) } else { Ok(()) }
+            };
+            Ok(Recovery { before_boot: Some(Box::pin(work)), ..Recovery::default() })
+        })
+    };
+
+    let error = continue_run(&session, recovering(true)).await.unwrap_err();
+
+    assert_eq!(error.to_string(), "before_boot failed: the lock is taken");
+    assert!(!session.story()[before.len()..].contains("re b"), "no recovered turn runs: {}", session.story());
+    let began = tokio::time::Instant::now();
+    continue_run(&session, recovering(false)).await.unwrap();
+    assert!(session.story().ends_with("re b text-end finish-step finish done(1)"), "{}", session.story());
+    assert!(began.elapsed() >= std::time::Duration::from_secs(3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_boot_has_recovered_does_not_come_in_once_more_a67() {
+    let session = Arc::new(FakeSession::default());
+    for text in ["a", "b"] {
+        session.say(text);
+    }
+    session.send(stop());
+
+    continue_run(&session, talker()).await.unwrap();
+
+    // The tail opens behind the last record that boot has read, the stop included, and never in front of it.
+    assert_eq!(session.state().tails.first(), Some(&Some(SeqNum::new(2))));
+    assert!(session.state().tails.iter().all(|after| *after >= Some(SeqNum::new(2))));
+    assert_eq!(session.saved_texts(), ["a", "re a", "b", "re b"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_in_the_boots_own_payload_is_served_once_a69_ar10_a71_d38() {
+    let payload = serde_json::to_value(ChatTaskWirePayload::submit("chat", UiMessage::user("a", "a"))).unwrap();
+    // Found in flight: the record serves it, and the payload does not do so again.
+    let session = Arc::new(FakeSession::default());
+    session.say("a");
+    session.say("b");
+    let retry = lease(&session, 2, payload.clone());
+    serve(&session, talker(), FakeModel::echo(), retry).await.unwrap();
+    assert_eq!(session.saved_texts(), ["a", "re a", "b", "re b"]);
+    assert_eq!(session.state().boundaries().len(), 2, "{}", session.story());
+
+    // Served by the attempt before, which died over the next one: the original payload does not bring it back.
+    let session = Arc::new(FakeSession::default());
+    session.say("a");
+    let first = lease(&session, 1, payload.clone());
+    serve(&session, talker(), FakeModel::echo(), first).await.unwrap();
+    session.say("b");
+    let retry = lease(&session, 2, payload);
+    serve(&session, talker(), FakeModel::echo(), retry).await.unwrap();
+    assert_eq!(session.saved_texts(), ["a", "re a", "b", "re b"]);
+    assert_eq!((session.story().matches("re a").count(), session.state().boundaries().len()), (1, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stored_boot_payload_brings_no_turn_of_its_own_to_a_continuation_ar9_a4_a80() {
+    let stored = json!({ "continuation": true, "previousRunId": "run_0", "trigger": "submit-message",
+        "message": { "id": "a", "role": "user", "parts": [{ "type": "text", "text": "a" }] } });
+    let session = Arc::new(FakeSession::default());
+    session.say("a");
+    let first = lease(&session, 1, stored.clone());
+    serve(&session, talker(), FakeModel::echo(), first).await.unwrap();
+    session.say("b");
+
+    let second = lease(&session, 1, stored);
+    serve(&session, talker(), FakeModel::echo(), second).await.unwrap();
+
+    // Not even an empty one.
+    assert_eq!(session.state().boundaries(), [Some(SeqNum::ZERO), Some(SeqNum::new(1))], "{}", session.story());
+    assert_eq!(session.saved_texts(), ["a", "re a", "b", "re b"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_was_cut_off_is_pending_for_the_recovery_hook_and_for_nobody_else_aa80_a62_af15() {
+    let session = Arc::new(FakeSession::default());
+    session.say("a");
+    let model = FakeModel::new(|_| {
+        let unfinished = StreamPart::ToolInputStart {
+            id: "c0".to_owned(),
+            name: "look".to_owned(),
+            provider_executed: false,
+            dynamic: false,
+            title: None,
+            provider_metadata: None,
+        };
+        let call = StreamPart::tool_call("c1", "look", json!({ "at": 1 }));
+        [begins("hm"), vec![part(unfinished), part(call), Said::Silence]].concat()
+    });
+    die_silently(&session, model, 6).await;
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let own = seen.clone();
+    let agent = talker().on_recovery_boot(move |event| {
+        own.lock().unwrap().push((event.pending_tool_calls.clone(), event.partial_assistant.parts.len()));
+        async { Ok(Recovery::default()) }
+    });
+
+    continue_run(&session, agent).await.unwrap();
+
+    let seen = seen.lock().unwrap();
+    let (pending, n_parts) = &seen[0];
+    let pending: Vec<_> = pending
+        .iter()
+        .map(|call| (call.tool_call_id.as_str(), call.tool_name.as_str(), call.input.clone(), call.part_index))
+        .collect();
+    // The step's mark, the text and the unfinished call come before it; cleaned, only the first two are left.
+    assert_eq!((pending, *n_parts), (vec![("c1", "look", json!({ "at": 1 }), 3)], 2));
+}
+
+/// Serves a first attempt until it has written so many records, and then kills it where it waits.
+async fn die_silently(session: &Arc<FakeSession>, model: Arc<FakeModel>, n_writes: usize) {
+    let first = lease(session, 1, json!({ "trigger": "preload" }));
+    let agent = talker().tools([Tool::answered_by_client("look", "", json!({}))]);
+    tokio::select! {
+        biased;
+        _ = serve(session, agent, model, first) => panic!("the model never ends"),
+        () = session.until(|state| state.told.len() >= n_writes) => {}
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_chat_whose_first_run_died_too_early_starts_with_the_next_one_a103_a94() {
+    let session = Arc::new(FakeSession::default());
+    session.say("a");
+    die(&session, FakeModel::echo(), 0).await;
+    let starts = Arc::new(Mutex::new(Vec::new()));
+    let starter = || {
+        let own = starts.clone();
+        talker().on_chat_start(move |event| {
+            own.lock().unwrap().push(event.continuation);
+            async { Ok(()) }
+        })
+    };
+
+    continue_run(&session, starter()).await.unwrap();
+    session.say("b");
+    continue_run(&session, starter()).await.unwrap();
+
+    assert_eq!(*starts.lock().unwrap(), [true], "once, although a run went before");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_snapshot_that_is_none_of_ours_is_no_snapshot_a44() {
+    let session = Arc::new(FakeSession::default());
+    session.state().holds_nonsense = true;
+    session.say("a");
+
+    continue_run(&session, talker()).await.unwrap();
+
+    assert_eq!(session.saved_texts(), ["a", "re a"]);
+    assert_eq!(session.state().warnings, ["the stored chat snapshot is unusable"]);
+}
