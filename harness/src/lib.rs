@@ -46,9 +46,9 @@ pub use block_on::block_on;
 pub use in_memory_tasks::{InMemoryRun, InMemoryTasks};
 pub use memory_files::MemoryFiles;
 pub use mock_chat::{
-    At, Barrier, Fault, FaultPoint, Faults, Handover, Leaks, MockChat, MockChatAgent, MockMode, MockOutcome,
-    MockTaskContext, MockTaskDrivers, MockTurn, Posted, Restart, SendError, SendFailure, Sending, SetupError,
-    TokenAnswer, run_in_mock_task_context,
+    At, Barrier, Fault, FaultPoint, Faults, Handover, Leaks, MOCK_SECRET_KEY, MOCK_SESSION_URL, MockChat,
+    MockChatAgent, MockMode, MockOutcome, MockTaskContext, MockTaskDrivers, MockTurn, Posted, Restart, SendError,
+    SendFailure, Sending, SetupError, TokenAnswer, run_in_mock_task_context,
 };
 pub use mock_child::{
     ChildDrivers, ChildInputs, ChildOutputs, ChildWorker, MAX_QUEUED_INPUTS, MockChild, run_in_mock_child_context,

@@ -43,6 +43,7 @@ pub use members::Handover;
 pub use options::{MockChat, MockMode};
 pub use restart::Restart;
 pub use sending::{Posted, Sending};
+pub use stage::{MOCK_SECRET_KEY, MOCK_SESSION_URL};
 pub use task::{MockTaskContext, MockTaskDrivers, run_in_mock_task_context};
 pub use tokens::TokenAnswer;
 pub use turn::MockTurn;

@@ -2,6 +2,7 @@
 
 pub mod asking;
 pub mod custom;
+pub mod delegating;
 pub mod echo;
 pub mod forgetful;
 pub mod hydrated;

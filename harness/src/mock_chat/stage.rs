@@ -23,8 +23,11 @@ use super::watched::Watched;
 use super::wire::Wire;
 use crate::offline::offline_parts;
 
-/// The environment's secret key in memory.
-const SECRET_KEY: &str = "tr_dev_mockChat";
+/// The secret key of the session server that a mock chat has in memory, for agents that talk to other agents.
+pub const MOCK_SECRET_KEY: &str = "tr_dev_mockChat";
+/// The address of that server, on the mock chat's own network.
+pub const MOCK_SESSION_URL: &str = "http://session:80";
+
 /// Where the in-memory server is.
 const SESSION_ADDR: &str = "session:80";
 /// Where the faults stand between worker and server.
@@ -106,7 +109,7 @@ impl Stage {
         };
         let (base, secret_key) = match &options.at {
             Where::Remote { base_url, secret_key, .. } => (base_url.clone(), secret_key.clone()),
-            _ => (format!("http://{SESSION_ADDR}"), SECRET_KEY.to_owned()),
+            _ => (MOCK_SESSION_URL.to_owned(), MOCK_SECRET_KEY.to_owned()),
         };
         let base: BaseUrl = base.parse().map_err(|error| SetupError::refused("the server's address", error))?;
         let worker_base = match &options.faults {
@@ -150,7 +153,7 @@ impl Stage {
             return Ok(());
         }
         let storage = WatchedStorage::new(MemoryStorage::open(lock(&self.disk).clone()), self.journal.clone());
-        let environment = Environment::new("env_mock", SECRET_KEY);
+        let environment = Environment::new("env_mock", MOCK_SECRET_KEY);
         let server = Server::new(self.host.clone(), Arc::new(storage), environment).lease(self.lease);
         let server = server.bind(SESSION_ADDR).await.map_err(|error| SetupError::refused("the server", error))?;
         let failures = self.failures.clone();
