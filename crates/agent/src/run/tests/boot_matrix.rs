@@ -152,7 +152,7 @@ impl Boot {
             })
             .on_turn_start(move |event| {
                 hooks.lock().unwrap().push(event.ui_messages.last().map(UiMessage::text).unwrap_or_default());
-                chains.lock().unwrap().push(texts(&event.ui_messages));
+                chains.lock().unwrap().push(texts(&event.ui_messages.to_vec()));
                 async { Ok(()) }
             });
         if self.kind.is_steered {
@@ -168,7 +168,7 @@ impl Boot {
                     async move { Ok(messages) }
                 })
                 .on_turn_complete(move |event| {
-                    *writes.lock().unwrap() = event.ui_messages;
+                    *writes.lock().unwrap() = event.ui_messages.to_vec();
                     async { Ok(()) }
                 });
         }

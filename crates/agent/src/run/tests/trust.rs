@@ -19,8 +19,12 @@ fn asked(tool: &str) -> Arc<FakeSession> {
             { "type": format!("tool-{tool}"), "toolCallId": "c1", "state": "input-available", "input": { "q": 1 } },
         ] },
     ]);
-    session.state().snapshot = Some(ChatSnapshot::new(0, serde_json::from_value(messages).unwrap(), None, None));
+    session.state().snapshot = Some(ChatSnapshot::new(0, stored(messages), None, None));
     session
+}
+
+fn stored(messages: Value) -> Vec<UiMessage> {
+    serde_json::from_value(messages).unwrap()
 }
 
 /// A client's answer to that call, with client data that the agent may or may not like.
