@@ -136,14 +136,14 @@ impl CustomSession {
     }
 
     fn standing(&self) -> Standing {
-        let is_cancelled = self.options.signal.is_set();
+        let is_cancelled = self.options.is_cancelled();
         Standing { n_turns: self.n_turns, max_turns: self.options.max_turns, is_cancelled }
     }
 
     async fn take_next(&mut self) -> Result<Option<Opening>, Error> {
         let owed = tokio::select! {
             biased;
-            _ = self.options.signal.wait() => None,
+            () = self.options.cancelled() => None,
             owed = self.run.next_owed(self.options.wait) => owed?,
         };
         Ok(owed.map(|owed| {
@@ -236,8 +236,10 @@ impl CustomSession {
         attempt.chat.pipes().go_on_with(judged.continued.clone());
         let is_late = judged.continued.is_some_and(|id| self.accumulator.chain.is_left_behind(&id));
         self.publish();
-        let (cancel, cancelled) = (self.options.signal.clone(), stop.clone());
-        let cancelling = self.run.attempt.host.spawn(async move { cancelled.set(&cancel.wait().await) });
+        let cancelling = self.options.signal.clone().map(|cancel| {
+            let cancelled = stop.clone();
+            self.run.attempt.host.spawn(async move { cancelled.set(&cancel.wait().await) })
+        });
         Opened {
             number,
             payload,

@@ -17,7 +17,7 @@ const DEFAULT_MAX_TURNS: usize = 100;
 #[derive(Clone)]
 #[must_use = "options do nothing until a session is made with them"]
 pub struct SessionOptions {
-    pub(super) signal: Signal,
+    pub(super) signal: Option<Signal>,
     pub(super) wait: WaitOptions,
     pub(super) max_turns: usize,
     pub(super) compaction: Option<Compaction>,
@@ -29,7 +29,7 @@ impl SessionOptions {
     /// Waits warm for what the payload says, else 30 s, then asleep for 1 h, and ends after 100 turns.
     pub fn new() -> Self {
         Self {
-            signal: Signal::new(),
+            signal: None,
             wait: WaitOptions::new(),
             max_turns: DEFAULT_MAX_TURNS,
             compaction: None,
@@ -40,7 +40,7 @@ impl SessionOptions {
 
     /// Cancels the session by this signal: the turn under way is closed without its answer, and no other begins.
     pub fn signal(mut self, signal: Signal) -> Self {
-        self.signal = signal;
+        self.signal = Some(signal);
         self
     }
 
@@ -79,6 +79,19 @@ impl SessionOptions {
     pub fn tools(mut self, tools: impl IntoIterator<Item = Tool>) -> Self {
         self.tools = tools.into_iter().collect();
         self
+    }
+
+    /// Tells whether the session is cancelled.
+    pub(super) fn is_cancelled(&self) -> bool {
+        self.signal.as_ref().is_some_and(Signal::is_set)
+    }
+
+    /// Waits until the session is cancelled. Cancel-safe.
+    pub(super) async fn cancelled(&self) {
+        match &self.signal {
+            Some(signal) => drop(signal.wait().await),
+            None => futures::future::pending().await,
+        }
     }
 
     pub(super) fn gated(self, gate: &Gate) -> Self {

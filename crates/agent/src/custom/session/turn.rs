@@ -61,7 +61,7 @@ pub(super) struct Opened {
     pub(super) is_apart: bool,
     pub(super) wants_answer: bool,
     pub(super) stop: Signal,
-    pub(super) cancelling: Task,
+    pub(super) cancelling: Option<Task>,
     pub(super) ear: Option<Ear>,
 }
 
@@ -95,7 +95,7 @@ impl<'s> CustomTurn<'s> {
             wants_answer,
             is_apart,
             stop,
-            cancelling: Some(cancelling),
+            cancelling,
             ear,
             response_id: None,
             is_closed: false,
@@ -134,7 +134,7 @@ impl<'s> CustomTurn<'s> {
 
     /// Tells whether a person has stopped the turn; a cancelled session is not stopped.
     pub fn stopped(&self) -> bool {
-        self.stop.is_set() && !self.session.options.signal.is_set()
+        self.stop.is_set() && !self.session.options.is_cancelled()
     }
 
     /// Begins an answer to the conversation by the worker's model, with the session's tools and its steps prepared by
@@ -196,9 +196,11 @@ impl<'s> CustomTurn<'s> {
         }
         let piped = self.pipe(source.into()).await?;
         self.hush();
-        if self.session.options.signal.is_set() {
+        if self.session.options.is_cancelled() {
             return self.abandon().await;
         }
+        // A tool may have rewritten the history.
+        self.session.apply_override();
         let opened = piped.generated.message.as_ref().map(|message| message.id.clone());
         let has_failed = piped.failure.is_some();
         let mut captured = self.chat.capture(piped).await;

@@ -189,6 +189,29 @@ async fn the_author_may_rewrite_the_conversation_in_a_turn_a213_a180() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_tool_makes_of_the_history_counts_from_the_end_of_the_answer_a180() {
+    let session = Arc::new(FakeSession::default());
+    session.say("a");
+    let forget = Tool::new("forget", "", json!({}), |_: Value, ctx: crate::tool::ToolContext| async move {
+        ctx.chat.history().set(vec![UiMessage::user("x", "x")]);
+        Ok(json!(1))
+    });
+    let agent = turns(brief().tools([forget]), |mut turn| {
+        async move {
+            let answer = turn.stream_text()?;
+            let id = turn.complete(answer).await?.response.expect("an answer").id;
+            assert_eq!(ids(turn.ui_messages()), format!("x {id}"));
+            Ok(())
+        }
+        .boxed()
+    });
+
+    run(&session, agent, FakeModel::new(|_| calls("c", "forget", json!({})))).await;
+
+    assert_eq!(boundaries(&session), [0]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_turn_that_nobody_closed_is_closed_with_the_next_one_a216() {
     let (session, prompts) = (Arc::new(FakeSession::default()), Diary::default());
     session.say("a");
