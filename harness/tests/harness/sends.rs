@@ -120,7 +120,10 @@ async fn a_send_waits_for_its_own_turn_whoever_else_talks_a265() {
     let turn = chat.send("mine").await;
 
     assert_eq!(turn.text(), "for me");
-    assert_eq!(turn.input(), Some(SeqNum::new(1)));
+    // Its records are its own too: its boundary is the one that covers its place on `in`.
+    let boundary = turn.raw_chunks().last().unwrap();
+    assert_eq!((turn.input(), boundary.header(SESSION_IN_EVENT_ID)), (Some(SeqNum::new(1)), Some("1")));
+    assert_eq!(turn.last_event_id(), Some(boundary.seq_num));
     chat.finish().await;
 }
 
