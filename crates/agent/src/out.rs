@@ -5,6 +5,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 use turnkeep_host::{Draws, Entropy, Host, Task};
 use turnkeep_protocol::run_api::MAX_OUT_BATCH_BYTES;
@@ -55,10 +56,9 @@ impl OutWriter {
     ///
     /// [`Error::ChunkTooLarge`] when the chunk does not fit a record, or the failure that stopped the writer.
     pub(crate) async fn chunk(&self, chunk: &UiMessageChunk) -> Result<(), Error> {
-        let value = serde_json::to_value(chunk).expect("a chunk always serialises");
         let part_id = PartId::new(self.part_ids.alphanumeric(PART_ID_CHARACTERS));
-        let record = NewRecord::data(&value, &part_id);
-        check_size(&value, &record)?;
+        let record = NewRecord::data(chunk, &part_id);
+        check_size(chunk, &record)?;
         self.push(Item { record: Some(record), stored: None }).await
     }
 
@@ -95,11 +95,12 @@ impl OutWriter {
 }
 
 /// Measures the whole envelope before it is queued, so that the error still knows its chunk (S-175).
-fn check_size(value: &serde_json::Value, record: &NewRecord) -> Result<(), Error> {
+fn check_size(chunk: &impl Serialize, record: &NewRecord) -> Result<(), Error> {
     let chunk_size = record.body.len();
     if chunk_size <= MAX_CHUNK_BYTES {
         return Ok(());
     }
+    let value = serde_json::to_value(chunk).expect("a chunk always serialises");
     let word = |key: &str| value.get(key).and_then(serde_json::Value::as_str).map(str::to_owned);
     let chunk_type = word("type").or_else(|| word("kind"));
     Err(ChunkTooLarge { chunk_type, chunk_size, max_size: MAX_CHUNK_BYTES }.into())

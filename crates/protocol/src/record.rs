@@ -122,9 +122,18 @@ pub struct NewRecord {
 
 impl NewRecord {
     /// Wraps `chunk` as a data record; `id` is the record's part id (S-92).
-    pub fn data(chunk: &Value, id: &PartId) -> Self {
-        let envelope = Envelope { data: chunk.clone(), id: id.clone() };
-        let body = serde_json::to_string(&envelope).expect("a JSON value always serialises");
+    ///
+    /// # Panics
+    ///
+    /// When `chunk` has no JSON form; chunks and JSON values have one.
+    pub fn data(chunk: &impl Serialize, id: &PartId) -> Self {
+        // As an `Envelope` is written, without a copy of the chunk or a tree of it.
+        #[derive(Serialize)]
+        struct Borrowed<'a, T> {
+            data: &'a T,
+            id: &'a PartId,
+        }
+        let body = serde_json::to_string(&Borrowed { data: chunk, id }).expect("a chunk always serialises");
         Self { body, headers: Vec::new() }
     }
 
@@ -274,6 +283,24 @@ mod tests {
         assert_eq!(record.body, r#"{"data":"{\"a\":1}","id":"abc1234"}"#);
         assert_eq!(record.metered_bytes(), 8 + record.body.len());
         assert_eq!(stored(record).envelope().map(Envelope::unpacked), Some(json!({ "a": 1 })));
+    }
+
+    #[test]
+    fn a_chunk_is_written_as_its_json_value_is_s92() {
+        let chunks = json!([
+            { "type": "text-delta", "id": "t", "delta": "a\u{1}\"b", "later": { "z": 1, "a": null } },
+            { "type": "data-x", "id": "d", "data": { "b": 1.0, "a": [1e300, -0.0] }, "transient": true },
+            { "type": "finish", "messageMetadata": null },
+            { "type": "unheard-of", "id": 7 },
+        ]);
+        for value in chunks.as_array().unwrap() {
+            let chunk = crate::UiMessageChunk::from_value(value.clone()).unwrap();
+
+            let record = NewRecord::data(&chunk, &PartId::new("p"));
+
+            assert_eq!(record, NewRecord::data(&serde_json::to_value(&chunk).unwrap(), &PartId::new("p")));
+            assert_eq!(stored(record).envelope().map(|envelope| envelope.data).as_ref(), Some(value));
+        }
     }
 
     #[test]
