@@ -47,6 +47,8 @@ const BOUNDS: &[(&str, u64, u64)] = &[
     ("turns", 0, MAX_COUNT),
     ("inputs", 0, MAX_COUNT),
     ("model_calls", 0, MAX_COUNT),
+    ("prompts", 0, MAX_COUNT),
+    ("takes_away", 0, MAX_COUNT),
     ("times", 1, MAX_COUNT),
     ("at", 0, MAX_COUNT),
     ("chars", 1, MAX_COUNT),
