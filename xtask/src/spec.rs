@@ -21,7 +21,7 @@ use crate::cli::{Format, SpecArgs};
 use crate::house;
 use crate::tree::Tree;
 use crate::verdict::Verdict;
-pub(crate) use chapters::definitions;
+pub(crate) use chapters::{definitions, not_applicable};
 use report::Report;
 
 /// Prints what `args` ask for; with `--check`, an id that nobody cites is a failure.
@@ -52,7 +52,7 @@ fn read(tree: &Tree, args: &SpecArgs) -> Result<Report> {
         let is_any = |sections: &[String]| sections.iter().any(|wanted| is_in(&definition.section, wanted));
         (args.section.is_empty() || is_any(&args.section)) && !is_any(&args.except)
     });
-    Ok(Report::new(definitions, citations, chapters::not_applicable(tree)))
+    Ok(Report::new(definitions, citations, not_applicable(tree)))
 }
 
 /// Whether a section is `wanted` or inside it: `14.2` is in `14`, `C.7` in `c`.

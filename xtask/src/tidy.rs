@@ -7,6 +7,7 @@ mod deps;
 mod goldens;
 mod layout;
 mod links;
+mod races;
 mod readme;
 mod red_bank;
 mod rule_ids;
@@ -55,6 +56,7 @@ pub(crate) fn tidy() -> Result<Verdict> {
     findings.extend(rule_ids::check(&tree));
     findings.extend(goldens::check(&tree));
     findings.extend(red_bank::check(&tree)?);
+    findings.extend(races::check(&tree));
     findings.extend(readme::check(&tree));
     findings.extend(links::check(&tree));
     for finding in &findings {

@@ -122,13 +122,15 @@ async fn without_a_place_for_snapshots_the_chat_works_on_what_out_still_holds_an
     };
 
     run(&session, agent()).await;
-    assert_eq!(session.state().warnings.len(), 1, "{:?}", session.state().warnings);
+    let warnings = session.state().warnings.clone();
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
     session.say("d");
     continue_run(&session, agent()).await;
 
     // Nothing is trimmed that no snapshot covers, so the next run has all of it.
     assert_eq!(read.lock().unwrap()[2..], ["a,re a,b,re b,c", "a,re a,b,re b,c,re c,d"]);
-    assert_eq!(session.state().warnings.len(), 2, "each run warns once: {:?}", session.state().warnings);
+    let warnings = session.state().warnings.clone();
+    assert_eq!(warnings.len(), 2, "each run warns once: {warnings:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -145,7 +147,8 @@ async fn a_snapshot_that_fails_again_after_one_that_was_stored_is_warned_about_a
 
     tokio::join!(run(&session, talker()), talk);
 
-    assert_eq!(session.state().warnings.len(), 2, "{:?}", session.state().warnings);
+    let warnings = session.state().warnings.clone();
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -163,10 +166,11 @@ async fn head_start_messages_seed_nothing_outside_a_head_start_a6() {
         let boot = lease(&session, 1, json!({ "trigger": trigger, "headStartMessages": planted }));
         serve(&session, talker(), FakeModel::echo(), boot).await.unwrap();
     }
+    session.say("b");
     let boot = lease(&session, 1, json!({ "continuation": true, "previousRunId": "r", "headStartMessages": planted }));
     serve(&session, talker(), FakeModel::echo(), boot).await.unwrap();
 
-    assert_eq!(session.saved_texts(), ["a", "re a"]);
+    assert_eq!(session.saved_texts(), ["a", "re a", "b", "re b"]);
 }
 
 #[tokio::test(start_paused = true)]

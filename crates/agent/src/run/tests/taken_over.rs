@@ -80,7 +80,8 @@ async fn a_message_in_the_boots_own_payload_is_served_once_a69_ar10_a71_d38() {
     let retry = lease(&session, 2, payload.clone());
     serve(&session, talker(), FakeModel::echo(), retry).await.unwrap();
     assert_eq!(session.saved_texts(), ["a", "re a", "b", "re b"]);
-    assert_eq!(session.state().boundaries().len(), 2, "{}", session.story());
+    let boundaries = session.state().boundaries();
+    assert_eq!(boundaries.len(), 2, "{}", session.story());
 
     // Served by the attempt before, which died over the next one: the original payload does not bring it back.
     let session = Arc::new(FakeSession::default());
@@ -91,7 +92,8 @@ async fn a_message_in_the_boots_own_payload_is_served_once_a69_ar10_a71_d38() {
     let retry = lease(&session, 2, payload);
     serve(&session, talker(), FakeModel::echo(), retry).await.unwrap();
     assert_eq!(session.saved_texts(), ["a", "re a", "b", "re b"]);
-    assert_eq!((session.story().matches("re a").count(), session.state().boundaries().len()), (1, 2));
+    let boundaries = session.state().boundaries();
+    assert_eq!((session.story().matches("re a").count(), boundaries.len()), (1, 2));
 }
 
 #[tokio::test(start_paused = true)]
@@ -108,7 +110,8 @@ async fn a_stored_boot_payload_brings_no_turn_of_its_own_to_a_continuation_ar9_a
     serve(&session, talker(), FakeModel::echo(), second).await.unwrap();
 
     // Not even an empty one.
-    assert_eq!(session.state().boundaries(), [Some(SeqNum::ZERO), Some(SeqNum::new(1))], "{}", session.story());
+    let boundaries = session.state().boundaries();
+    assert_eq!(boundaries, [Some(SeqNum::ZERO), Some(SeqNum::new(1))], "{}", session.story());
     assert_eq!(session.saved_texts(), ["a", "re a", "b", "re b"]);
 }
 
