@@ -68,6 +68,9 @@ fn what_comes_in_is_appended_laid_over_or_begins_anew_a211_a212() {
     check(begun(), &[user("u2"), user("u3")], submit, 0, ("u2 u3", true));
     check(set(&history), &[user("u2")], submit, 0, ("u1 a1 u2", true));
     // A known id is laid over what is there: nothing stands there twice (AR-15).
+    let mut two = MessageAccumulator::new();
+    two.add_incoming(vec![user("u1"), user("u2")], submit, 0).unwrap();
+    check(two, &[user("u1")], submit, 0, ("u1 u2", true));
     check(begun(), &[user("u1")], submit, 0, ("u1", true));
     check(set(&history), &[user("u1")], submit, 1, ("u1 a1", false));
     check(
