@@ -305,14 +305,20 @@ async fn a_regenerate_drops_the_newest_answer_and_one_without_any_is_told_so_a92
 
 #[tokio::test(start_paused = true)]
 async fn a_message_that_is_answered_gets_its_boundary_and_no_turn_a71_d42() {
-    let (session, prompts) = (Arc::new(FakeSession::default()), Diary::default());
+    let (session, told) = (Arc::new(FakeSession::default()), Diary::default());
     session.say("a");
     session.say("a");
     session.send(ChatInputChunk::message(ChatTaskWirePayload::new("chat", Trigger::SubmitMessage)));
 
-    run(&session, talker(brief()), noting(&prompts)).await;
+    let diary = told.clone();
+    let agent = turns(brief(), move |turn| {
+        note(&diary, ids(turn.ui_messages()));
+        answer(turn).boxed()
+    });
 
-    assert_eq!(entries(&prompts), ["u:a"]);
+    run(&session, agent, FakeModel::echo()).await;
+
+    assert_eq!(entries(&told), ["a"]);
     assert_eq!(boundaries(&session), [0, 1, 2]);
 }
 
