@@ -171,7 +171,9 @@ impl Run {
                 if let Some(text) = error {
                     self.out.chunk(&UiMessageChunk::error(text)).await?;
                 }
-                self.close_turn(owed.seq_num, None).await.map(drop)
+                self.close_turn(owed.seq_num, None).await?;
+                // A boot would take the words for said: no answer tells that they were dropped (D-42, A-48).
+                if is_sent_again { self.store_snapshot().await } else { Ok(()) }
             }
             Asks::Nothing => {
                 self.finish(&owed);

@@ -210,6 +210,31 @@ async fn leftovers_that_a_client_sends_again_as_one_message_run_once_d42_d15() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn leftovers_sent_again_stay_out_of_the_history_of_the_next_run_d42_a48() {
+    let (session, gate, diary) = (Arc::new(FakeSession::default()), Gate::default(), Diary::default());
+    session.say("a");
+    let again = session.clone();
+    let options = PendingMessages::new().should_inject(|_| async { Ok(false) });
+    let first = agent(&gate, options).on_turn_complete(move |event| {
+        if event.turn == 0 {
+            again.send(submit(UiMessage::user("joined", "s1\ns2")));
+        }
+        async { Ok(()) }
+    });
+    let talk = gate.during(|| {
+        session.say("s1");
+        session.say("s2");
+    });
+    let ((), ()) = tokio::join!(run(&session, first, working(&diary, 1)), talk);
+    session.say("b");
+
+    let next = lease(&session, 1, json!({ "continuation": true, "previousRunId": "run_0" }));
+    serve(&session, talker(), FakeModel::echo(), next).await.expect("the run ends well");
+
+    assert_eq!(session.saved_texts(), ["a", "r1", "s1", "r2", "s2", "r3", "b", "re b"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn nobody_steers_an_action_and_no_message_is_lost_to_one_a163_a159() {
     let (session, gate, diary) = (Arc::new(FakeSession::default()), Gate::default(), Diary::default());
     session.say("a");
