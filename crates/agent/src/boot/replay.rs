@@ -221,10 +221,13 @@ impl Replay {
             let cleaned = cleanup_aborted_parts(message.clone());
             let is_last = at + 1 == turn.segments.len();
             match segment.end {
-                SegmentEnd::Open if adds_nothing(&message, base.as_ref()) => continue,
-                SegmentEnd::Open if is_last => open_turn.partial = Some(Partial { raw: message.clone(), cleaned }),
+                SegmentEnd::Open | SegmentEnd::Interrupted if adds_nothing(&message, base.as_ref()) => continue,
+                // Whoever was asked about it may have died as well.
+                SegmentEnd::Open | SegmentEnd::Interrupted if is_last => {
+                    open_turn.partial = Some(Partial { raw: message.clone(), cleaned });
+                }
                 SegmentEnd::Finished => open_turn.ended.push(message.clone()),
-                SegmentEnd::Open | SegmentEnd::Cut => open_turn.ended.push(cleaned),
+                SegmentEnd::Open | SegmentEnd::Interrupted | SegmentEnd::Cut => open_turn.ended.push(cleaned),
             }
             chain.commit(message);
         }

@@ -4,6 +4,7 @@ use turnkeep_protocol::reduce::{MessageReducer, ReduceError};
 use turnkeep_protocol::session_api::DrainedRecord;
 use turnkeep_protocol::{Header, SESSION_IN_EVENT_ID, SeqNum, TRIGGER_CONTROL, UiMessage, UiMessageChunk, control};
 
+use crate::attempt::INTERRUPTED;
 use crate::chain::is_empty;
 use crate::steering::INJECTED;
 
@@ -37,6 +38,8 @@ pub(crate) enum SegmentEnd {
     /// They just stopped.
     #[default]
     Open,
+    /// A boot ended it with `abort`, for a turn that died (D-31): until that turn's boundary is there, it is cut as it was.
+    Interrupted,
     /// With `finish`.
     Finished,
     /// With `abort`, or with `error` before `finish`: what was begun stays unfinished.
@@ -156,10 +159,15 @@ impl TurnRecords {
 
 impl Segment {
     fn push(&mut self, chunk: UiMessageChunk) {
-        match chunk {
+        match &chunk {
             UiMessageChunk::Finish(_) if self.end == SegmentEnd::Open => self.end = SegmentEnd::Finished,
             // What fails after the answer is whole leaves it whole.
             UiMessageChunk::Error(_) if self.end == SegmentEnd::Finished => {}
+            UiMessageChunk::Abort(abort)
+                if self.end == SegmentEnd::Open && abort.reason.as_deref() == Some(INTERRUPTED) =>
+            {
+                self.end = SegmentEnd::Interrupted;
+            }
             UiMessageChunk::Abort(_) | UiMessageChunk::Error(_) => self.end = SegmentEnd::Cut,
             _ => {}
         }

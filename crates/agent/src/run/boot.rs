@@ -53,7 +53,10 @@ impl Run {
         let mut choice = None;
         if let Some(partial) = partial.filter(|_| asks_hook) {
             // What the hook writes belongs to the answer that comes next, in the chain as on the wire.
-            self.out.chunk(&UiMessageChunk::abort(INTERRUPTED)).await?;
+            // A boot that died in the hook has ended the cut answer already.
+            if replayed.open_turn.as_ref().is_some_and(|turn| turn.is_open) {
+                self.out.chunk(&UiMessageChunk::abort(INTERRUPTED)).await?;
+            }
             choice = self.on_recovery_boot(&replayed, partial).await?;
         }
         let is_aborted = partial.is_some() && asks_hook;

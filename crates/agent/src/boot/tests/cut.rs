@@ -79,3 +79,20 @@ fn an_authors_data_stands_behind_the_models_parts_and_is_replaced_in_place_a189(
     let parts: Vec<_> = message.parts.iter().map(show).collect();
     assert_eq!(parts, ["step-start", "text", "3", "4", "step-start", "text", "5"]);
 }
+
+#[test]
+fn an_answer_that_an_earlier_boot_has_ended_is_still_the_partial_a60_d31() {
+    let abort = |reason: &str| vec![json!({ "type": "abort", "reason": reason })];
+    let found = |reason: &str| Found {
+        out: script(&[begun("a0", "hal"), abort(reason)]),
+        input: vec![user(0, "u0"), user(1, "u1")],
+        ..Found::default()
+    };
+    let partial = |found: &Found| replay(found).open_turn.unwrap().partial.map(|partial| partial.cleaned.text());
+
+    assert_eq!(partial(&found("interrupted")).as_deref(), Some("hal"));
+    assert_eq!(partial(&found("a person's stop")), None);
+
+    // No second abort, whoever is asked.
+    check(&found("interrupted"), "u0 a0", "u1", ONLY_CLOSES);
+}

@@ -55,6 +55,46 @@ async fn before_boot_is_waited_for_and_its_failure_is_the_runs_a66_aa87() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_recovery_hook_whose_process_died_is_asked_again_a60_a66_d31() {
+    let session = Arc::new(FakeSession::default());
+    session.say("a");
+    die(&session, FakeModel::echo(), 4).await;
+    let partials = Arc::new(Mutex::new(Vec::new()));
+    let asked = |dies_in_hook: bool, dies_after: bool| {
+        let own = partials.clone();
+        talker().on_recovery_boot(move |event| {
+            own.lock().unwrap().push(event.partial_assistant.text());
+            async move {
+                if dies_in_hook {
+                    futures::future::pending::<()>().await;
+                }
+                let work = async move { if dies_after { futures::future::pending().await } else { Ok(()) } };
+                Ok(Recovery {
+                    recovered_turns: Some(event.in_flight_users),
+                    before_boot: Some(Box::pin(work)),
+                    chain: None,
+                })
+            }
+        })
+    };
+
+    for (n_asked, agent) in [(1, asked(true, false)), (2, asked(false, true))] {
+        tokio::select! {
+            biased;
+            _ = continue_run(&session, agent) => panic!("the hook never ends"),
+            // The answer's end is on record, and the hook is still at it.
+            () = session.until(|state| state.told.len() == 5 && partials.lock().unwrap().len() == n_asked) => {}
+        }
+    }
+    continue_run(&session, asked(false, false)).await.unwrap();
+
+    assert_eq!(*partials.lock().unwrap(), ["re a"; 3]);
+    let want = "start start-step text-start re a abort(interrupted) \
+                start start-step text-start re a text-end finish-step finish done(0)";
+    assert_eq!(session.story(), want, "one abort, whoever is asked");
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_boot_has_recovered_does_not_come_in_once_more_a67() {
     let session = Arc::new(FakeSession::default());
     for text in ["a", "b"] {
