@@ -7,7 +7,8 @@ mod merge;
 use std::collections::BTreeMap;
 
 use turnkeep_protocol::{
-    ChatTaskWirePayload, Messages, RefusedAnswer, ToolPart, Trigger, UiMessage, UiPart, overlay_tool_states,
+    ChatTaskWirePayload, Messages, RefusalReason, RefusedAnswer, ToolPart, Trigger, UiMessage, UiPart,
+    overlay_tool_states,
 };
 
 use crate::steering::INJECTED;
@@ -26,8 +27,13 @@ pub(crate) struct Chain {
 /// What an incoming message did to the chain.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Absorbed {
-    /// It is new and stands at the end.
-    Appended,
+    /// It is new and stands at the end, without the calls that the agent never made.
+    Appended {
+        /// What was not taken over.
+        refused: Vec<RefusedAnswer>,
+    },
+    /// It held nothing but calls that the agent never made.
+    Refused(Vec<RefusedAnswer>),
     /// It advanced calls of a message that was there; refused answers are worth a warning.
     Merged {
         /// The message it was laid over.
@@ -95,11 +101,20 @@ impl Chain {
     /// Merges a submitted message: human answers advance the message that made the calls, everything else is appended.
     pub(crate) fn absorb(&mut self, incoming: UiMessage, server_tools: &ServerTools) -> Absorbed {
         let Some(at) = self.position(&incoming.id).or_else(|| self.caller_of(&incoming)) else {
-            self.messages.push(incoming);
-            self.note_calls(self.messages.len() - 1);
-            return Absorbed::Appended;
+            return self.append(incoming);
         };
         self.merge_into(at, &incoming, server_tools)
+    }
+
+    /// Appends what nobody knows yet. An assistant message comes without its calls: the agent has made none of them.
+    fn append(&mut self, mut incoming: UiMessage) -> Absorbed {
+        let refused = if incoming.is_assistant() { take_calls(&mut incoming) } else { Vec::new() };
+        if !refused.is_empty() && incoming.parts.iter().all(says_nothing) {
+            return Absorbed::Refused(refused);
+        }
+        self.messages.push(incoming);
+        self.note_calls(self.messages.len() - 1);
+        Absorbed::Appended { refused }
     }
 
     /// Makes an author's own `messages` the chain and lays the incoming one over them; none when they leave it out.
@@ -233,6 +248,18 @@ pub(crate) fn join_parts(message: &mut UiMessage, parts: Vec<UiPart>) {
             None => message.parts.push(part),
         }
     }
+}
+
+/// Takes the calls out of a message.
+fn take_calls(message: &mut UiMessage) -> Vec<RefusedAnswer> {
+    let refuse = |call: &ToolPart| RefusedAnswer {
+        tool_call_id: call.tool_call_id.clone(),
+        claimed: call.state,
+        reason: RefusalReason::UnknownCall,
+    };
+    let refused = message.tool_parts().map(refuse).collect();
+    message.parts.retain(|part| part.as_tool().is_none());
+    refused
 }
 
 /// Tells whether an assistant message made a call that `answer` has something for.

@@ -49,6 +49,12 @@ struct Leftovers {
     text: String,
     /// The newest record received when the turn ended.
     after: Option<SeqNum>,
+    /// The last of them.
+    last: SeqNum,
+    /// Whether the last of them has its own turn by now.
+    is_last_served: bool,
+    /// The newest record received when that turn ended: a person who says the same later means it.
+    until: Option<SeqNum>,
 }
 
 impl Steering {
@@ -111,9 +117,14 @@ impl Steering {
 
     /// Ends the turn: what still waits is left over (A-163, AR-37).
     pub(crate) fn end(&mut self, received: Option<SeqNum>) {
-        let texts: Vec<String> = self.take().into_iter().map(|left| left.message.text()).collect();
-        if !texts.is_empty() {
-            self.leftovers.push_back(Leftovers { text: texts.join(JOINT), after: received });
+        for known in self.leftovers.iter_mut().filter(|known| known.is_last_served && known.until.is_none()) {
+            known.until = received;
+        }
+        let left = self.take();
+        if let Some(last) = left.last().map(|last| last.seq_num) {
+            let texts: Vec<String> = left.into_iter().map(|left| left.message.text()).collect();
+            let text = texts.join(JOINT);
+            self.leftovers.push_back(Leftovers { text, after: received, last, is_last_served: false, until: None });
         }
         if self.leftovers.len() > MAX_REMEMBERED {
             self.leftovers.pop_front();
@@ -121,19 +132,25 @@ impl Steering {
     }
 
     /// Tells whether a record that is taken up only repeats what the turns before it have left over, which has turns of its own
-    /// (D-42). A client that sends leftovers again does so the moment the turn ends: the next message is it, or nobody does.
+    /// (D-42). A client that sends leftovers again does so the moment the turn ends: the next message is it, or nobody does, and it
+    /// comes before those turns are over.
     pub(crate) fn is_sent_again(&mut self, seq_num: Option<SeqNum>, message: &UiMessage) -> bool {
         let Some(seq_num) = seq_num else {
             return false;
         };
         let is_again = self.repeats_leftovers(seq_num, message);
+        for known in self.leftovers.iter_mut().filter(|known| known.last == seq_num) {
+            known.is_last_served = true;
+        }
         self.leftovers.retain(|known| known.after >= Some(seq_num));
         is_again
     }
 
     fn repeats_leftovers(&self, seq_num: SeqNum, message: &UiMessage) -> bool {
         let text = message.text();
-        let is_again = |known: &Leftovers| known.after < Some(seq_num) && known.text == text;
+        let is_again = |known: &Leftovers| {
+            known.after < Some(seq_num) && known.until.is_none_or(|until| seq_num <= until) && known.text == text
+        };
         message.is_user() && !text.is_empty() && self.leftovers.iter().any(is_again)
     }
 }

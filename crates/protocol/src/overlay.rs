@@ -38,6 +38,9 @@ pub enum RefusalReason {
     /// The call does not wait for an approval, or the answer names another request.
     #[error("the call does not wait for this approval")]
     NotWaitingForApproval,
+    /// The agent has made no such call.
+    #[error("there is no such call")]
+    UnknownCall,
 }
 
 /// Takes a client's answers over into the stored message.

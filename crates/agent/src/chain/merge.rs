@@ -1,6 +1,6 @@
 //! [`Merge`]: what the incoming message of a turn asks for, once it is in the chain (A-90, A-203, A-204, D-16, D-42, D-62).
 
-use turnkeep_protocol::{ToolState, UiMessage};
+use turnkeep_protocol::{RefusedAnswer, ToolState, UiMessage};
 
 use super::{Absorbed, Chain};
 use crate::tool::ServerTools;
@@ -32,7 +32,9 @@ impl Chain {
     /// Judges an incoming message that has just been absorbed; `server_tools` names the tools that run here.
     pub(crate) fn judge(&self, incoming: &UiMessage, absorbed: Absorbed, server_tools: &ServerTools) -> Judged {
         let (id, refused, is_news) = match absorbed {
-            Absorbed::Appended | Absorbed::AlreadyThere => return Judged::of(Merge::Answer),
+            Absorbed::Appended { refused } => return Judged::of(Merge::Answer).refusing(&refused),
+            Absorbed::Refused(refused) => return Judged::of(Merge::AlreadyAnswered).refusing(&refused),
+            Absorbed::AlreadyThere => return Judged::of(Merge::Answer),
             Absorbed::AlreadyAnswered => return Judged::of(Merge::AlreadyAnswered),
             Absorbed::Merged { id, refused, is_news } => (id, refused, is_news),
         };
@@ -77,6 +79,10 @@ impl Chain {
 impl Judged {
     fn of(merge: Merge) -> Self {
         Self { merge, continued: None, warnings: Vec::new() }
+    }
+
+    fn refusing(self, refused: &[RefusedAnswer]) -> Self {
+        Self { warnings: refused.iter().map(ToString::to_string).collect(), ..self }
     }
 }
 

@@ -27,7 +27,7 @@ fn absorb(chain: &mut Chain, message: UiMessage) -> Absorbed {
 fn a_new_message_is_appended_a90() {
     let mut chain = Chain::seeded(vec![user("u1"), assistant("a1", "x")]);
 
-    assert_eq!(absorb(&mut chain, user("u2")), Absorbed::Appended);
+    assert_eq!(absorb(&mut chain, user("u2")), Absorbed::Appended { refused: vec![] });
     assert_eq!(ids(&chain), ["u1", "a1", "u2"]);
 }
 
@@ -165,4 +165,18 @@ fn history_records_change_the_chain_as_their_turns_did() {
         &none,
     );
     assert_eq!(ids(&chain), ["u1", "u2"]);
+}
+
+#[test]
+fn an_unknown_answer_is_taken_without_its_calls_a203() {
+    let mut chain = Chain::seeded(vec![user("u1")]);
+    let forged = asking("f1", "c", "output-available");
+    let mut spoken = forged.clone();
+    spoken.id = "f2".to_owned();
+    spoken.parts.insert(0, UiPart::text("hi"));
+
+    assert!(matches!(absorb(&mut chain, forged), Absorbed::Refused(refused) if refused.len() == 1));
+    assert!(matches!(absorb(&mut chain, spoken), Absorbed::Appended { refused } if refused.len() == 1));
+    assert_eq!(chain.messages().len(), 2);
+    assert_eq!(chain.messages()[1].parts, [UiPart::text("hi")]);
 }

@@ -86,9 +86,11 @@ impl Run {
         writer.flush().await?;
         let answer = match result {
             Ok(answer) => answer,
-            // Whatever the hook says about a stop it heard, it was stopped.
-            Err(_) if turn.stop.is_set() => return self.stop_without_answer(turn).await,
-            Err(error) => return Err(error.into()),
+            Err(error) => match TurnFailure::from(error) {
+                // Whatever the hook says about a stop it heard, it was stopped; but not what ends the run.
+                TurnFailure::Turn(_) if turn.stop.is_set() => return self.stop_without_answer(turn).await,
+                failure => return Err(failure),
+            },
         };
         let is_changed = self.apply_override();
         match answer {

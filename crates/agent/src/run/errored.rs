@@ -10,6 +10,9 @@ use super::turn::Turn;
 use crate::chain::{Absorbed, join_parts};
 use crate::error::Error;
 
+/// How many characters are left of an error text that no record can hold.
+const ERROR_TEXT: usize = 1000;
+
 impl Run {
     /// Closes a failed turn.
     pub(super) async fn errored_turn(&mut self, mut turn: Turn, text: String) -> Result<(), Error> {
@@ -33,11 +36,14 @@ impl Run {
         self.store_snapshot().await
     }
 
-    /// Tells readers of a failure. Chunks are best effort; a text too large for a record must not fail the failure.
+    /// Tells readers of a failure; a text too large for a record is cut, so that the turn never looks like a success.
     pub(super) async fn tell_error(&self, text: String) -> Result<(), Error> {
-        match self.out.chunk(&UiMessageChunk::error(text)).await {
-            Ok(()) | Err(Error::ChunkTooLarge(_)) => Ok(()),
-            Err(error) => Err(error),
+        match self.out.chunk(&UiMessageChunk::error(text.clone())).await {
+            Err(Error::ChunkTooLarge(_)) => {
+                let cut: String = text.chars().take(ERROR_TEXT).collect();
+                self.out.chunk(&UiMessageChunk::error(cut)).await
+            }
+            told => told,
         }
     }
 
@@ -51,9 +57,16 @@ impl Run {
         }
         let is_told = turn.new_ui_messages.iter().any(|told| told.id == message.id);
         match self.chain.absorb(message.clone(), &self.server_tools) {
-            Absorbed::Appended if !is_told => turn.new_ui_messages.push(message),
-            Absorbed::Merged { refused, .. } => refused.iter().for_each(|answer| self.warn(answer.to_string())),
-            _ => {}
+            Absorbed::Appended { refused } => {
+                if !is_told {
+                    turn.new_ui_messages.extend(self.chain.find(&message.id).cloned());
+                }
+                refused.iter().for_each(|answer| self.warn(answer.to_string()));
+            }
+            Absorbed::Merged { refused, .. } | Absorbed::Refused(refused) => {
+                refused.iter().for_each(|answer| self.warn(answer.to_string()));
+            }
+            Absorbed::AlreadyThere | Absorbed::AlreadyAnswered => {}
         }
     }
 

@@ -219,7 +219,7 @@ impl Run {
         let result = hook(self.before_turn_complete_event(turn, writer.clone())).await;
         writer.flush().await?;
         result?;
-        self.apply_override();
+        let is_taken_back = self.apply_override() && self.follow_override(turn);
         if self.tell_start_for_parts(turn).await? {
             self.out.chunk(&UiMessageChunk::finish("stop")).await?;
         }
@@ -227,7 +227,8 @@ impl Run {
         if late.is_empty() {
             return Ok(());
         }
-        let opened = turn.response.take().or_else(|| turn.raw_response.clone().map(cleanup_aborted_parts));
+        let said = || turn.raw_response.clone().filter(|_| !is_taken_back).map(cleanup_aborted_parts);
+        let opened = turn.response.clone().or_else(said);
         let mut response = opened.unwrap_or_else(|| self.message_for_parts(turn));
         join_parts(&mut response, late);
         self.chain.commit(response.clone());
@@ -236,6 +237,22 @@ impl Run {
         turn.response = Some(response);
         turn.is_committed = true;
         Ok(())
+    }
+
+    /// Makes the response what the author's override has made of it; tells whether it was taken out of the history.
+    fn follow_override(&self, turn: &mut Turn) -> bool {
+        let Some(id) = turn.response.as_ref().map(|response| response.id.clone()) else {
+            return false;
+        };
+        turn.response = self.chain.find(&id).cloned();
+        match &turn.response {
+            Some(response) => {
+                let told = turn.new_ui_messages.iter_mut().filter(|message| message.id == id);
+                told.for_each(|message| message.clone_from(response));
+            }
+            None => turn.new_ui_messages.retain(|message| message.id != id),
+        }
+        turn.response.is_none()
     }
 
     /// Steps 18 to 20: the boundary, and what follows it. Nothing here can fail the turn any more.

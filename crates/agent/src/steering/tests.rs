@@ -148,14 +148,25 @@ fn a_re_send_does_not_join_the_next_answer_d42() {
 fn only_the_next_message_can_be_a_re_send_d42() {
     let again = UiMessage::user("new-id", "m2\nm3");
     let mut steering = left_over();
-    steering.begin(seq(2));
-    steering.end(seq(2));
-
-    // However fast the turns of the leftovers are over.
-    assert!(steering.is_sent_again(seq(3), &again));
-    let mut steering = left_over();
     assert!(!steering.is_sent_again(seq(3), &UiMessage::user("m4", "something else")));
     assert!(!steering.is_sent_again(seq(4), &again));
+}
+
+#[test]
+fn who_says_the_same_after_the_leftovers_turns_means_it_d42() {
+    let again = UiMessage::user("new-id", "m2\nm3");
+    let served = |received: Option<SeqNum>| {
+        let mut steering = left_over();
+        for (place, name) in [(1, "m2"), (2, "m3")] {
+            assert!(!steering.is_sent_again(seq(place), &UiMessage::user(name, name)));
+            steering.begin(seq(2));
+            steering.end(received);
+        }
+        steering
+    };
+
+    assert!(served(seq(3)).is_sent_again(seq(3), &again), "it came while the leftovers' turns ran");
+    assert!(!served(seq(2)).is_sent_again(seq(3), &again));
 }
 
 #[test]

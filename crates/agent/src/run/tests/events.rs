@@ -137,3 +137,48 @@ async fn a_failed_turn_is_told_complete_with_what_there_is_a154_a153_a155() {
     assert_eq!((session.story().as_str(), *n_told.lock().unwrap()), ("data-note start error(no) done(0)", 1));
     assert_eq!(session.saved_ids().len(), 2);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_the_last_hook_rewrites_stays_rewritten_beside_its_data_parts_a104_a180() {
+    for removes in [false, true] {
+        let session = Arc::new(FakeSession::default());
+        session.say("a");
+        let agent = knowing()
+            .on_before_turn_complete(move |event| async move {
+                let answer = event.complete.response_message.unwrap();
+                let history = event.complete.chat.history();
+                if removes {
+                    history.remove(&answer.id);
+                } else {
+                    history.replace(&answer.id, UiMessage { parts: vec![UiPart::text("***")], ..answer.clone() });
+                }
+                event.writer.write(turnkeep_protocol::UiMessageChunk::data("note", None, json!(1))).await?;
+                Ok(())
+            })
+            .on_turn_complete(move |event: TurnComplete| async move {
+                let said: Vec<String> = event.new_ui_messages.iter().map(UiMessage::text).collect();
+                assert_eq!(said, if removes { ["a", ""] } else { ["a", "***"] });
+                assert_eq!(
+                    event.response_message.map(|message| message.parts.len()),
+                    Some(if removes { 1 } else { 2 })
+                );
+                Ok(())
+            });
+
+        run(&session, agent, json!({})).await.unwrap();
+
+        assert_eq!(session.saved_texts(), if removes { ["a", ""] } else { ["a", "***"] });
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_that_no_record_can_hold_is_cut_and_told_a152() {
+    let session = Arc::new(FakeSession::default());
+    session.say("a");
+    let agent = knowing().on_turn_start(|_| async { Err("no".repeat(1 << 20).into()) });
+
+    run(&session, agent, json!({})).await.unwrap();
+
+    let told = format!("error({}) done(0)", "no".repeat(500));
+    assert!(session.story().ends_with(&told), "{}", session.story().chars().take(200).collect::<String>());
+}

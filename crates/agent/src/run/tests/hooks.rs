@@ -392,3 +392,29 @@ async fn injected_locals_are_there_from_on_boot_to_run_and_fresh_in_every_run_aa
 
     assert_eq!(*heard.lock().unwrap(), ["hello 11", "hello 12", "hello 11"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn out_of_memory_ends_the_attempt_even_behind_a_stop_a151() {
+    for acts in [false, true] {
+        let session = Arc::new(FakeSession::default());
+        if acts {
+            session.send(action(json!(1)));
+        } else {
+            session.say("a");
+        }
+        let own = session.clone();
+        let starve = move || {
+            let session = own.clone();
+            async move {
+                session.send(stop());
+                tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+                Err::<(), HookError>(OutOfMemory.into())
+            }
+        };
+        let starves = starve.clone();
+        let agent = Agent::new("test", move |_| starve()).on_action(move |_| starves());
+
+        assert_eq!(run(&session, agent, json!({})).await, Err(Error::OutOfMemory));
+        assert_eq!(session.state().boundaries(), []);
+    }
+}

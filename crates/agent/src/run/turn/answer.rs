@@ -20,9 +20,11 @@ impl Run {
         let result = (self.agent.run.clone())(input).await;
         let answer = match result {
             Ok(answer) => answer,
-            // Whatever `run` says about a stop it heard, the turn is a stopped one.
-            Err(_) if turn.stop.is_set() => Answer::Nothing,
-            Err(error) => return Err(error.into()),
+            Err(error) => match TurnFailure::from(error) {
+                // Whatever `run` says about a stop it heard, the turn is a stopped one; but not what ends the run.
+                TurnFailure::Turn(_) if turn.stop.is_set() => Answer::Nothing,
+                failure => return Err(failure),
+            },
         };
         self.apply_override();
         match answer {

@@ -1,6 +1,5 @@
 //! The events of a turn's hooks, filled from the run and the turn.
 
-use serde_json::Value;
 use turnkeep_model::to_model_messages;
 use turnkeep_protocol::SeqNum;
 
@@ -48,7 +47,6 @@ impl Run {
     }
 
     pub(in crate::run) fn turn_complete_event(&mut self, turn: &Turn, last_event_id: Option<SeqNum>) -> TurnComplete {
-        let failed_early = turn.error.is_some() && !turn.is_committed && turn.token.is_none();
         TurnComplete {
             chat: self.chat.clone(),
             ctx: self.ctx.clone(),
@@ -61,7 +59,7 @@ impl Run {
             turn: turn.number,
             chat_access_token: turn.token.clone().unwrap_or_default(),
             last_event_id,
-            client_data: if failed_early { Value::Null } else { turn.client_data.clone() },
+            client_data: turn.client_data.clone(),
             stopped: turn.stopped,
             continuation: self.is_continuation(),
             previous_run_id: self.payload.previous_run_id.clone(),

@@ -30,8 +30,8 @@ impl Run {
             return Ok(Merge::Answer);
         };
         let absorbed = self.chain.absorb(incoming.clone(), &self.server_tools);
-        if absorbed == Absorbed::Appended {
-            turn.new_ui_messages.push(incoming.clone());
+        if matches!(absorbed, Absorbed::Appended { .. }) {
+            turn.new_ui_messages.extend(self.chain.find(&incoming.id).cloned());
         }
         Ok(self.judge(turn, &incoming, absorbed))
     }
