@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokio::time::Instant;
-use turnkeep_protocol::{ChannelName, ChatSnapshot, Role, SeqNum, UiMessageChunk};
+use turnkeep_protocol::{ChannelName, ChatSnapshot, Role, SeqNum, Trigger, UiMessageChunk};
 
 use super::Run;
 use crate::attempt::{INTERRUPTED, seeded_inbox};
@@ -32,11 +32,23 @@ impl Run {
         } else {
             self.start_fresh();
         }
+        self.seed_head_start();
         // Before the tail opens, so that no stop of an earlier run outlives this line.
         self.input.listen_for_signals();
         self.on_boot().await?;
         self.input.connect();
         Ok(())
+    }
+
+    /// Begins an empty chat with what an author's warm server has answered so far; an author's own history has its own
+    /// way to it.
+    fn seed_head_start(&mut self) {
+        let is_head_start = self.payload.trigger == Some(Trigger::HandoverPrepare);
+        if is_head_start && !self.is_hydrated() && self.chain.messages().is_empty() {
+            let messages = self.payload.head_start_messages.take().unwrap_or_default();
+            self.chain.replace_all(messages);
+            self.chat.history().publish(self.chain.messages());
+        }
     }
 
     async fn restore(&mut self) -> Result<(), Error> {

@@ -174,6 +174,32 @@ async fn head_start_messages_seed_nothing_outside_a_head_start_a6() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn head_start_messages_seed_turn_0_and_no_chat_that_has_messages_a73_aa13() {
+    let planted = json!([{ "id": "planted", "role": "user", "parts": [{ "type": "text", "text": "planted" }] }]);
+    let boot = |session: &FakeSession, attempt| {
+        lease(session, attempt, json!({ "trigger": "handover-prepare", "headStartMessages": planted }))
+    };
+    let session = Arc::new(FakeSession::default());
+    session.say("a");
+    serve(&session, talker(), FakeModel::echo(), boot(&session, 1)).await.unwrap();
+
+    assert_eq!(session.saved_texts(), ["planted", "a", "re a"]);
+
+    // A later attempt has a history of its own; an author's own history is the author's.
+    session.say("b");
+    serve(&session, talker(), FakeModel::echo(), boot(&session, 2)).await.unwrap();
+    assert_eq!(session.saved_texts(), ["planted", "a", "re a", "b", "re b"]);
+    let session = Arc::new(FakeSession::default());
+    session.say("a");
+    let hydrated = talker().hydrate_messages(|event| async move {
+        assert!(event.previous_messages.is_empty(), "the head start is no history of the author's");
+        Ok(event.incoming_messages)
+    });
+    serve(&session, hydrated, FakeModel::echo(), boot(&session, 1)).await.unwrap();
+    assert_eq!(session.state().boundaries().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn work_deferred_before_the_first_turn_is_done_and_warned_about_a178() {
     let deferring = |done: &Diary| {
         let (boots, turns) = (done.clone(), done.clone());
