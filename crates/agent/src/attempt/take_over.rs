@@ -3,7 +3,7 @@
 use turnkeep_protocol::{ChannelName, InputRecord, SeqNum, UiMessageChunk};
 
 use super::Attempt;
-use crate::boot::hydrated::{in_flight, out_tail};
+use crate::boot::hydrated::out_tail;
 use crate::boundary::Boundaries;
 use crate::error::Error;
 use crate::inbox::Inbox;
@@ -16,8 +16,8 @@ impl Attempt {
     pub(crate) async fn take_over(&mut self) -> Result<(), Error> {
         let out = self.link.drain(ChannelName::Out, None).await?;
         let tail = out_tail(self.lease.settled_cursor, &out);
-        let input = self.drain_in(tail.cursor).await?;
-        let in_flight = in_flight(&input);
+        let input = self.drain_in(tail.drain_from()).await?;
+        let in_flight = tail.in_flight(&input);
         let closing = tail.closing(&in_flight);
 
         self.boundaries = Boundaries::kept_by_author(tail.newest_boundary);

@@ -59,7 +59,8 @@ impl Segment {
         })
     }
 
-    fn injected(&self) -> impl Iterator<Item = &str> {
+    /// Lists the people's messages that joined it, by id.
+    pub(crate) fn injected(&self) -> impl Iterator<Item = &str> {
         let ids = self.chunks.iter().filter_map(|chunk| match chunk {
             UiMessageChunk::Data(data) if data.kind.name() == INJECTED => data.data.get("messageIds")?.as_array(),
             _ => None,

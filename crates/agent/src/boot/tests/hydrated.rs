@@ -1,11 +1,12 @@
 //! Boot with a history that the author keeps (A-44, A-56, A-74, A-82, D-31, D-32).
 
 use super::*;
-use crate::boot::hydrated::{in_flight, out_tail};
+use crate::boot::hydrated::out_tail;
 
 /// Says how a dead turn is closed, given `out` and `in` above the cursor.
 fn closing(out: &[Vec<Value>], input: &[InputRecord]) -> Option<Closing> {
-    out_tail(None, &script(out)).closing(&in_flight(input))
+    let tail = out_tail(None, &script(out));
+    tail.closing(&tail.in_flight(input))
 }
 
 const ONLY_ABORTS: Option<Closing> = Some(Closing { aborts: true, tells: false, ends: false });
@@ -61,9 +62,40 @@ fn what_is_owed_runs_in_order_and_signals_are_dropped_a82_a55_d41_d32() {
         InputRecord { seq_num: seq(7), timestamp: 0, input: None },
     ];
 
-    let in_flight = in_flight(&input);
+    let in_flight = out_tail(None, &[]).in_flight(&input);
 
     let owed: Vec<_> = in_flight.owed.iter().filter_map(|owed| owed.seq_num).collect();
     assert_eq!(owed, [1, 2, 4, 5].map(seq));
     assert_eq!((in_flight.dropped, in_flight.closing), ([0, 3, 6, 7].map(seq).to_vec(), true));
+}
+
+#[test]
+fn what_joined_an_answer_that_is_over_does_not_run_again_a166_a30_d42() {
+    let injected = |ids: &[&str]| {
+        let data = json!({ "messageIds": ids });
+        vec![json!({ "type": "data-pending-message-injected", "id": "d", "data": data })]
+    };
+    let answer = |ids: &[&str]| [begun("a0", "x"), injected(ids), vec![json!({ "type": "finish" })]].concat();
+    #[track_caller]
+    fn check(out: &[Vec<Value>], input: &[InputRecord], owed: &[u64], dropped: &[u64]) {
+        let tail = out_tail(None, &script(out));
+        let from = tail.drain_from();
+        let drained: Vec<_> = input.iter().filter(|record| from < Some(record.seq_num)).cloned().collect();
+        let in_flight = tail.in_flight(&drained);
+
+        let places: Vec<_> = in_flight.owed.iter().filter_map(|owed| owed.seq_num).collect();
+        assert_eq!(places, owed.iter().copied().map(seq).collect::<Vec<_>>(), "owed");
+        assert_eq!(in_flight.dropped, dropped.iter().copied().map(seq).collect::<Vec<_>>(), "dropped");
+    }
+    let action = || trigger(1, Trigger::Action);
+    // An action waits between the message that was served and the one that joined it.
+    check(&[answer(&["s"]), done(0)], &[user(0, "u0"), action(), user(2, "s"), user(3, "s")], &[1, 3], &[2]);
+    // Covered, so what comes later under its id is sent again.
+    check(&[answer(&["s"]), done(1)], &[user(0, "u0"), user(1, "s"), user(2, "s")], &[2], &[]);
+    check(&[done(0), answer(&["s"]), done(2)], &[user(0, "s"), user(1, "u1"), user(2, "s"), user(3, "s")], &[3], &[]);
+    // The turn is not over: it runs again, and the message has a turn of its own.
+    check(&[answer(&["s"])], &[user(0, "u0"), user(1, "s")], &[0, 1], &[]);
+    // A turn that its code forgot is closed with the next one, and what joined it is still owed (D-63).
+    let forgotten = [answer(&["s"]), text("a1", "y"), done(1)];
+    check(&forgotten, &[user(0, "u0"), user(1, "u1"), user(2, "s")], &[2], &[]);
 }

@@ -235,6 +235,50 @@ async fn leftovers_sent_again_stay_out_of_the_history_of_the_next_run_d42_a48() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_message_that_joined_an_answer_does_not_run_again_behind_what_waits_before_it_a166_a30_a82() {
+    let (session, gate, diary) = (Arc::new(FakeSession::default()), Gate::default(), Diary::default());
+    session.say("a");
+    let rows = Arc::new(Mutex::new(Vec::new()));
+    let keeper = |agent: Agent| {
+        let (reads, writes) = (rows.clone(), rows.clone());
+        agent
+            .hydrate_messages(move |event| {
+                event.upsert_into(&mut reads.lock().unwrap());
+                let messages = reads.lock().unwrap().clone();
+                async { Ok(messages) }
+            })
+            .on_turn_complete(move |event| {
+                *writes.lock().unwrap() = event.ui_messages.to_vec();
+                async { Ok(()) }
+            })
+    };
+    let talk = gate.during(|| {
+        session.send(trigger(Trigger::Action));
+        session.say("s");
+        // The turn's last record is its boundary.
+        session.state().writes_left = Some(10);
+    });
+    let first = async {
+        let lease = lease(&session, 1, json!({ "trigger": "preload" }));
+        tokio::select! {
+            biased;
+            _ = serve(&session, keeper(agent(&gate, always())), working(&diary, 1), lease) => panic!("the process dies"),
+            () = session.until(|state| state.is_dead) => {}
+        }
+    };
+    tokio::join!(first, talk);
+    assert!(session.story().ends_with("r1 text-end finish-step finish done(0)"), "{}", session.story());
+    session.revive();
+
+    let next = lease(&session, 1, json!({ "continuation": true, "previousRunId": "run_0" }));
+    serve(&session, keeper(talker()), FakeModel::echo(), next).await.expect("the run ends well");
+
+    assert!(session.story().ends_with("finish done(0) done(2)"), "{}", session.story());
+    let texts: Vec<_> = rows.lock().unwrap().iter().map(UiMessage::text).collect();
+    assert_eq!(texts, ["a", "s", "r1"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn nobody_steers_an_action_and_no_message_is_lost_to_one_a163_a159() {
     let (session, gate, diary) = (Arc::new(FakeSession::default()), Gate::default(), Diary::default());
     session.say("a");
