@@ -223,7 +223,9 @@ fn numbers_past_their_bounds_are_refused() {
         (14, "100001"),
         "`runs` is from 0 to 100000, not 100001",
     );
-    // What a tool is called with is nobody's number but the author's.
+    // What a tool or an action is called with is nobody's number but the author's.
+    let act = format!(r#"{{ "act": {{ "client": "alice", "action": {{ "count": {huge} }} }} }}"#);
+    assert!(parse("story", &story(crash, &act)).is_ok());
     let call = format!(r#"{{ "call": {{ "tool": "t", "input": {{ "count": {huge} }} }} }}"#);
     assert!(parse("story", &story(part, &call)).is_ok());
 }

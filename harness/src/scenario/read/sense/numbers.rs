@@ -65,8 +65,8 @@ const BOUNDS: &[(&str, u64, u64)] = &[
     ("timestampMs", 0, u64::MAX),
 ];
 
-/// What tools and providers are called with and give back is the author's own, not a number of the story.
-const FOREIGN: &[&str] = &["input", "output", "provider_metadata", "part"];
+/// What tools, actions and providers are called with and give back is the author's own, not a number of the story.
+const FOREIGN: &[&str] = &["action", "input", "output", "provider_metadata", "part"];
 
 /// Says which number is the first past its bounds.
 pub(super) fn check(scenario: &Scenario) -> Result<(), Complaint> {
