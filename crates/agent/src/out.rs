@@ -3,13 +3,14 @@
 //! While one batch is under way the next one collects; nothing else delays a chunk. A boundary is answered with its seq_num, so it
 //! is durable, and so is everything before it, when the call returns.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 use turnkeep_host::{Draws, Entropy, Host, Task};
 use turnkeep_protocol::run_api::MAX_OUT_BATCH_BYTES;
-use turnkeep_protocol::{MAX_CHUNK_BYTES, NewRecord, PartId, SeqNum, UiMessageChunk};
+use turnkeep_protocol::{ANSWERS_NOTHING, Header, MAX_CHUNK_BYTES, NewRecord, PartId, SeqNum, UiMessageChunk};
 
 use crate::error::{ChunkTooLarge, Error};
 use crate::link::Link;
@@ -31,6 +32,8 @@ const PART_ID_CHARACTERS: usize = 7;
 pub(crate) struct OutWriter {
     queue: mpsc::Sender<Item>,
     part_ids: Arc<Draws>,
+    /// Whether what is written answers no record of `in`.
+    stands_apart: Arc<AtomicBool>,
     failure: Arc<Mutex<Option<Error>>>,
     _pump: Arc<Task>,
 }
@@ -47,7 +50,19 @@ impl OutWriter {
         let (queue, items) = mpsc::channel(MAX_QUEUED_RECORDS);
         let failure = Arc::new(Mutex::new(None));
         let pump = host.spawn(pump(items, link, failure.clone()));
-        Self { queue, part_ids: Arc::new(entropy.child("part-ids").draws()), failure, _pump: Arc::new(pump) }
+        let part_ids = Arc::new(entropy.child("part-ids").draws());
+        Self { queue, part_ids, stands_apart: Arc::default(), failure, _pump: Arc::new(pump) }
+    }
+
+    /// Says that what is written from here on is of the turn that serves a record.
+    pub(crate) fn serve_record(&self) {
+        self.stands_apart.store(false, Ordering::Relaxed);
+    }
+
+    /// Says that messages which begin from here on answer no record: a boot that finds them in front of a record's own, or finds
+    /// nothing else, must not take them for its answer (A-65, D-64).
+    pub(crate) fn stand_apart(&self) {
+        self.stands_apart.store(true, Ordering::Relaxed);
     }
 
     /// Queues a chunk; it is stored before anything queued later.
@@ -57,7 +72,12 @@ impl OutWriter {
     /// [`Error::ChunkTooLarge`] when the chunk does not fit a record, or the failure that stopped the writer.
     pub(crate) async fn chunk(&self, chunk: &UiMessageChunk) -> Result<(), Error> {
         let part_id = PartId::new(self.part_ids.alphanumeric(PART_ID_CHARACTERS));
-        let record = NewRecord::data(chunk, &part_id);
+        let mut record = NewRecord::data(chunk, &part_id);
+        if matches!(chunk, UiMessageChunk::Start(_) | UiMessageChunk::Error(_))
+            && self.stands_apart.load(Ordering::Relaxed)
+        {
+            record.headers.push(Header::new(ANSWERS_NOTHING, "true"));
+        }
         check_size(chunk, &record)?;
         self.push(Item { record: Some(record), stored: None }).await
     }

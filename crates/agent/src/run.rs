@@ -118,11 +118,16 @@ impl Run {
     ///
     /// Fails when the run cannot go on; what is not settled then is still owed.
     async fn serve(mut self) -> Result<(), Error> {
+        self.out.stand_apart();
         self.boot().await?;
         self.gate.reach(Place::Booted).await;
         let mut next = self.first().await?;
         while let Some(owed) = next {
+            if owed.seq_num.is_some() {
+                self.out.serve_record();
+            }
             self.take_up(owed).await?;
+            self.out.stand_apart();
             self.reach_turn_end().await;
             next = self.next(Phase::Turn).await?;
         }

@@ -40,9 +40,9 @@ pub use patch::{
     MAX_PATCH_OPERATIONS, MAX_STORE_BYTES, MAX_STORE_DEPTH, Patch, PatchError, PatchOperation, check_store_value,
 };
 pub use record::{
-    Batch, Envelope, Header, MAX_CHUNK_BYTES, MAX_RECORD_BYTES, NewRecord, PUBLIC_ACCESS_TOKEN, Ping, Record,
-    RecordKind, SESSION_CLOSED, SESSION_CLOSED_REASON, SESSION_IN_CONSUMED_ID, SESSION_IN_EVENT_ID, TRIGGER_CONTROL,
-    TRIM, Tail, control,
+    ANSWERS_NOTHING, Batch, Envelope, Header, MAX_CHUNK_BYTES, MAX_RECORD_BYTES, NewRecord, PUBLIC_ACCESS_TOKEN, Ping,
+    Record, RecordKind, SESSION_CLOSED, SESSION_CLOSED_REASON, SESSION_IN_CONSUMED_ID, SESSION_IN_EVENT_ID,
+    TRIGGER_CONTROL, TRIM, Tail, control,
 };
 pub use reduce::{MessageReducer, ReduceError, cleanup_aborted_parts};
 pub use slim::{slim_message, upsert_incoming_message};

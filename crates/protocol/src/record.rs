@@ -11,6 +11,9 @@ pub const TRIGGER_CONTROL: &str = "trigger-control";
 pub const SESSION_IN_EVENT_ID: &str = "session-in-event-id";
 /// `turn-complete` sibling: the highest `in` seq_num the run has received (D-41).
 pub const SESSION_IN_CONSUMED_ID: &str = "session-in-consumed-id";
+/// Header of a data record, a `start` or an `error`, whose message answers no record of `in`: a hook piped it outside of a turn, or a
+/// recovery hook invented what it answers. Readers ignore it; a boot looks at it (A-65, D-64).
+pub const ANSWERS_NOTHING: &str = "answers-nothing";
 /// `turn-complete` sibling: a renewed session token (S-84).
 pub const PUBLIC_ACCESS_TOKEN: &str = "public-access-token";
 /// `turn-complete` sibling: the session is closed (D-37).

@@ -105,7 +105,8 @@ fn closing(replay: &Replay, recovered: &[Owed], unserved: &[SeqNum], is_answered
     let covers = unserved.iter().any(|seq_num| first_run.is_none_or(|first| *seq_num < first));
     let turn = replay.open_turn.as_ref();
     // The next turn goes on where this one had not begun.
-    let runs_whole = !is_answered && !recovered.is_empty() && turn.is_some_and(|turn| !turn.has_answer());
+    let runs_whole =
+        !is_answered && !recovered.is_empty() && turn.is_some_and(|turn| !turn.has_answer() && turn.partial.is_none());
     if !covers && (turn.is_none() || runs_whole) {
         return None;
     }

@@ -79,7 +79,7 @@ pub(crate) struct Owed {
 pub(crate) struct OpenTurn {
     /// The chain with the turn's own record applied; its messages are based on it.
     pub(crate) base: Chain,
-    /// The messages it had ended.
+    /// The messages it had ended, those apart that answer no record (D-64).
     pub(crate) ended: Vec<UiMessage>,
     /// The places of the messages that had joined it: they belong to it.
     pub(crate) joined: Vec<SeqNum>,
@@ -87,6 +87,8 @@ pub(crate) struct OpenTurn {
     pub(crate) partial: Option<Partial>,
     /// Whether the last segment still wants its end.
     pub(crate) is_open: bool,
+    /// How the answer to its record stands; none while there is nothing of it.
+    answer: Option<SegmentEnd>,
 }
 
 /// A message whose stream never ended.
@@ -213,13 +215,17 @@ impl Replay {
         }
         let is_open = turn.segments.last().is_some_and(|last| last.end == SegmentEnd::Open);
         let mut chain = base.clone();
-        let mut open_turn = OpenTurn { base, ended: Vec::new(), joined, partial: None, is_open };
-        for (at, segment) in turn.segments.iter().enumerate() {
+        // Whatever hooks have piped is beside the answer; alone it is only something that was cut (A-60, D-64).
+        let has_own = turn.segments.iter().any(|segment| !segment.is_apart);
+        let segments: Vec<_> = turn.segments.iter().filter(|segment| segment.is_apart != has_own).collect();
+        let answer = segments.last().filter(|_| has_own).map(|last| last.end);
+        let mut open_turn = OpenTurn { base, ended: Vec::new(), joined, partial: None, is_open, answer };
+        for (at, segment) in segments.iter().enumerate() {
             let Some(Folded { message, base }) = fold(segment, &chain, &mut self.n_malformed) else {
                 continue;
             };
             let cleaned = cleanup_aborted_parts(message.clone());
-            let is_last = at + 1 == turn.segments.len();
+            let is_last = at + 1 == segments.len();
             match segment.end {
                 SegmentEnd::Open | SegmentEnd::Interrupted if adds_nothing(&message, base.as_ref()) => continue,
                 // Whoever was asked about it may have died as well.
@@ -262,7 +268,7 @@ struct Folded {
 impl OpenTurn {
     /// Tells whether the first in-flight record has been answered as far as it ever will be (D-31, AR-47).
     pub(crate) fn has_answer(&self) -> bool {
-        self.partial.is_some() || !self.ended.is_empty() || !self.is_open
+        self.answer.is_some_and(|end| end != SegmentEnd::Open || self.partial.is_some() || !self.ended.is_empty())
     }
 }
 

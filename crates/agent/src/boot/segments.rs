@@ -2,7 +2,9 @@
 
 use turnkeep_protocol::reduce::{MessageReducer, ReduceError};
 use turnkeep_protocol::session_api::DrainedRecord;
-use turnkeep_protocol::{Header, SESSION_IN_EVENT_ID, SeqNum, TRIGGER_CONTROL, UiMessage, UiMessageChunk, control};
+use turnkeep_protocol::{
+    ANSWERS_NOTHING, Header, SESSION_IN_EVENT_ID, SeqNum, TRIGGER_CONTROL, UiMessage, UiMessageChunk, control,
+};
 
 use crate::attempt::INTERRUPTED;
 use crate::chain::is_empty;
@@ -30,6 +32,8 @@ pub(crate) struct Boundary {
 pub(crate) struct Segment {
     pub(crate) chunks: Vec<UiMessageChunk>,
     pub(crate) end: SegmentEnd,
+    /// Whether it answers no record of `in` (D-64).
+    pub(crate) is_apart: bool,
 }
 
 /// How a message's chunks ended.
@@ -108,7 +112,7 @@ pub(crate) fn turns(records: &[DrainedRecord]) -> Vec<TurnRecords> {
             continue;
         }
         if let Some(chunk) = content(record) {
-            turn.push(chunk);
+            turn.push(chunk, header(&record.headers, ANSWERS_NOTHING).is_some());
         }
     }
     if !turn.segments.is_empty() {
@@ -140,8 +144,9 @@ impl TurnRecords {
         })
     }
 
-    fn push(&mut self, chunk: UiMessageChunk) {
+    fn push(&mut self, chunk: UiMessageChunk, is_apart: bool) {
         let opens = matches!(chunk, UiMessageChunk::Start(_));
+        let begins = opens || self.segments.last().is_none_or(|last| !last.has_start());
         match self.segments.last_mut() {
             // Data that came before `start` attaches to the message that follows.
             Some(last) if !opens || !last.has_start() => last.push(chunk),
@@ -154,6 +159,10 @@ impl TurnRecords {
                 segment.push(chunk);
                 self.segments.push(segment);
             }
+        }
+        // A failure behind a message is of that message.
+        if let Some(last) = self.segments.last_mut().filter(|_| begins && is_apart) {
+            last.is_apart = true;
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The decision table of A §3.8 and the faults of recovery, row by row.
 
+mod apart;
 mod choice;
 mod cut;
 mod history;
@@ -9,8 +10,8 @@ mod steering;
 use serde_json::{Value, json};
 use turnkeep_protocol::session_api::DrainedRecord;
 use turnkeep_protocol::{
-    ChatInputChunk, ChatSnapshot, ChatTaskWirePayload, Header, InputRecord, Messages, SESSION_IN_EVENT_ID, SeqNum,
-    Trigger, UiMessage,
+    ANSWERS_NOTHING, ChatInputChunk, ChatSnapshot, ChatTaskWirePayload, Header, InputRecord, Messages,
+    SESSION_IN_EVENT_ID, SeqNum, Trigger, UiMessage,
 };
 
 use super::plan::{BootPlan, Choice, Closing, pending_tool_calls, plan};
@@ -20,7 +21,7 @@ fn seq(number: u64) -> SeqNum {
     SeqNum::new(number)
 }
 
-/// Writes `out` from a short script: a JSON object is a chunk, a number is a `turn-complete` with that cursor, `-1` one without.
+/// Writes `out` from a short script: a JSON object is a chunk (with `apart`, of a message that answers nothing), a number is a `turn-complete` with that cursor, `-1` one without.
 fn out(script: &[Value]) -> Vec<DrainedRecord> {
     let records = script.iter().enumerate().map(|(at, word)| {
         let headers = match word.as_i64() {
@@ -33,7 +34,9 @@ fn out(script: &[Value]) -> Vec<DrainedRecord> {
             }
             None => Vec::new(),
         };
-        let data = if headers.is_empty() { word.clone() } else { json!("") };
+        let mut data = if headers.is_empty() { word.clone() } else { json!("") };
+        let is_apart = data.as_object_mut().and_then(|chunk| chunk.remove("apart")).is_some();
+        let headers = if is_apart { vec![Header::new(ANSWERS_NOTHING, "true")] } else { headers };
         DrainedRecord { data, id: String::new(), seq_num: seq(at as u64 + 100), headers }
     });
     records.collect()

@@ -268,6 +268,8 @@ impl Run {
 
     /// Step 19.
     pub(super) async fn on_turn_complete(&mut self, turn: &Turn, last_event_id: SeqNum) -> Result<(), Error> {
+        // The turn is over: what the hook pipes is of none (D-64).
+        self.out.stand_apart();
         if let Some(hook) = self.agent.hooks.turn_complete.clone() {
             self.chat.history().publish(self.chain.messages());
             if let Err(error) = hook(self.turn_complete_event(turn, Some(last_event_id))).await {

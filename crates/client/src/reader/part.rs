@@ -10,7 +10,7 @@ pub struct Part {
     pub seq_num: SeqNum,
     /// When the record was stored, Unix milliseconds.
     pub timestamp: u64,
-    /// The record's headers; none for data.
+    /// The record's headers; those of data tell readers nothing (D-64).
     pub headers: Vec<Header>,
     /// The envelope's id, or a v1 event's id.
     pub part_id: Option<PartId>,

@@ -4,10 +4,10 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::json;
 use turnkeep_model::StreamPart;
-use turnkeep_protocol::{ChatTaskWirePayload, SeqNum, UiMessage};
+use turnkeep_protocol::{ChatTaskWirePayload, SeqNum, UiMessage, UiMessageChunk};
 
 use crate::testing::*;
-use crate::{Agent, Error, Recovery, Tool};
+use crate::{Agent, Error, PipeOptions, PipeSource, Recovery, Tool};
 
 async fn continue_run(session: &Arc<FakeSession>, agent: Agent) -> Result<(), Error> {
     let lease = lease(session, 1, json!({ "continuation": true, "previousRunId": "run_0" }));
@@ -16,11 +16,19 @@ async fn continue_run(session: &Arc<FakeSession>, agent: Agent) -> Result<(), Er
 
 /// Serves a first attempt until its process dies after so many writes.
 async fn die(session: &Arc<FakeSession>, model: Arc<FakeModel>, n_writes: usize) {
+    die_with(session, talker(), model, n_writes).await;
+}
+
+async fn die_as(session: &Arc<FakeSession>, agent: Agent, n_writes: usize) {
+    die_with(session, agent, FakeModel::echo(), n_writes).await;
+}
+
+async fn die_with(session: &Arc<FakeSession>, agent: Agent, model: Arc<FakeModel>, n_writes: usize) {
     session.state().writes_left = Some(n_writes);
     let first = lease(session, 1, json!({ "trigger": "preload" }));
     tokio::select! {
         biased;
-        _ = serve(session, talker(), model, first) => panic!("the process dies"),
+        _ = serve(session, agent, model, first) => panic!("the process dies"),
         () = session.until(|state| state.is_dead) => {}
     }
     session.revive();
@@ -92,6 +100,66 @@ async fn a_recovery_hook_whose_process_died_is_asked_again_a60_a66_d31() {
     let want = "start start-step text-start re a abort(interrupted) \
                 start start-step text-start re a text-end finish-step finish done(0)";
     assert_eq!(session.story(), want, "one abort, whoever is asked");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_greeting_of_a_hook_is_not_the_answer_to_the_next_message_a65_d31_d64() {
+    fn greeting() -> PipeSource {
+        let chunks = ["start", "finish"].map(|kind| UiMessageChunk::from_value(json!({ "type": kind })).unwrap());
+        PipeSource::chunks(futures::stream::iter(chunks))
+    }
+    let at_preload =
+        || talker().on_preload(|event| async move { event.chat.pipe(greeting(), PipeOptions::new()).await });
+    let at_boot = || talker().on_boot(|event| async move { event.chat.pipe(greeting(), PipeOptions::new()).await });
+    let after_turn = || {
+        talker().on_turn_complete(|event| async move {
+            if event.turn == 0 { event.chat.pipe(greeting(), PipeOptions::new()).await } else { Ok(()) }
+        })
+    };
+    // Behind the greeting's two records the process dies, before the first word of the next answer.
+    for (agent, before, n_writes) in
+        [(at_preload as fn() -> Agent, None, 2), (at_boot, None, 2), (after_turn, Some("a"), 10)]
+    {
+        let session = Arc::new(FakeSession::default());
+        if let Some(text) = before {
+            session.say(text);
+        }
+        session.say("b");
+        die_as(&session, agent(), n_writes).await;
+        assert!(session.story().ends_with("start finish"), "{}", session.story());
+
+        continue_run(&session, talker()).await.unwrap();
+
+        assert!(session.story().contains("re b text-end"), "{}", session.story());
+        assert_eq!(session.saved_texts().last().unwrap(), "re b");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crash_in_a_turn_that_a_hook_invented_costs_no_message_a63_a65_d64() {
+    let session = Arc::new(FakeSession::default());
+    session.say("a");
+    die(&session, FakeModel::echo(), 4).await;
+    let inventing = || {
+        talker().on_recovery_boot(|_| async {
+            Ok(Recovery { recovered_turns: Some(vec![UiMessage::user("new", "new")]), ..Recovery::default() })
+        })
+    };
+    // abort, done(0), and the invented turn up to its first words.
+    session.state().writes_left = Some(6);
+    tokio::select! {
+        biased;
+        _ = continue_run(&session, inventing()) => panic!("the process dies"),
+        () = session.until(|state| state.is_dead) => {}
+    }
+    session.revive();
+    assert!(session.story().ends_with("re new"), "{}", session.story());
+    session.say("b");
+
+    continue_run(&session, talker()).await.unwrap();
+
+    let want = "re new abort(interrupted) start start-step text-start re b text-end finish-step finish done(1)";
+    assert!(session.story().ends_with(want), "{}", session.story());
 }
 
 #[tokio::test(start_paused = true)]
