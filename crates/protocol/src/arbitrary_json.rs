@@ -92,7 +92,7 @@ impl<'a> Arbitrary<'a> for ModelMessage {
             ModelRole::System => vec![ContentPart::text(String::arbitrary(u)?)],
             _ => u.arbitrary()?,
         };
-        Ok(Self { role, content, provider_options: optional(u)?, extra: extra(u)? })
+        Ok(Self { role, content: content.into(), provider_options: optional(u)?, extra: extra(u)? })
     }
 }
 
