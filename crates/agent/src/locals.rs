@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, ThreadId};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -79,6 +80,12 @@ pub enum LocalError {
         /// Why not.
         reason: String,
     },
+    /// The code that changes the slot asks for the same slot again.
+    #[error("chat.local `{id}` is asked for by the code that is changing it")]
+    InUse {
+        /// The slot.
+        id: &'static str,
+    },
 }
 
 /// The slots of one attempt at a run; clones share them.
@@ -90,12 +97,19 @@ pub struct Locals {
 #[derive(Default)]
 struct Slots {
     values: BTreeMap<&'static str, Arc<dyn Any + Send + Sync>>,
-    data: BTreeMap<&'static str, Data>,
+    data: BTreeMap<&'static str, Arc<Slot>>,
     /// What a parent run handed down and nobody has read yet.
     handed_down: BTreeMap<String, Value>,
 }
 
-/// What is in the slot of a [`ChatLocal`].
+/// The slot of a [`ChatLocal`]. It has a lock of its own, since an author's code runs under it and may ask for other slots.
+struct Slot {
+    data: Mutex<Data>,
+    /// Who looks at the data now.
+    holder: Mutex<Option<ThreadId>>,
+}
+
+/// What is in a slot.
 struct Data {
     value: Box<dyn Any + Send>,
     to_json: fn(&dyn Any) -> Value,
@@ -118,10 +132,14 @@ impl Locals {
 
     /// Gives what a child run gets: the data of every [`ChatLocal`], under `chat.local.{id}`.
     pub fn to_child(&self) -> JsonObject {
-        let slots = self.slots();
-        let unread = slots.handed_down.iter().map(|(id, value)| (format!("{CHILD_KEY}{id}"), value.clone()));
-        let own = slots.data.iter().map(|(id, data)| (format!("{CHILD_KEY}{id}"), (data.to_json)(&*data.value)));
-        unread.chain(own).collect()
+        let (unread, data) = {
+            let slots = self.slots();
+            (slots.handed_down.clone(), slots.data.clone())
+        };
+        // A slot that is being changed by the very code that asks is left out, since it has no value now.
+        let own = data.into_iter().filter_map(|(id, slot)| Some((id, slot.with(|data| (data.to_json)(&*data.value))?)));
+        let own = own.map(|(id, value)| (id.to_owned(), value));
+        unread.into_iter().chain(own).map(|(id, value)| (format!("{CHILD_KEY}{id}"), value)).collect()
     }
 
     /// Puts a value in a slot, in the place of the one before.
@@ -141,8 +159,39 @@ impl Locals {
     }
 
     fn slots(&self) -> MutexGuard<'_, Slots> {
-        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.slots)
     }
+}
+
+impl Slot {
+    fn new(data: Data) -> Arc<Self> {
+        Arc::new(Self { data: Mutex::new(data), holder: Mutex::default() })
+    }
+
+    /// Looks at the data; none when this thread does so already.
+    fn with<R>(&self, look: impl FnOnce(&mut Data) -> R) -> Option<R> {
+        let own = Some(thread::current().id());
+        if *lock(&self.holder) == own {
+            return None;
+        }
+        let mut data = lock(&self.data);
+        *lock(&self.holder) = own;
+        let _holding = Holding(&self.holder);
+        Some(look(&mut data))
+    }
+}
+
+/// Forgets who looks, also when the looking panics.
+struct Holding<'s>(&'s Mutex<Option<ThreadId>>);
+
+impl Drop for Holding<'_> {
+    fn drop(&mut self) {
+        *lock(self.0) = None;
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Agent {
@@ -180,14 +229,15 @@ impl<T: Serialize + DeserializeOwned + Clone + Send + 'static> Local<'_, T> {
     pub fn init(&self, value: T) {
         let mut slots = self.locals.slots();
         slots.handed_down.remove(self.id);
-        slots.data.insert(self.id, Data { value: Box::new(value), to_json: to_json::<T>, is_changed: false });
+        slots.data.insert(self.id, Slot::new(Data::new(value)));
     }
 
     /// Gives a copy of the value.
     ///
     /// # Errors
     ///
-    /// [`LocalError::NotInitialised`] before [`Local::init`]; [`LocalError::Unfit`] when a parent's data is of another shape.
+    /// [`LocalError::NotInitialised`] before [`Local::init`]; [`LocalError::Unfit`] when a parent's data is of another shape;
+    /// [`LocalError::InUse`] inside this slot's own [`Local::update`].
     pub fn get(&self) -> Result<T, LocalError> {
         self.with(|value, _| value.clone())
     }
@@ -197,7 +247,7 @@ impl<T: Serialize + DeserializeOwned + Clone + Send + 'static> Local<'_, T> {
         self.get().ok()
     }
 
-    /// Changes the value.
+    /// Changes the value; other slots may be read and changed meanwhile.
     ///
     /// # Errors
     ///
@@ -215,16 +265,30 @@ impl<T: Serialize + DeserializeOwned + Clone + Send + 'static> Local<'_, T> {
     }
 
     fn with<R>(&self, look: impl FnOnce(&mut T, &mut bool) -> R) -> Result<R, LocalError> {
+        let slot = self.slot()?.ok_or(LocalError::NotInitialised { id: self.id })?;
+        let looked = slot.with(|data| Some(look(data.value.downcast_mut()?, &mut data.is_changed)));
+        looked.ok_or(LocalError::InUse { id: self.id })?.ok_or(LocalError::NotInitialised { id: self.id })
+    }
+
+    /// Finds the slot, filled with what a parent handed down; data that does not fit stays where it is.
+    fn slot(&self) -> Result<Option<Arc<Slot>>, LocalError> {
+        let handed_down = self.locals.slots().handed_down.get(self.id).cloned();
+        let Some(handed_down) = handed_down else {
+            return Ok(self.locals.slots().data.get(self.id).cloned());
+        };
+        let value: T = serde_json::from_value(handed_down)
+            .map_err(|error| LocalError::Unfit { id: self.id, reason: error.to_string() })?;
         let mut slots = self.locals.slots();
-        if let Some(handed_down) = slots.handed_down.remove(self.id) {
-            let value: T = serde_json::from_value(handed_down)
-                .map_err(|error| LocalError::Unfit { id: self.id, reason: error.to_string() })?;
-            slots.data.insert(self.id, Data { value: Box::new(value), to_json: to_json::<T>, is_changed: false });
+        if slots.handed_down.remove(self.id).is_some() {
+            slots.data.insert(self.id, Slot::new(Data::new(value)));
         }
-        let data = slots.data.get_mut(self.id);
-        let data = data.and_then(|data| Some((data.value.downcast_mut()?, &mut data.is_changed)));
-        let (value, is_changed) = data.ok_or(LocalError::NotInitialised { id: self.id })?;
-        Ok(look(value, is_changed))
+        Ok(slots.data.get(self.id).cloned())
+    }
+}
+
+impl Data {
+    fn new<T: Serialize + Send + 'static>(value: T) -> Self {
+        Self { value: Box::new(value), to_json: to_json::<T>, is_changed: false }
     }
 }
 
@@ -327,5 +391,28 @@ mod tests {
         let refused = child.chat(&PROFILE).get().unwrap_err();
 
         assert!(matches!(refused, LocalError::Unfit { id: "profile", .. }), "{refused}");
+        // It is said again, and a child of the child gets what it was.
+        assert_eq!(child.chat(&PROFILE).get(), Err(refused));
+        assert_eq!(child.to_child()["chat.local.profile"], json!({ "name": 4 }));
+    }
+
+    #[test]
+    fn what_changes_a_slot_may_use_the_others_and_its_own_is_refused_a183() {
+        static VISITS: ChatLocal<u32> = ChatLocal::new("visits");
+        let locals = Locals::new();
+        locals.chat(&PROFILE).init(profile("Ada", 0));
+        locals.chat(&VISITS).init(3);
+        locals.set(&DATABASE, "double");
+
+        let nested = locals.clone();
+        let changed = locals.chat(&PROFILE).update(|profile| {
+            profile.visits = nested.chat(&VISITS).get().unwrap();
+            assert!(nested.get(&DATABASE).is_some());
+            assert_eq!(nested.chat(&PROFILE).get(), Err(LocalError::InUse { id: "profile" }));
+            assert_eq!(nested.to_child().len(), 1);
+        });
+
+        assert_eq!(changed, Ok(()));
+        assert_eq!(locals.chat(&PROFILE).get(), Ok(profile("Ada", 3)));
     }
 }

@@ -57,6 +57,8 @@ pub struct ToolContext {
 
 impl Tool {
     /// Makes a tool that the agent runs; `input_schema` is the JSON schema of its input, which every input is held against.
+    /// Of a schema's words `pattern`, `patternProperties`, `format`, `not`, `multipleOf`, `uniqueItems`, `dependentRequired` and
+    /// `if` are told to the model and not checked here, and `oneOf` takes what fits at least one.
     ///
     /// An error from `execute` is told to the model as the call's failure.
     pub fn new<F, Fut>(name: impl Into<String>, description: impl Into<String>, input_schema: Value, execute: F) -> Self

@@ -64,6 +64,8 @@ impl UiStreamOptions {
     }
 
     /// Chooses what the client reads of an error; by default the error's own text.
+    ///
+    /// A tool's error is part of the answer: the model reads the same text of it in its next step as the client.
     #[must_use]
     pub fn on_error(mut self, on_error: impl Fn(&str) -> String + Send + Sync + 'static) -> Self {
         self.on_error = Some(Arc::new(on_error));

@@ -131,11 +131,13 @@ impl<'a> Schema<'a> {
 
     fn check_array(self, items: &[Value], at: &str) -> Result<(), String> {
         self.check_length("Items", "items", items.len(), at)?;
-        let Some(schema) = self.get("items") else {
-            return Ok(());
-        };
+        // The first ones may have schemas of their own; `items` is for those behind them.
+        let heads = self.get("prefixItems").and_then(Value::as_array);
         for (index, item) in items.iter().enumerate() {
-            self.at(schema).check(item, &format!("{at}[{index}]"))?;
+            let own = heads.and_then(|heads| heads.get(index));
+            if let Some(schema) = own.or(self.get("items")) {
+                self.at(schema).check(item, &format!("{at}[{index}]"))?;
+            }
         }
         Ok(())
     }

@@ -248,11 +248,11 @@ fn text_of(content: &Value) -> String {
 
 fn finish_reason(word: &str) -> FinishReason {
     match word {
-        // A pause is the provider's own: the model goes on when it gets its answer back.
-        "end_turn" | "stop_sequence" | "pause_turn" => FinishReason::Stop,
+        "end_turn" | "stop_sequence" => FinishReason::Stop,
         "tool_use" => FinishReason::ToolCalls,
         "max_tokens" | "model_context_window_exceeded" => FinishReason::Length,
         "refusal" => FinishReason::ContentFilter,
+        // `pause_turn` too: the answer is not whole, and no step asks for the rest of it.
         _ => FinishReason::Other,
     }
 }

@@ -213,7 +213,7 @@ fn finish_reasons_are_read() {
     for (word, want) in [
         ("end_turn", "stop"),
         ("stop_sequence", "stop"),
-        ("pause_turn", "stop"),
+        ("pause_turn", "other"),
         ("tool_use", "tool-calls"),
         ("max_tokens", "length"),
         ("model_context_window_exceeded", "length"),

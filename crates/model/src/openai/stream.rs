@@ -34,6 +34,8 @@ pub(super) struct ChatReader {
     n_sources: usize,
     /// By the provider's index: pieces of several calls may come in turns.
     calls: BTreeMap<usize, Call>,
+    /// The index that the provider gives to several calls, once it has.
+    shared_index: Option<usize>,
     finish_reason: Option<FinishReason>,
     usage: Usage,
 }
@@ -53,8 +55,7 @@ struct Call {
 impl Reader for ChatReader {
     fn read(&mut self, data: &str, parts: &mut Vec<StreamPart>) -> Result<(), ModelError> {
         if data.trim() == DONE {
-            self.finish(self.finish_reason.unwrap_or(FinishReason::Other), parts);
-            return Ok(());
+            return self.end(parts);
         }
         let chunk: Chunk = serde_json::from_str(data)
             .map_err(|error| ModelError::malformed(format!("an event of the answer is not understood: {error}")))?;
@@ -164,7 +165,10 @@ impl ChatReader {
     }
 
     fn call(&mut self, delta: CallDelta, parts: &mut Vec<StreamPart>) -> Result<(), ModelError> {
-        let index = delta.index.unwrap_or_else(|| self.place(delta.id.as_deref()));
+        let index = self.index_of(&delta);
+        if delta.index.is_some_and(|given| given != index) {
+            self.shared_index = delta.index;
+        }
         let function = delta.function.unwrap_or_default();
         if !self.calls.contains_key(&index) {
             if index >= MAX_CALLS {
@@ -192,6 +196,17 @@ impl ChatReader {
             parts.push(StreamPart::ToolInputDelta { id: call.id.clone(), delta });
         }
         Ok(())
+    }
+
+    /// Gives the place of a piece's call: its index, unless another call has taken that, as with providers that give all calls one.
+    fn index_of(&self, delta: &CallDelta) -> usize {
+        let id = delta.id.as_deref().filter(|id| !id.is_empty());
+        match (delta.index, id) {
+            (Some(index), Some(id)) if self.calls.get(&index).is_some_and(|call| call.id != id) => self.place(Some(id)),
+            (Some(index), None) if self.shared_index == Some(index) => self.place(None),
+            (Some(index), _) => index,
+            (None, id) => self.place(id),
+        }
     }
 
     /// Gives the index of a piece that has none: its id's, the next for a new id, the last without an id.

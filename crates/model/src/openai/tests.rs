@@ -150,7 +150,38 @@ fn servers_that_leave_out_what_they_can_are_understood() {
         ],
     );
     let other_choice = json!({ "choices": [{ "index": 1, "delta": { "content": "no" } }] });
-    check(&(events(&[other_choice]) + "data: [DONE]\n\n"), &["response-metadata", "finish other {}"]);
+    check(&events(&[other_choice, stop("stop")]), &["response-metadata", "finish stop {}"]);
+}
+
+#[test]
+fn calls_under_one_index_stay_apart_by_their_ids() {
+    let call = |id: Option<&str>, name: Option<&str>, arguments: &str| {
+        let function = json!({ "name": name, "arguments": arguments });
+        delta(json!({ "tool_calls": [{ "index": 0, "id": id, "function": function }] }))
+    };
+    let pieces = [
+        call(Some("a"), Some("t"), r#"{"x":1}"#),
+        call(Some("b"), Some("u"), r#"{"y""#),
+        call(None, None, ":2}"),
+        stop("tool_calls"),
+    ];
+
+    check(
+        &events(&pieces),
+        &[
+            "response-metadata",
+            "tool-input-start a t",
+            r#"tool-input-delta a "{\"x\":1}""#,
+            "tool-input-start b u",
+            r#"tool-input-delta b "{\"y\"""#,
+            r#"tool-input-delta b ":2}""#,
+            "tool-input-end a",
+            r#"tool-call a t {"x":1}"#,
+            "tool-input-end b",
+            r#"tool-call b u {"y":2}"#,
+            "finish tool-calls {}",
+        ],
+    );
 }
 
 #[test]
@@ -193,10 +224,10 @@ fn a_cut_a_malformed_and_a_failed_answer_end_with_their_error() {
         check(&stream, &[&begun[..], &[want]].concat());
     };
 
-    check_end(
-        "",
-        r#"error Unavailable { message: "the provider's answer broke off: it ended without a finish reason" }"#,
-    );
+    let broke_off =
+        r#"error Unavailable { message: "the provider's answer broke off: it ended without a finish reason" }"#;
+    check_end("", broke_off);
+    check_end("data: [DONE]\n\n", broke_off);
     check_end(
         "data: {\"choices\":\n\ndata: [DONE]\n\n",
         r#"error Malformed { message: "an event of the answer is not understood: EOF while parsing a value at line 1 column 11" }"#,

@@ -90,3 +90,15 @@ fn a_schema_may_refer_to_itself_a119() {
     taken(json!({ "$ref": "#" }), json!(1));
     taken(json!({ "$ref": "elsewhere.json" }), json!(1));
 }
+
+#[test]
+fn the_places_of_a_tuple_have_schemas_of_their_own_a119() {
+    let tuple = json!({ "type": "array", "prefixItems": [{ "type": "string" }, { "type": "number" }], "items": false });
+    let headed = json!({ "prefixItems": [{ "type": "string" }], "items": { "type": "integer" } });
+
+    assert_eq!(super::check(&tuple, &json!(["Oslo", 4]), "input"), Ok(()));
+    assert!(super::check(&tuple, &json!([4, "Oslo"]), "input").is_err());
+    assert!(super::check(&tuple, &json!(["Oslo", 4, 5]), "input").unwrap_err().contains("input[2]"));
+    assert_eq!(super::check(&headed, &json!(["Oslo", 4, 5]), "input"), Ok(()));
+    assert!(super::check(&headed, &json!(["Oslo", "4"]), "input").is_err());
+}

@@ -14,9 +14,9 @@ pub(in crate::anthropic) const BLOCK_TYPE: &str = "type";
 /// Names the server that a call went to, in its metadata.
 pub(in crate::anthropic) const SERVER_NAME: &str = "serverName";
 
-/// The API refuses empty text.
+/// The API refuses text that is empty or nothing but white space.
 pub(super) fn text(text: &str) -> Option<Value> {
-    (!text.is_empty()).then(|| json!({ "type": "text", "text": text }))
+    (!text.trim().is_empty()).then(|| json!({ "type": "text", "text": text }))
 }
 
 /// Puts the part's own cache mark on its block.

@@ -255,3 +255,18 @@ fn tools_of_the_provider_join_the_authors() {
     let search = json!({ "type": "web_search_20250305", "name": "web_search" });
     check_options(json!({}), json!({ "tools": [search] }), json!({ "max_tokens": 4096, "tools": [search] }));
 }
+
+#[test]
+fn nothing_but_white_space_is_no_text_since_the_api_refuses_it() {
+    check_sent(
+        json!([
+            { "role": "user", "content": " " },
+            { "role": "user", "content": "Now." },
+            { "role": "assistant", "content": [{ "type": "text", "text": "Well." }, { "type": "text", "text": "\n\n" }] },
+        ]),
+        json!([
+            { "role": "user", "content": [{ "type": "text", "text": "Now." }] },
+            { "role": "assistant", "content": [{ "type": "text", "text": "Well." }] },
+        ]),
+    );
+}
