@@ -45,6 +45,18 @@ pub(super) struct CallDelta {
     pub(super) function: Option<FunctionDelta>,
 }
 
+impl CallDelta {
+    /// Gives the call's id, if the piece names one.
+    pub(super) fn id(&self) -> Option<&str> {
+        self.id.as_deref().filter(|id| !id.is_empty())
+    }
+
+    /// Gives the tool's name, if the piece says it.
+    pub(super) fn name(&self) -> Option<&str> {
+        self.function.as_ref()?.name.as_deref().filter(|name| !name.is_empty())
+    }
+}
+
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct FunctionDelta {

@@ -1,7 +1,5 @@
 //! [`ChatReader`]: the events of one answer in, stream parts out.
 
-use std::collections::BTreeMap;
-
 use serde_json::json;
 
 use super::NAME;
@@ -32,10 +30,8 @@ pub(super) struct ChatReader {
     open: Option<Open>,
     n_opened: usize,
     n_sources: usize,
-    /// By the provider's index: pieces of several calls may come in turns.
-    calls: BTreeMap<usize, Call>,
-    /// The index that the provider gives to several calls, once it has.
-    shared_index: Option<usize>,
+    /// In the order in which they began; their pieces may come in turns.
+    calls: Vec<Call>,
     finish_reason: Option<FinishReason>,
     usage: Usage,
 }
@@ -47,6 +43,8 @@ struct Open {
 }
 
 struct Call {
+    /// The provider's number for it, if it gives any; not every provider gives each call its own.
+    index: Option<usize>,
     id: String,
     name: String,
     arguments: String,
@@ -165,60 +163,56 @@ impl ChatReader {
     }
 
     fn call(&mut self, delta: CallDelta, parts: &mut Vec<StreamPart>) -> Result<(), ModelError> {
-        let index = self.index_of(&delta);
-        if delta.index.is_some_and(|given| given != index) {
-            self.shared_index = delta.index;
-        }
-        let function = delta.function.unwrap_or_default();
-        if !self.calls.contains_key(&index) {
-            if index >= MAX_CALLS {
-                return Err(ModelError::malformed(format!(
-                    "a tool call has the index {index}; the most is {MAX_CALLS}"
-                )));
-            }
-            let missing = |what| ModelError::malformed(format!("tool call {index} begins without {what}"));
-            let id = delta.id.filter(|id| !id.is_empty()).ok_or_else(|| missing("an id"))?;
-            let name = function.name.filter(|name| !name.is_empty()).ok_or_else(|| missing("the tool's name"))?;
-            self.close(parts);
-            parts.push(StreamPart::ToolInputStart {
-                id: id.clone(),
-                name: name.clone(),
-                provider_executed: false,
-                dynamic: false,
-                title: None,
-                provider_metadata: None,
-            });
-            self.calls.insert(index, Call { id, name, arguments: String::new() });
-        }
-        let call = self.calls.get_mut(&index).expect("it was there or has just been put there");
-        if let Some(delta) = function.arguments.filter(|arguments| !arguments.is_empty()) {
+        let at = match self.call_of(&delta) {
+            Some(at) => at,
+            None => self.begin_call(&delta, parts)?,
+        };
+        let call = &mut self.calls[at];
+        let arguments = delta.function.and_then(|function| function.arguments);
+        if let Some(delta) = arguments.filter(|arguments| !arguments.is_empty()) {
             call.arguments.push_str(&delta);
             parts.push(StreamPart::ToolInputDelta { id: call.id.clone(), delta });
         }
         Ok(())
     }
 
-    /// Gives the place of a piece's call: its index, unless another call has taken that, as with providers that give all calls one.
-    fn index_of(&self, delta: &CallDelta) -> usize {
-        let id = delta.id.as_deref().filter(|id| !id.is_empty());
-        match (delta.index, id) {
-            (Some(index), Some(id)) if self.calls.get(&index).is_some_and(|call| call.id != id) => self.place(Some(id)),
-            (Some(index), None) if self.shared_index == Some(index) => self.place(None),
-            (Some(index), _) => index,
-            (None, id) => self.place(id),
-        }
+    /// Finds the call that a piece goes on with: the one it names, else the newest under its index, or of all when it has none.
+    ///
+    /// Some providers give all calls one index, and some give every piece an id: another id under a known index begins a call only when
+    /// the piece names a tool.
+    fn call_of(&self, delta: &CallDelta) -> Option<usize> {
+        let is_under = |call: &Call| delta.index.is_none() || call.index == delta.index;
+        let newest = |is_it: &dyn Fn(&Call) -> bool| self.calls.iter().rposition(|call| is_under(call) && is_it(call));
+        let Some(id) = delta.id() else {
+            return newest(&|_| true);
+        };
+        newest(&|call| call.id == id).or_else(|| {
+            let begins = delta.index.is_none() || delta.name().is_some();
+            if begins { None } else { newest(&|_| true) }
+        })
     }
 
-    /// Gives the index of a piece that has none: its id's, the next for a new id, the last without an id.
-    fn place(&self, id: Option<&str>) -> usize {
-        let last = self.calls.last_key_value().map(|(last, _)| *last);
-        match id.filter(|id| !id.is_empty()) {
-            Some(id) => {
-                let known = self.calls.iter().find(|(_, call)| call.id == id).map(|(index, _)| *index);
-                known.unwrap_or(last.map_or(0, |last| last.saturating_add(1)))
-            }
-            None => last.unwrap_or(0),
+    /// Begins a call; gives its place.
+    fn begin_call(&mut self, delta: &CallDelta, parts: &mut Vec<StreamPart>) -> Result<usize, ModelError> {
+        let at = self.calls.len();
+        let index = delta.index.unwrap_or(at);
+        if index >= MAX_CALLS || at >= MAX_CALLS {
+            return Err(ModelError::malformed(format!("a tool call has the index {index}; the most is {MAX_CALLS}")));
         }
+        let missing = |what| ModelError::malformed(format!("tool call {index} begins without {what}"));
+        let id = delta.id().ok_or_else(|| missing("an id"))?.to_owned();
+        let name = delta.name().ok_or_else(|| missing("the tool's name"))?.to_owned();
+        self.close(parts);
+        parts.push(StreamPart::ToolInputStart {
+            id: id.clone(),
+            name: name.clone(),
+            provider_executed: false,
+            dynamic: false,
+            title: None,
+            provider_metadata: None,
+        });
+        self.calls.push(Call { index: delta.index, id, name, arguments: String::new() });
+        Ok(at)
     }
 
     fn source(&mut self, citation: UrlCitation) -> StreamPart {
@@ -230,7 +224,7 @@ impl ChatReader {
     /// Ends what is open. Calls are whole only now: their pieces may come in turns.
     fn finish(&mut self, finish_reason: FinishReason, parts: &mut Vec<StreamPart>) {
         self.close(parts);
-        for Call { id, name, arguments } in std::mem::take(&mut self.calls).into_values() {
+        for Call { id, name, arguments, .. } in std::mem::take(&mut self.calls) {
             parts.push(StreamPart::ToolInputEnd { id: id.clone() });
             let (input, invalid) = parse_input(&arguments);
             parts.push(StreamPart::ToolCall(ToolCall {

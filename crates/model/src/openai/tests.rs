@@ -185,6 +185,38 @@ fn calls_under_one_index_stay_apart_by_their_ids() {
 }
 
 #[test]
+fn a_piece_with_an_id_of_its_own_and_no_name_goes_on_with_its_call() {
+    let call = |index: usize, id: Option<&str>, name: Option<&str>, arguments: &str| {
+        let function = json!({ "name": name, "arguments": arguments });
+        delta(json!({ "tool_calls": [{ "index": index, "id": id, "function": function }] }))
+    };
+    let pieces = [
+        call(0, Some("a"), Some("t"), r#"{"x""#),
+        call(1, Some("b"), Some("u"), ""),
+        call(0, Some("other"), None, ":1"),
+        call(0, None, None, "}"),
+        stop("tool_calls"),
+    ];
+
+    check(
+        &events(&pieces),
+        &[
+            "response-metadata",
+            "tool-input-start a t",
+            r#"tool-input-delta a "{\"x\"""#,
+            "tool-input-start b u",
+            r#"tool-input-delta a ":1""#,
+            r#"tool-input-delta a "}""#,
+            "tool-input-end a",
+            r#"tool-call a t {"x":1}"#,
+            "tool-input-end b",
+            "tool-call b u {}",
+            "finish tool-calls {}",
+        ],
+    );
+}
+
+#[test]
 fn a_call_whose_input_is_no_json_is_invalid_a119() {
     let call =
         delta(json!({ "tool_calls": [{ "index": 0, "id": "a", "function": { "name": "t", "arguments": "{x" } }] }));
