@@ -1,5 +1,6 @@
 //! A session in memory and a model that says what it is told, for tests of the runtime without a server.
 
+mod diary;
 mod model;
 mod tool_context;
 
@@ -20,6 +21,7 @@ use turnkeep_protocol::{
     RunId, SESSION_IN_EVENT_ID, SeqNum, SessionId, TRIGGER_CONTROL, TaskId, Trigger, UiMessage,
 };
 
+pub(crate) use self::diary::*;
 pub(crate) use self::model::*;
 use crate::agent::Agent;
 use crate::checkpoint::{Checkpoints, Gate, GatedLink};
@@ -446,4 +448,30 @@ pub(crate) async fn serve_at(
 pub(crate) fn talker() -> Agent {
     Agent::new("test", |turn: crate::agent::TurnInput| async move { Ok(turn.stream_text()) })
         .idle_timeout(Duration::from_secs(5))
+}
+
+/// Serves a run in a process that dies instead of its write behind `n_writes` others.
+pub(crate) async fn die_after(
+    n_writes: usize,
+    session: &Arc<FakeSession>,
+    agent: Agent,
+    model: Arc<FakeModel>,
+    lease: LeasedRun,
+) {
+    session.state().writes_left = Some(n_writes);
+    tokio::select! {
+        biased;
+        ended = serve(session, agent, model, lease) => panic!("the process dies, and the run does not end: {ended:?}"),
+        () = session.until(|state| state.is_dead) => {}
+    }
+    session.revive();
+}
+
+/// Leaves a session whose worker died in the middle of an answer to `a`.
+pub(crate) async fn cut() -> Arc<FakeSession> {
+    let session = Arc::new(FakeSession::default());
+    session.say("a");
+    let first = lease(&session, 1, json!({ "trigger": "preload" }));
+    die_after(4, &session, talker(), FakeModel::echo(), first).await;
+    session
 }

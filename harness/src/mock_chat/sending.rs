@@ -48,6 +48,35 @@ impl Default for Wish {
     }
 }
 
+/// What a test may wish of an input, before it is sent and after.
+macro_rules! wishes {
+    () => {
+        /// Waits only for the turn's `turn-complete`; its last hook and its snapshot may still be under way.
+        pub fn completed(mut self) -> Self {
+            self.wish.until = Until::Completed;
+            self
+        }
+
+        /// Waits until the turn is over for good: hooks done, snapshot stored. This is the default.
+        pub fn settled(mut self) -> Self {
+            self.wish.until = Until::Settled;
+            self
+        }
+
+        /// Goes on waiting when a run crashes, fails or runs out of memory: a later attempt or run may answer.
+        pub fn through_crashes(mut self) -> Self {
+            self.wish.ignores_ends = true;
+            self
+        }
+
+        /// Waits at most so long; a virtual day by default.
+        pub fn within(mut self, limit: Duration) -> Self {
+            self.wish.limit = limit;
+            self
+        }
+    };
+}
+
 /// The place on a channel and in time from which a turn is watched.
 #[derive(Debug, Clone)]
 pub(super) struct From {
@@ -98,29 +127,7 @@ impl<'a> Sending<'a> {
         Self { post: Some(post), wish: Wish::default(), under_way: None }
     }
 
-    /// Waits only for the turn's `turn-complete`; its last hook and its snapshot may still be under way.
-    pub fn completed(mut self) -> Self {
-        self.wish.until = Until::Completed;
-        self
-    }
-
-    /// Waits until the turn is over for good: hooks done, snapshot stored. This is the default.
-    pub fn settled(mut self) -> Self {
-        self.wish.until = Until::Settled;
-        self
-    }
-
-    /// Goes on waiting when a run crashes, fails or runs out of memory: a later attempt or run may answer.
-    pub fn through_crashes(mut self) -> Self {
-        self.wish.ignores_ends = true;
-        self
-    }
-
-    /// Waits at most so long; a virtual day by default.
-    pub fn within(mut self, limit: Duration) -> Self {
-        self.wish.limit = limit;
-        self
-    }
+    wishes!();
 
     /// Sends the input and gives it back once the server has taken it.
     ///
@@ -181,23 +188,7 @@ impl Posted {
         self.input
     }
 
-    /// Waits only for the turn's `turn-complete`.
-    pub fn completed(mut self) -> Self {
-        self.wish.until = Until::Completed;
-        self
-    }
-
-    /// Goes on waiting when a run crashes, fails or runs out of memory.
-    pub fn through_crashes(mut self) -> Self {
-        self.wish.ignores_ends = true;
-        self
-    }
-
-    /// Waits at most so long.
-    pub fn within(mut self, limit: Duration) -> Self {
-        self.wish.limit = limit;
-        self
-    }
+    wishes!();
 
     /// Waits for the turn; settled unless the test wishes otherwise.
     ///
@@ -247,7 +238,7 @@ impl Posted {
         }
         let boundary = self.boundary(outcome == Some(Outcome::Closed)).await?;
         if self.wish.until == Until::Settled {
-            self.settled().await;
+            self.settling().await;
         }
         let raw = self.records(boundary);
         // A page that was not shown the turn, because a later send took its stream over or the turn was over before it looked, would
@@ -311,7 +302,7 @@ impl Posted {
         }
     }
 
-    async fn settled(&self) {
+    async fn settling(&self) {
         let Some(session) = self.stage.session(&self.from.chat) else {
             return;
         };

@@ -98,6 +98,7 @@ impl OutTail {
         let closing = Closing { aborts: dead_turn == SegmentEnd::Open, tells: false, ends: in_flight.owed.is_empty() };
         (closing.aborts || closing.ends).then_some(closing)
     }
+
     /// Sorts what lies above the cursor.
     pub(crate) fn in_flight(&self, input: &[InputRecord]) -> InFlight {
         let served = self.served(input);

@@ -1,6 +1,6 @@
 //! Runs that an author's own code drives.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -13,13 +13,6 @@ use crate::signal::Signal;
 use crate::testing::*;
 
 const CONTINUATION: &str = r#"{ "continuation": true, "previousRunId": "run_0" }"#;
-
-/// What code under test tells of itself.
-type Diary = Arc<Mutex<Vec<String>>>;
-
-fn entries(diary: &Diary) -> Vec<String> {
-    diary.lock().unwrap().clone()
-}
 
 fn seq(number: u64) -> SeqNum {
     SeqNum::new(number)

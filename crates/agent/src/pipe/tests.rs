@@ -1,6 +1,6 @@
 //! Pipes in the hands of an agent's code.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use futures::stream;
 use serde_json::{Value, json};
@@ -10,13 +10,6 @@ use turnkeep_protocol::{Messages, ModelMessage, UiMessage, UiMessageChunk};
 use super::*;
 use crate::testing::*;
 use crate::{Action, Agent, Tool, TurnInput, step_count_is};
-
-/// What code under test tells of itself.
-type Diary = Arc<Mutex<Vec<String>>>;
-
-fn entries(diary: &Diary) -> Vec<String> {
-    diary.lock().unwrap().clone()
-}
 
 async fn run(session: &Arc<FakeSession>, agent: Agent, model: Arc<FakeModel>) {
     let lease = lease(session, 1, json!({ "trigger": "preload" }));

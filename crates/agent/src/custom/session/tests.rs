@@ -4,7 +4,7 @@ mod answers;
 mod ends;
 mod steering;
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -18,17 +18,6 @@ use crate::custom::CustomAgent;
 use crate::error::HookError;
 use crate::testing::*;
 use crate::tool::Tool;
-
-/// What code under test tells of itself.
-type Diary = Arc<Mutex<Vec<String>>>;
-
-fn note(diary: &Diary, entry: impl Into<String>) {
-    diary.lock().unwrap().push(entry.into());
-}
-
-fn entries(diary: &Diary) -> Vec<String> {
-    diary.lock().unwrap().clone()
-}
 
 fn brief() -> SessionOptions {
     SessionOptions::new().idle_timeout(Duration::from_secs(1)).timeout(Duration::from_secs(1))

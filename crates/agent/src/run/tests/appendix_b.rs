@@ -1,6 +1,6 @@
 //! The hooks of A, Appendix B: their order, that each is awaited, and what becomes of the failure of each.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -9,8 +9,6 @@ use turnkeep_protocol::ChatInputChunk;
 
 use crate::testing::*;
 use crate::{Agent, Answer, HookError, Recovery, TurnInput};
-
-type Diary = Arc<Mutex<Vec<String>>>;
 
 /// Takes its time between its first and its last word.
 async fn slowly(diary: Diary, name: &'static str) {
@@ -110,16 +108,7 @@ async fn every_hook_is_awaited_and_comes_in_its_place_a43_a66_a75_a76_a86_a94_a9
     assert_eq!(order(&diary), want);
 
     // A run that takes over from one that died inside an answer.
-    let (session, diary) = (Arc::new(FakeSession::default()), Diary::default());
-    session.say("a");
-    session.state().writes_left = Some(4);
-    let first = lease(&session, 1, json!({ "trigger": "preload" }));
-    tokio::select! {
-        biased;
-        _ = serve(&session, talker(), FakeModel::echo(), first) => panic!("the process dies"),
-        () = session.until(|state| state.is_dead) => {}
-    }
-    session.revive();
+    let (session, diary) = (cut().await, Diary::default());
     session.say("b");
     let second = lease(&session, 1, json!({ "continuation": true, "previousRunId": "run_0" }));
 

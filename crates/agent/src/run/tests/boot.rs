@@ -14,21 +14,6 @@ async fn continue_run(session: &Arc<FakeSession>, agent: Agent) -> Result<(), Er
     serve(session, agent, FakeModel::echo(), lease).await
 }
 
-/// Leaves a session whose worker died in the middle of an answer to `a`.
-async fn cut() -> Arc<FakeSession> {
-    let session = Arc::new(FakeSession::default());
-    session.say("a");
-    session.state().writes_left = Some(4);
-    let first = lease(&session, 1, json!({ "trigger": "preload" }));
-    tokio::select! {
-        biased;
-        _ = serve(&session, talker(), FakeModel::echo(), first) => panic!("the process dies"),
-        () = session.until(|state| state.is_dead) => {}
-    }
-    session.revive();
-    session
-}
-
 #[tokio::test(start_paused = true)]
 async fn boot_reads_then_recovers_then_boots_and_only_then_takes_a_turn_a43_a75_aa87() {
     let session = cut().await;
@@ -150,14 +135,8 @@ async fn a_first_message_lives_on_in_and_not_in_a_payload_a72_ar36_ar9() {
     // The run dies before anything is stored; the continuation has no payload, and answers all the same.
     let session = Arc::new(FakeSession::default());
     session.say("a");
-    session.state().writes_left = Some(0);
     let first = lease(&session, 1, payload);
-    tokio::select! {
-        biased;
-        _ = serve(&session, talker(), FakeModel::echo(), first) => panic!("the process dies"),
-        () = session.until(|state| state.is_dead) => {}
-    }
-    session.revive();
+    die_after(0, &session, talker(), FakeModel::echo(), first).await;
     continue_run(&session, talker()).await.unwrap();
     assert_eq!(session.saved_texts(), ["a", "re a"]);
 }

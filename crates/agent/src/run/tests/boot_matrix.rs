@@ -10,8 +10,6 @@ use turnkeep_protocol::{ChannelName, UiMessage};
 use crate::testing::*;
 use crate::{Agent, PendingMessages, Recovery};
 
-type Diary = Arc<Mutex<Vec<String>>>;
-
 /// What the runs before this one have left.
 #[derive(Clone, Copy, PartialEq)]
 enum Left {
@@ -186,14 +184,8 @@ impl Boot {
         serve(session, self.agent(), FakeModel::echo(), first).await.expect("the first run ends well");
         if matches!(left, Left::Cut | Left::CutAndUnread | Left::CutAlone) {
             let cut = session.say("cut");
-            session.state().writes_left = Some(4);
             let second = lease(session, 1, json!({ "continuation": true, "previousRunId": "run_0" }));
-            tokio::select! {
-                biased;
-                _ = serve(session, self.agent(), FakeModel::echo(), second) => panic!("the process dies"),
-                () = session.until(|state| state.is_dead) => {}
-            }
-            session.revive();
+            die_after(4, session, self.agent(), FakeModel::echo(), second).await;
             if left == Left::CutAlone {
                 session.state().settled = Some(cut);
             }

@@ -1,6 +1,6 @@
 //! What a builder says, and what the agent that it made says on top.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -10,8 +10,6 @@ use turnkeep_model::{ModelError, StreamPart, UiStreamOptions};
 
 use crate::testing::*;
 use crate::{Agent, AgentBuilder, Compaction, TurnInput};
-
-type Diary = Arc<Mutex<Vec<String>>>;
 
 /// Every hook that a builder may have, in the order in which [`converse`] comes to them.
 const HOOKS: [&str; 9] = [

@@ -1,4 +1,4 @@
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 use turnkeep_protocol::{ModelMessage, SeqNum, UiMessage};
@@ -8,17 +8,6 @@ use crate::testing::*;
 use crate::{
     Agent, Compaction, CompactionCheck, CompactionSource, PendingMessages, StepChange, Tool, TurnInput, step_count_is,
 };
-
-/// What code under test tells of itself.
-type Diary = Arc<Mutex<Vec<String>>>;
-
-fn note(diary: &Diary, entry: impl Into<String>) {
-    diary.lock().unwrap().push(entry.into());
-}
-
-fn entries(diary: &Diary) -> Vec<String> {
-    diary.lock().unwrap().clone()
-}
 
 async fn run(session: &Arc<FakeSession>, agent: Agent, model: Arc<FakeModel>) {
     let lease = lease(session, 1, json!({ "trigger": "preload" }));

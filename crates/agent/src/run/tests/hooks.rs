@@ -8,13 +8,6 @@ use turnkeep_protocol::{SeqNum, UiMessage, UiMessageChunk};
 use crate::testing::*;
 use crate::{Agent, Boot, ChatLocal, Error, HookError, LocalKey, OutOfMemory, TurnComplete, TurnInput};
 
-/// What hooks tell of their calls.
-type Diary = Arc<Mutex<Vec<String>>>;
-
-fn note(diary: &Diary, entry: impl Into<String>) {
-    diary.lock().unwrap().push(entry.into());
-}
-
 fn entries(diary: &Diary) -> String {
     diary.lock().unwrap().join(" ")
 }

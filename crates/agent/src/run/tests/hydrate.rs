@@ -209,14 +209,8 @@ async fn a_cut_answer_is_aborted_and_its_message_answered_anew_d31_a82() {
     let session = Arc::new(FakeSession::default());
     let store = Store::default();
     session.say("a");
-    session.state().writes_left = Some(4);
     let first = lease(&session, 1, json!({ "trigger": "preload" }));
-    tokio::select! {
-        biased;
-        _ = serve(&session, keeper(&store), FakeModel::echo(), first) => panic!("the process dies"),
-        () = session.until(|state| state.is_dead) => {}
-    }
-    session.revive();
+    die_after(4, &session, keeper(&store), FakeModel::echo(), first).await;
     session.send(stop());
     session.send(trigger(Trigger::Close));
     session.say("b");

@@ -9,12 +9,6 @@ use turnkeep_protocol::{ChatInputChunk, ChatTaskWirePayload, UiMessage};
 use crate::testing::*;
 use crate::{Agent, LocalKey};
 
-type Diary = Arc<Mutex<Vec<String>>>;
-
-fn note(diary: &Diary, entry: impl Into<String>) {
-    diary.lock().unwrap().push(entry.into());
-}
-
 async fn run(session: &Arc<FakeSession>, agent: Agent) {
     let lease = lease(session, 1, json!({ "trigger": "submit-message" }));
     serve(session, agent, FakeModel::echo(), lease).await.expect("the run ends well");

@@ -3,63 +3,15 @@ mod leftovers;
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
-use tokio::sync::Notify;
 use turnkeep_protocol::{
     ChatInputChunk, ChatTaskWirePayload, ModelMessage, SESSION_IN_EVENT_ID, SeqNum, Trigger, UiMessage,
 };
 
 use super::inject::{noting, sent};
 use crate::testing::*;
-use crate::{Agent, PendingMessages, PendingMessagesBatch, Tool, TurnInput, step_count_is};
+use crate::{Agent, PendingMessages, PendingMessagesBatch, TurnInput, step_count_is};
 
-/// What code under test tells of itself.
-type Diary = Arc<Mutex<Vec<String>>>;
-
-fn note(diary: &Diary, entry: impl Into<String>) {
-    diary.lock().unwrap().push(entry.into());
-}
-
-fn entries(diary: &Diary) -> Vec<String> {
-    diary.lock().unwrap().clone()
-}
-
-/// A tool that says when it has begun and waits to be let on.
-#[derive(Clone, Default)]
-struct Gate {
-    begun: Arc<Notify>,
-    go_on: Arc<Notify>,
-}
-
-impl Gate {
-    fn tool(&self) -> Tool {
-        let gate = self.clone();
-        Tool::new("t", "", json!({}), move |_, _| {
-            let gate = gate.clone();
-            async move {
-                gate.begun.notify_one();
-                gate.go_on.notified().await;
-                Ok(json!(1))
-            }
-        })
-    }
-
-    /// Lets `act` happen while the tool runs, and the runtime hear of it.
-    async fn during(&self, act: impl FnOnce()) {
-        self.begun.notified().await;
-        act();
-        heard().await;
-        self.go_on.notify_one();
-    }
-}
-
-/// Lets every task run until all of them wait.
-async fn heard() {
-    for _ in 0..100 {
-        tokio::task::yield_now().await;
-    }
-}
-
-fn agent(gate: &Gate, options: PendingMessages) -> Agent {
+fn agent(gate: &WaitingTool, options: PendingMessages) -> Agent {
     let tool = gate.tool();
     Agent::new("test", move |turn: TurnInput| {
         let tool = tool.clone();
@@ -97,7 +49,7 @@ fn injected(session: &FakeSession) -> Vec<Value> {
 
 #[tokio::test(start_paused = true)]
 async fn a_message_joins_the_answer_between_its_steps_and_is_served_with_it_a163_a164_a166_a168_ar24() {
-    let (session, gate, diary) = (Arc::new(FakeSession::default()), Gate::default(), Diary::default());
+    let (session, gate, diary) = (Arc::new(FakeSession::default()), WaitingTool::default(), Diary::default());
     session.say("a");
     let new = Diary::default();
     let told = new.clone();
@@ -128,7 +80,7 @@ async fn a_message_joins_the_answer_between_its_steps_and_is_served_with_it_a163
 
 #[tokio::test(start_paused = true)]
 async fn a_steered_message_keeps_its_place_for_the_model_in_later_turns_a138_a136() {
-    let (session, gate, diary) = (Arc::new(FakeSession::default()), Gate::default(), Diary::default());
+    let (session, gate, diary) = (Arc::new(FakeSession::default()), WaitingTool::default(), Diary::default());
     session.say("a");
     let talk = async {
         gate.during(|| {
@@ -146,7 +98,7 @@ async fn a_steered_message_keeps_its_place_for_the_model_in_later_turns_a138_a13
 
 #[tokio::test(start_paused = true)]
 async fn all_that_wait_are_judged_as_one_before_every_step_a164_a165() {
-    let (session, gate, diary) = (Arc::new(FakeSession::default()), Gate::default(), Diary::default());
+    let (session, gate, diary) = (Arc::new(FakeSession::default()), WaitingTool::default(), Diary::default());
     session.say("a");
     let judged = Diary::default();
     let told = judged.clone();
@@ -175,7 +127,7 @@ async fn all_that_wait_are_judged_as_one_before_every_step_a164_a165() {
 
 #[tokio::test(start_paused = true)]
 async fn a_message_that_arrives_during_the_judgement_is_neither_judged_nor_lost_ar25_a165() {
-    let (session, gate, diary) = (Arc::new(FakeSession::default()), Gate::default(), Diary::default());
+    let (session, gate, diary) = (Arc::new(FakeSession::default()), WaitingTool::default(), Diary::default());
     session.say("a");
     let late = session.clone();
     let options = PendingMessages::new().should_inject(move |batch: PendingMessagesBatch| {
@@ -201,7 +153,7 @@ async fn a_message_that_arrives_during_the_judgement_is_neither_judged_nor_lost_
 
 #[tokio::test(start_paused = true)]
 async fn a_store_that_comes_with_a_message_which_joins_is_taken_when_it_joins_a185_a163() {
-    let (session, gate, diary) = (Arc::new(FakeSession::default()), Gate::default(), Diary::default());
+    let (session, gate, diary) = (Arc::new(FakeSession::default()), WaitingTool::default(), Diary::default());
     session.say("a");
     let seen = Diary::default();
     let told = seen.clone();
@@ -230,7 +182,7 @@ async fn a_store_that_comes_with_a_message_which_joins_is_taken_when_it_joins_a1
 
 #[tokio::test(start_paused = true)]
 async fn the_author_shapes_what_the_model_reads_and_hears_of_every_message_a163_a164() {
-    let (session, gate, diary) = (Arc::new(FakeSession::default()), Gate::default(), Diary::default());
+    let (session, gate, diary) = (Arc::new(FakeSession::default()), WaitingTool::default(), Diary::default());
     session.say("a");
     let (heard_of, joined) = (Diary::default(), Diary::default());
     let (hearing, joining) = (heard_of.clone(), joined.clone());
@@ -272,7 +224,7 @@ async fn the_author_shapes_what_the_model_reads_and_hears_of_every_message_a163_
 
 #[tokio::test(start_paused = true)]
 async fn what_arrives_in_the_hooks_joins_before_the_first_step_a164() {
-    let (session, gate, diary) = (Arc::new(FakeSession::default()), Gate::default(), Diary::default());
+    let (session, gate, diary) = (Arc::new(FakeSession::default()), WaitingTool::default(), Diary::default());
     session.say("a");
     let late = session.clone();
     let options = PendingMessages::new().should_inject(|batch| async move {
@@ -299,7 +251,7 @@ async fn what_arrives_in_the_hooks_joins_before_the_first_step_a164() {
 
 #[tokio::test(start_paused = true)]
 async fn a_turn_that_fails_after_the_message_joined_has_served_it_a166_a155() {
-    let (session, gate, diary) = (Arc::new(FakeSession::default()), Gate::default(), Diary::default());
+    let (session, gate, diary) = (Arc::new(FakeSession::default()), WaitingTool::default(), Diary::default());
     session.say("a");
     let agent = agent(&gate, always()).on_before_turn_complete(|_| async { Err("late".into()) });
     let talk = gate.during(|| {
@@ -314,7 +266,7 @@ async fn a_turn_that_fails_after_the_message_joined_has_served_it_a166_a155() {
 
 #[tokio::test(start_paused = true)]
 async fn a_turn_whose_chunk_is_too_large_keeps_what_joined_it_a166_a153() {
-    let (session, gate, diary) = (Arc::new(FakeSession::default()), Gate::default(), Diary::default());
+    let (session, gate, diary) = (Arc::new(FakeSession::default()), WaitingTool::default(), Diary::default());
     session.say("a");
     let model = noting(&diary, |call| match call {
         0 => calls("c0", "t", json!({})),
@@ -338,7 +290,7 @@ async fn a_turn_whose_chunk_is_too_large_keeps_what_joined_it_a166_a153() {
 
 #[tokio::test(start_paused = true)]
 async fn a_text_too_large_to_be_repeated_is_told_by_its_id_a164_a17() {
-    let (session, gate, diary) = (Arc::new(FakeSession::default()), Gate::default(), Diary::default());
+    let (session, gate, diary) = (Arc::new(FakeSession::default()), WaitingTool::default(), Diary::default());
     session.say("a");
     let talk = gate.during(|| {
         session.send(submit(UiMessage::user("s", "x".repeat(1_047_500))));
@@ -353,7 +305,7 @@ async fn a_text_too_large_to_be_repeated_is_told_by_its_id_a164_a17() {
 #[tokio::test(start_paused = true)]
 async fn a_crash_after_any_write_answers_what_joined_once_aa166_a166_d31() {
     for n_writes in 0..16 {
-        let (session, gate, diary) = (Arc::new(FakeSession::default()), Gate::default(), Diary::default());
+        let (session, gate, diary) = (Arc::new(FakeSession::default()), WaitingTool::default(), Diary::default());
         session.say("a");
         session.state().writes_left = Some(n_writes);
         let options = always;

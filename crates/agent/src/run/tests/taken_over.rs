@@ -24,14 +24,8 @@ async fn die_as(session: &Arc<FakeSession>, agent: Agent, n_writes: usize) {
 }
 
 async fn die_with(session: &Arc<FakeSession>, agent: Agent, model: Arc<FakeModel>, n_writes: usize) {
-    session.state().writes_left = Some(n_writes);
     let first = lease(session, 1, json!({ "trigger": "preload" }));
-    tokio::select! {
-        biased;
-        _ = serve(session, agent, model, first) => panic!("the process dies"),
-        () = session.until(|state| state.is_dead) => {}
-    }
-    session.revive();
+    die_after(n_writes, session, agent, model, first).await;
 }
 
 #[tokio::test(start_paused = true)]

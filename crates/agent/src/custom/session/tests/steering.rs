@@ -1,50 +1,17 @@
 //! Messages that come while a turn is answered.
 
-use tokio::sync::Notify;
-
 use super::*;
 use crate::answer::step_count_is;
 use crate::compaction::Compaction;
 use crate::event::CompactionCheck;
 use crate::steering::PendingMessages;
 
-/// A tool that says when it has begun and waits to be let on.
-#[derive(Clone, Default)]
-struct Gate {
-    begun: Arc<Notify>,
-    go_on: Arc<Notify>,
-}
-
-impl Gate {
-    fn tool(&self) -> Tool {
-        let gate = self.clone();
-        Tool::new("t", "", json!({}), move |_, _| {
-            let gate = gate.clone();
-            async move {
-                gate.begun.notify_one();
-                gate.go_on.notified().await;
-                Ok(json!(1))
-            }
-        })
-    }
-
-    /// Lets `act` happen while the tool runs, and the runtime hear of it.
-    async fn during(&self, act: impl FnOnce()) {
-        self.begun.notified().await;
-        act();
-        for _ in 0..100 {
-            tokio::task::yield_now().await;
-        }
-        self.go_on.notify_one();
-    }
-}
-
 fn always() -> PendingMessages {
     PendingMessages::new().should_inject(|_| async { Ok(true) })
 }
 
 /// Answers in steps, and notes the conversation behind each turn.
-fn agent(gate: &Gate, options: SessionOptions, told: &Diary) -> CustomAgent {
+fn agent(gate: &WaitingTool, options: SessionOptions, told: &Diary) -> CustomAgent {
     let diary = told.clone();
     turns(options.tools([gate.tool()]), move |mut turn| {
         let diary = diary.clone();
@@ -72,7 +39,7 @@ fn working(prompts: &Diary) -> Arc<FakeModel> {
 #[tokio::test(start_paused = true)]
 async fn a_message_joins_the_answer_between_its_steps_and_is_served_with_it_a163_a166_a217() {
     let (session, gate, told, prompts) =
-        (Arc::new(FakeSession::default()), Gate::default(), Diary::default(), Diary::default());
+        (Arc::new(FakeSession::default()), WaitingTool::default(), Diary::default(), Diary::default());
     session.say("a");
     let talk = gate.during(|| {
         session.say("s");
@@ -92,7 +59,7 @@ async fn a_message_joins_the_answer_between_its_steps_and_is_served_with_it_a163
 
 #[tokio::test(start_paused = true)]
 async fn the_answer_has_the_mark_where_a_message_came_in_a164_a215() {
-    let (session, gate) = (Arc::new(FakeSession::default()), Gate::default());
+    let (session, gate) = (Arc::new(FakeSession::default()), WaitingTool::default());
     session.say("a");
     let tool = gate.tool();
     let kinds = Diary::default();
@@ -121,7 +88,7 @@ async fn the_answer_has_the_mark_where_a_message_came_in_a164_a215() {
 #[tokio::test(start_paused = true)]
 async fn what_joins_no_answer_has_turns_of_its_own_and_is_not_served_again_a163_a217_d42() {
     let (session, gate, told, prompts) =
-        (Arc::new(FakeSession::default()), Gate::default(), Diary::default(), Diary::default());
+        (Arc::new(FakeSession::default()), WaitingTool::default(), Diary::default(), Diary::default());
     session.say("a");
     let talk = async {
         gate.during(|| {
@@ -179,7 +146,7 @@ async fn nothing_is_heard_once_the_answer_is_over_whoever_still_prepares_steps_a
 
 #[tokio::test(start_paused = true)]
 async fn the_author_hears_of_a_message_while_the_answer_streams_a163() {
-    let (session, gate, told) = (Arc::new(FakeSession::default()), Gate::default(), Diary::default());
+    let (session, gate, told) = (Arc::new(FakeSession::default()), WaitingTool::default(), Diary::default());
     session.say("a");
     let received = told.clone();
     let pending = PendingMessages::new().on_received(move |event| {
@@ -205,7 +172,7 @@ async fn the_author_hears_of_a_message_while_the_answer_streams_a163() {
 #[tokio::test(start_paused = true)]
 async fn what_joined_an_answer_that_is_not_kept_has_a_turn_of_its_own_a166_a215() {
     let (session, gate, told, prompts) =
-        (Arc::new(FakeSession::default()), Gate::default(), Diary::default(), Diary::default());
+        (Arc::new(FakeSession::default()), WaitingTool::default(), Diary::default(), Diary::default());
     session.say("a");
     let diary = told.clone();
     let agent = turns(brief().tools([gate.tool()]).pending_messages(always()), move |mut turn| {
@@ -237,7 +204,7 @@ async fn what_joined_an_answer_that_is_not_kept_has_a_turn_of_its_own_a166_a215(
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_reads_too_much_goes_on_from_a_summary_a167_a170_a215() {
     let (session, gate, told, prompts) =
-        (Arc::new(FakeSession::default()), Gate::default(), Diary::default(), Diary::default());
+        (Arc::new(FakeSession::default()), WaitingTool::default(), Diary::default(), Diary::default());
     session.say("a");
     session.say("b");
     let sums = Diary::default();

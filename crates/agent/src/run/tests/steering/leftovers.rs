@@ -5,7 +5,7 @@ use super::*;
 #[tokio::test(start_paused = true)]
 async fn what_did_not_join_runs_in_order_under_its_own_id_and_metadata_ar37_a163_d15_aa133() {
     for options in [PendingMessages::new(), PendingMessages::new().should_inject(|_| async { Ok(false) })] {
-        let (session, gate, diary) = (Arc::new(FakeSession::default()), Gate::default(), Diary::default());
+        let (session, gate, diary) = (Arc::new(FakeSession::default()), WaitingTool::default(), Diary::default());
         session.say("a");
         let seen = Diary::default();
         let told = seen.clone();
@@ -32,7 +32,7 @@ async fn what_did_not_join_runs_in_order_under_its_own_id_and_metadata_ar37_a163
 
 #[tokio::test(start_paused = true)]
 async fn what_a_failed_turn_has_heard_runs_once_and_steers_nothing_ar12_a85_a163() {
-    let (session, gate, diary) = (Arc::new(FakeSession::default()), Gate::default(), Diary::default());
+    let (session, gate, diary) = (Arc::new(FakeSession::default()), WaitingTool::default(), Diary::default());
     session.say("a");
     // Heard while the tool runs, and wanted by no step of that turn, which then fails.
     let options = PendingMessages::new().should_inject(|batch| async move { Ok(batch.turn > 0) });
@@ -51,7 +51,7 @@ async fn what_a_failed_turn_has_heard_runs_once_and_steers_nothing_ar12_a85_a163
 
 #[tokio::test(start_paused = true)]
 async fn prepared_to_nothing_a_message_waits_for_its_own_turn_a164() {
-    let (session, gate, diary) = (Arc::new(FakeSession::default()), Gate::default(), Diary::default());
+    let (session, gate, diary) = (Arc::new(FakeSession::default()), WaitingTool::default(), Diary::default());
     session.say("a");
     let options = always().prepare(|_| async { Ok(Vec::new()) });
     let talk = gate.during(|| {
@@ -65,7 +65,7 @@ async fn prepared_to_nothing_a_message_waits_for_its_own_turn_a164() {
 
 #[tokio::test(start_paused = true)]
 async fn what_waited_before_the_turn_keeps_its_own_turn_a83_aa133() {
-    let (session, gate, diary) = (Arc::new(FakeSession::default()), Gate::default(), Diary::default());
+    let (session, gate, diary) = (Arc::new(FakeSession::default()), WaitingTool::default(), Diary::default());
     for text in ["a", "b", "c"] {
         session.say(text);
     }
@@ -78,7 +78,7 @@ async fn what_waited_before_the_turn_keeps_its_own_turn_a83_aa133() {
 
 #[tokio::test(start_paused = true)]
 async fn a_message_after_a_stop_is_a_turn_and_no_steering_ar22_a145() {
-    let (session, gate, diary) = (Arc::new(FakeSession::default()), Gate::default(), Diary::default());
+    let (session, gate, diary) = (Arc::new(FakeSession::default()), WaitingTool::default(), Diary::default());
     session.say("a");
     let agent = agent(&gate, always()).on_before_turn_complete({
         let session = session.clone();
@@ -111,7 +111,7 @@ async fn a_message_after_a_stop_is_a_turn_and_no_steering_ar22_a145() {
 
 #[tokio::test(start_paused = true)]
 async fn a_stop_during_the_judgement_leaves_the_message_to_its_own_turn_a145_a165() {
-    let (session, gate, diary) = (Arc::new(FakeSession::default()), Gate::default(), Diary::default());
+    let (session, gate, diary) = (Arc::new(FakeSession::default()), WaitingTool::default(), Diary::default());
     session.say("a");
     let stopper = session.clone();
     let options = PendingMessages::new().should_inject(move |_| {
@@ -129,7 +129,7 @@ async fn a_stop_during_the_judgement_leaves_the_message_to_its_own_turn_a145_a16
 
 #[tokio::test(start_paused = true)]
 async fn records_of_other_kinds_wait_in_their_order_and_hold_the_cursor_ar5_a163_a30() {
-    let (session, gate, diary) = (Arc::new(FakeSession::default()), Gate::default(), Diary::default());
+    let (session, gate, diary) = (Arc::new(FakeSession::default()), WaitingTool::default(), Diary::default());
     session.say("a");
     let talk = gate.during(|| {
         session.send(trigger(Trigger::Action));
@@ -149,7 +149,7 @@ async fn records_of_other_kinds_wait_in_their_order_and_hold_the_cursor_ar5_a163
 
 #[tokio::test(start_paused = true)]
 async fn a_judgement_that_fails_fails_the_answer_and_the_message_keeps_its_turn_a165() {
-    let (session, gate, diary) = (Arc::new(FakeSession::default()), Gate::default(), Diary::default());
+    let (session, gate, diary) = (Arc::new(FakeSession::default()), WaitingTool::default(), Diary::default());
     session.say("a");
     let options = PendingMessages::new().should_inject(|_| async { Err("no judge".into()) });
     let talk = gate.during(|| {
@@ -165,7 +165,7 @@ async fn a_judgement_that_fails_fails_the_answer_and_the_message_keeps_its_turn_
 
 #[tokio::test(start_paused = true)]
 async fn a_message_sent_twice_joins_once_and_its_copy_gets_an_empty_boundary_d42_a163() {
-    let (session, gate, diary) = (Arc::new(FakeSession::default()), Gate::default(), Diary::default());
+    let (session, gate, diary) = (Arc::new(FakeSession::default()), WaitingTool::default(), Diary::default());
     session.say("a");
     let talk = gate.during(|| {
         for text in ["s", "s", "a"] {
@@ -182,7 +182,7 @@ async fn a_message_sent_twice_joins_once_and_its_copy_gets_an_empty_boundary_d42
 
 #[tokio::test(start_paused = true)]
 async fn leftovers_that_a_client_sends_again_as_one_message_run_once_d42_d15() {
-    let (session, gate, diary) = (Arc::new(FakeSession::default()), Gate::default(), Diary::default());
+    let (session, gate, diary) = (Arc::new(FakeSession::default()), WaitingTool::default(), Diary::default());
     session.say("a");
     let again = session.clone();
     let options = PendingMessages::new().should_inject(|_| async { Ok(false) });
@@ -211,7 +211,7 @@ async fn leftovers_that_a_client_sends_again_as_one_message_run_once_d42_d15() {
 
 #[tokio::test(start_paused = true)]
 async fn leftovers_sent_again_stay_out_of_the_history_of_the_next_run_d42_a48() {
-    let (session, gate, diary) = (Arc::new(FakeSession::default()), Gate::default(), Diary::default());
+    let (session, gate, diary) = (Arc::new(FakeSession::default()), WaitingTool::default(), Diary::default());
     session.say("a");
     let again = session.clone();
     let options = PendingMessages::new().should_inject(|_| async { Ok(false) });
@@ -236,7 +236,7 @@ async fn leftovers_sent_again_stay_out_of_the_history_of_the_next_run_d42_a48() 
 
 #[tokio::test(start_paused = true)]
 async fn a_message_that_joined_an_answer_does_not_run_again_behind_what_waits_before_it_a166_a30_a82() {
-    let (session, gate, diary) = (Arc::new(FakeSession::default()), Gate::default(), Diary::default());
+    let (session, gate, diary) = (Arc::new(FakeSession::default()), WaitingTool::default(), Diary::default());
     session.say("a");
     let rows = Arc::new(Mutex::new(Vec::new()));
     let keeper = |agent: Agent| {
@@ -280,7 +280,7 @@ async fn a_message_that_joined_an_answer_does_not_run_again_behind_what_waits_be
 
 #[tokio::test(start_paused = true)]
 async fn nobody_steers_an_action_and_no_message_is_lost_to_one_a163_a159() {
-    let (session, gate, diary) = (Arc::new(FakeSession::default()), Gate::default(), Diary::default());
+    let (session, gate, diary) = (Arc::new(FakeSession::default()), WaitingTool::default(), Diary::default());
     session.say("a");
     session.send(trigger(Trigger::Action));
     let tool = gate.tool();
