@@ -10,11 +10,10 @@ use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
 use http::{Method, Request, Response, StatusCode, header};
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use turnkeep_host::http::{BaseUrl, Deadlines, HttpClient};
+use turnkeep_host::http::{BaseUrl, Deadlines, HttpClient, segment};
 use turnkeep_host::{Draws, Entropy, Host};
 use turnkeep_protocol::run_api::{
     CreateWait, CreatedWait, EndRun, EndRunResponse, Heartbeat, HeartbeatResponse, Mark, MarkSession, OutBatch,
@@ -105,15 +104,15 @@ impl HttpLink {
     }
 
     fn run_path(&self, tail: &str) -> String {
-        format!("/api/v1/runs/{}{tail}", encode(self.target.run_id.as_str()))
+        format!("/api/v1/runs/{}{tail}", segment(self.target.run_id.as_str()))
     }
 
     fn session_path(&self, tail: &str) -> String {
-        format!("/api/v1/sessions/{}{tail}", encode(&self.target.session_key))
+        format!("/api/v1/sessions/{}{tail}", segment(&self.target.session_key))
     }
 
     fn channel_path(&self, channel: ChannelName, tail: &str) -> String {
-        format!("/realtime/v1/sessions/{}/{channel}{tail}", encode(&self.target.session_key))
+        format!("/realtime/v1/sessions/{}/{channel}{tail}", segment(&self.target.session_key))
     }
 
     fn request(&self, method: Method, path: &str) -> http::request::Builder {
@@ -205,7 +204,7 @@ impl HttpLink {
         };
         let created: CreatedWait = self.call(&self.calls, Call::post("wait", path, &body)).await?;
         let poll =
-            format!("/api/v1/waitpoints/{}?timeoutInSeconds={WAIT_POLL_S}", encode(created.waitpoint_id.as_str()));
+            format!("/api/v1/waitpoints/{}?timeoutInSeconds={WAIT_POLL_S}", segment(created.waitpoint_id.as_str()));
         let polling = async {
             loop {
                 let status: WaitpointStatus =
@@ -368,10 +367,6 @@ fn refusal(what: &'static str, response: &Response<Bytes>) -> Error {
 
 fn to_json(body: &impl Serialize) -> Bytes {
     Bytes::from(serde_json::to_vec(body).expect("wire types always serialise"))
-}
-
-fn encode(segment: &str) -> impl std::fmt::Display + '_ {
-    utf8_percent_encode(segment, NON_ALPHANUMERIC)
 }
 
 #[cfg(test)]

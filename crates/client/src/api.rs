@@ -6,9 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Response};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::DeserializeOwned;
-use turnkeep_host::http::BaseUrl;
+use turnkeep_host::http::{BaseUrl, segment};
 use turnkeep_host::{Draws, Host};
 use turnkeep_protocol::ChannelName;
 
@@ -26,23 +25,6 @@ const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// The longest wait that a rate limit's reset may ask for (C-20).
 const LONGEST_RATE_LIMIT_WAIT: Duration = Duration::from_secs(30);
-
-/// What stays readable of a path segment, as `encodeURIComponent` has it (C-1).
-const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'_')
-    .remove(b'.')
-    .remove(b'!')
-    .remove(b'~')
-    .remove(b'*')
-    .remove(b'\'')
-    .remove(b'(')
-    .remove(b')');
-
-/// Percent-encodes a chat id or session id for a path.
-pub(crate) fn segment(text: &str) -> String {
-    utf8_percent_encode(text, SEGMENT).to_string()
-}
 
 /// Gives the path of a session's channel.
 pub(crate) fn channel_path(session: &str, channel: ChannelName) -> String {

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use http::HeaderMap;
 use turnkeep_host::Host;
-use turnkeep_host::http::BaseUrl;
+use turnkeep_host::http::{BaseUrl, segment};
 use turnkeep_protocol::session_api::{
     CloseSession, CreateSession, CreatedSession, DrainedRecord, DrainedRecords, SessionItem,
 };
 use turnkeep_protocol::{ChannelName, ChatInputChunk, PartId, SeqNum, TaskId};
 
 use crate::Error;
-use crate::api::{Api, Call, Secret, channel_path, segment};
+use crate::api::{Api, Call, Secret, channel_path};
 use crate::append::Append;
 use crate::route::{BaseUrlFor, Endpoint, Fetch, FetchContext, HeadersFor, Route};
 

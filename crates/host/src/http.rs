@@ -6,9 +6,11 @@
 mod base_url;
 mod client;
 mod error;
+mod segment;
 mod server;
 
 pub use base_url::BaseUrl;
 pub use client::{BodyStream, Deadlines, HttpClient};
 pub use error::Error;
+pub use segment::segment;
 pub use server::{MAX_CONNECTIONS, serve};
