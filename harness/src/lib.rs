@@ -39,6 +39,7 @@ mod simulate;
 pub mod trace;
 #[cfg(feature = "world")]
 mod transcript;
+mod watched;
 #[cfg(feature = "world")]
 pub mod world;
 

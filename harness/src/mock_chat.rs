@@ -21,7 +21,6 @@ mod stage;
 mod task;
 mod tokens;
 mod turn;
-mod watched;
 mod wire;
 
 use std::fmt;
@@ -90,6 +89,8 @@ pub struct MockChatAgent {
     seeded: Vec<&'static str>,
     first_turn: Option<Posted>,
     n_sent: usize,
+    /// How many barriers [`MockChat::hold`] put up.
+    n_first_holds: usize,
     is_closed: bool,
     /// Counts the chats of the stage, which has one of its own.
     ticket: Arc<()>,

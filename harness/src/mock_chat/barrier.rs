@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use turnkeep_agent::{Checkpoint, Place};
+use turnkeep_protocol::{RunId, SessionId};
 
 use super::progress::Progress;
 
@@ -107,13 +108,22 @@ impl fmt::Display for At {
 /// What the next run that comes to a place does there.
 #[derive(Debug)]
 pub(super) struct Hold {
-    pub(super) id: u64,
     pub(super) at: At,
     /// How often a run still passes by.
     left: usize,
     delay: Option<Duration>,
     pub(super) state: HoldState,
+    /// The attempt that stands, or stood, here.
+    pub(super) caught: Option<Caught>,
     gate: Arc<Semaphore>,
+}
+
+/// An attempt at a run of a session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Caught {
+    pub(super) session: SessionId,
+    pub(super) run: RunId,
+    pub(super) attempt: u32,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -127,9 +137,9 @@ pub(super) enum HoldState {
 }
 
 impl Hold {
-    pub(super) fn new(id: u64, at: At, delay: Option<Duration>) -> Self {
+    pub(super) fn new(at: At, delay: Option<Duration>) -> Self {
         let left = at.nth;
-        Self { id, at, left, delay, state: HoldState::Waiting, gate: Arc::new(Semaphore::new(0)) }
+        Self { at, left, delay, state: HoldState::Waiting, caught: None, gate: Arc::new(Semaphore::new(0)) }
     }
 
     /// Tells whether single records must be told apart for it.
@@ -146,6 +156,9 @@ impl Hold {
             self.left -= 1;
             return None;
         }
+        let ctx = &checkpoint.ctx;
+        let (session, run) = (ctx.session_id.clone(), ctx.run_id.clone());
+        self.caught = Some(Caught { session, run, attempt: ctx.attempt });
         let stop = match self.delay {
             Some(delay) => {
                 self.state = HoldState::Over;
@@ -185,14 +198,15 @@ impl Stop {
 #[derive(Debug)]
 #[must_use = "dropping a barrier takes it away"]
 pub struct Barrier {
-    id: u64,
+    /// Its place among the holds, which are never taken out.
+    index: usize,
     at: At,
     progress: Arc<Progress>,
 }
 
 impl Barrier {
-    pub(super) fn new(id: u64, at: At, progress: Arc<Progress>) -> Self {
-        Self { id, at, progress }
+    pub(super) fn new(index: usize, at: At, progress: Arc<Progress>) -> Self {
+        Self { index, at, progress }
     }
 
     /// Waits until a run stands at the place.
@@ -201,10 +215,7 @@ impl Barrier {
     ///
     /// When none comes there within two virtual hours, with the places that runs came to last.
     pub async fn reached(&self) {
-        let holding = self.progress.until(|runs| {
-            let hold = runs.holds.iter().find(|hold| hold.id == self.id)?;
-            (hold.state != HoldState::Waiting).then_some(())
-        });
+        let holding = self.progress.until(|runs| (runs.holds[self.index].state != HoldState::Waiting).then_some(()));
         if tokio::time::timeout(REACH_LIMIT, holding).await.is_err() {
             let last = self.progress.look(|runs| runs.last_places());
             panic!("no run came to `{}` within {REACH_LIMIT:?}; the last places were {last}", self.at);
@@ -213,10 +224,7 @@ impl Barrier {
 
     /// Tells whether a run stands at the place now.
     pub fn is_holding(&self) -> bool {
-        self.progress.look(|runs| {
-            let hold = runs.holds.iter().find(|hold| hold.id == self.id);
-            hold.is_some_and(|hold| hold.state == HoldState::Holding)
-        })
+        self.progress.look(|runs| runs.holds[self.index].state == HoldState::Holding)
     }
 
     /// Lets the run go on.
@@ -227,14 +235,7 @@ impl Barrier {
 
 impl Drop for Barrier {
     fn drop(&mut self) {
-        self.progress.change(|runs| {
-            if let Some(hold) = runs.holds.iter_mut().find(|hold| hold.id == self.id) {
-                if hold.state == HoldState::Waiting {
-                    runs.unreached.push(hold.at.to_string());
-                }
-                hold.release();
-            }
-        });
+        self.progress.change(|runs| runs.release(self.index));
     }
 }
 

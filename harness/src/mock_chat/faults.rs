@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::fmt;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,9 +16,10 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
 use serde_json::{Value, json};
-use tokio::sync::Notify;
 use turnkeep_host::http::{BaseUrl, BodyStream, Deadlines, HttpClient};
 use turnkeep_host::{Host, Task};
+
+use crate::watched::Watched;
 
 /// How long the server may take to begin an answer; long polls included.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -76,13 +77,7 @@ pub enum Fault {
 /// The faults of one test; clones share them. Give them to [`super::MockChat::faults`].
 #[derive(Clone, Default)]
 pub struct Faults {
-    shared: Arc<Shared>,
-}
-
-#[derive(Default)]
-struct Shared {
-    state: Mutex<State>,
-    released: Notify,
+    state: Arc<Watched<State>>,
 }
 
 #[derive(Default)]
@@ -112,7 +107,9 @@ impl Faults {
 
     /// Lets the next requests of this kind go wrong, so many.
     pub fn times(&self, point: FaultPoint, fault: Fault, times: usize) {
-        self.plan(point, Planned { fault, left: Some(times) });
+        if times > 0 {
+            self.plan(point, Planned { fault, left: Some(times) });
+        }
     }
 
     /// Lets every request of this kind go wrong from now on; none is no fault of the test.
@@ -130,66 +127,55 @@ impl Faults {
     }
 
     fn plan(&self, point: FaultPoint, planned: Planned) {
-        self.state().planned.entry(point).or_default().push(planned);
+        self.state.change(|state| state.planned.entry(point).or_default().push(planned));
     }
 
     /// Takes away what is still planned for this kind.
     pub fn clear(&self, point: FaultPoint) {
-        self.state().planned.remove(&point);
+        self.state.change(|state| drop(state.planned.remove(&point)));
     }
 
     /// Lets every request of this kind that waits go on.
     pub fn release(&self, point: FaultPoint) {
-        *self.state().n_released.entry(point).or_default() += 1;
-        self.shared.released.notify_waiters();
+        self.state.change(|state| *state.n_released.entry(point).or_default() += 1);
     }
 
     /// Counts the requests of this kind that went wrong so far.
     pub fn met(&self, point: FaultPoint) -> usize {
-        self.state().n_met.get(&point).copied().unwrap_or_default()
+        self.state.look(|state| state.n_met.get(&point).copied().unwrap_or_default())
     }
 
     /// Names what was planned and never met.
     pub(super) fn unmet(&self) -> Vec<String> {
-        let state = self.state();
-        let left = state.planned.iter().flat_map(|(point, planned)| {
-            let left: usize = planned.iter().filter_map(|planned| planned.left).sum();
-            (left > 0).then(|| format!("{} planned at {point:?}, never met", crate::model::count(left, "fault")))
-        });
-        left.collect()
+        self.state.look(|state| {
+            let left = state.planned.iter().flat_map(|(point, planned)| {
+                let left: usize = planned.iter().filter_map(|planned| planned.left).sum();
+                (left > 0).then(|| format!("{} planned at {point:?}, never met", crate::model::count(left, "fault")))
+            });
+            left.collect()
+        })
     }
 
     fn take(&self, point: FaultPoint) -> Option<Fault> {
-        let mut state = self.state();
-        let planned = state.planned.get_mut(&point)?;
-        let first = planned.first_mut()?;
-        let fault = first.fault.clone();
-        if let Some(left) = &mut first.left {
-            *left -= 1;
-            if *left == 0 {
-                planned.remove(0);
+        self.state.change(|state| {
+            let planned = state.planned.get_mut(&point)?;
+            let first = planned.first_mut()?;
+            let fault = first.fault.clone();
+            if let Some(left) = &mut first.left {
+                *left -= 1;
+                if *left == 0 {
+                    planned.remove(0);
+                }
             }
-        }
-        *state.n_met.entry(point).or_default() += 1;
-        Some(fault)
+            *state.n_met.entry(point).or_default() += 1;
+            Some(fault)
+        })
     }
 
     async fn wait_for_release(&self, point: FaultPoint) {
-        let released = || self.state().n_released.get(&point).copied().unwrap_or_default();
-        let before = released();
-        loop {
-            let news = self.shared.released.notified();
-            tokio::pin!(news);
-            news.as_mut().enable();
-            if released() > before {
-                return;
-            }
-            news.await;
-        }
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
+        let released = move |state: &State| state.n_released.get(&point).copied().unwrap_or_default();
+        let before = self.state.look(released);
+        self.state.until(|state| (released(state) > before).then_some(())).await;
     }
 
     /// Stands on `addr` in the way to `server`.
@@ -234,7 +220,7 @@ impl Faults {
 
 impl fmt::Debug for Faults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Faults").field("met", &self.state().n_met).finish_non_exhaustive()
+        f.debug_struct("Faults").field("met", &self.state.look(|state| state.n_met.clone())).finish_non_exhaustive()
     }
 }
 

@@ -8,7 +8,7 @@ use futures::future::BoxFuture;
 use turnkeep_protocol::{ChannelName, Record, RecordKind, RunId, SeqNum, SessionId, UiMessageChunk};
 use turnkeep_session::{Change, MemoryStorage, Storage, StorageError};
 
-use super::watched::Watched;
+use crate::watched::Watched;
 
 /// What all sessions have stored.
 pub(super) type Journal = Watched<Sessions>;

@@ -59,14 +59,21 @@ impl MockChatAgent {
         if leaks.is_empty() {
             leaks.extend(self.owed().await);
         }
-        self.stage.progress.change(Runs::release_all);
+        // What chats share is looked at with the last of them.
+        let is_last = std::sync::Arc::strong_count(&self.ticket) == 2;
+        let session = self.session();
+        self.stage.progress.change(|runs| {
+            session.iter().for_each(|session| runs.release_session(session));
+            if is_last {
+                runs.release_all();
+            }
+        });
         if leaks.is_empty() && self.stage.failures.look(Vec::is_empty) {
             leaks.extend(self.try_close().await.err());
         }
         leaks.extend(self.unheard());
         leaks.extend(self.unread_seeds());
-        // What chats share is looked at with the last of them.
-        if std::sync::Arc::strong_count(&self.ticket) == 2 {
+        if is_last {
             leaks.extend(self.model.verdict().map(|verdict| format!("the agent and the script disagree\n{verdict}")));
             leaks.extend(unmet(&self.stage));
             leaks.extend(self.outlived().await);
@@ -80,7 +87,9 @@ impl MockChatAgent {
 
     /// Names the barriers that still hold a run: nothing can end behind them.
     fn blocked(&self) -> Vec<String> {
-        let holding = self.stage.progress.look(Runs::holding);
+        let session = self.session();
+        let holding = |runs: &Runs| session.as_ref().map(|session| runs.holding(session)).unwrap_or_default();
+        let holding = self.stage.progress.look(holding);
         holding.into_iter().map(|at| format!("a barrier still holds a run at `{at}`")).collect()
     }
 
@@ -135,16 +144,11 @@ impl MockChatAgent {
         let Some(watch) = &self.stage.watch else {
             return Vec::new();
         };
-        let until = tokio::time::Instant::now() + GRACE;
-        while watch.n_tasks() > 0 && tokio::time::Instant::now() < until {
-            tokio::time::sleep(Duration::from_millis(1)).await;
+        if tokio::time::timeout(GRACE, watch.until_idle()).await.is_ok() {
+            return Vec::new();
         }
-        let mut leaks = Vec::new();
-        if watch.n_tasks() > 0 {
-            let tasks = crate::model::count(watch.n_tasks(), "task");
-            leaks.push(format!("{tasks} of the worker's machine outlived the worker"));
-        }
-        leaks
+        let tasks = crate::model::count(watch.n_tasks(), "task");
+        vec![format!("{tasks} of the worker's machine outlived the worker")]
     }
 }
 

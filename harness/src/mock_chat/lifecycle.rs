@@ -56,6 +56,7 @@ impl MockChatAgent {
             seeded: options.seeds.kinds(),
             first_turn: None,
             n_sent: 0,
+            n_first_holds: options.holds.len(),
             is_closed: false,
         };
         for at in &options.holds {
@@ -78,7 +79,9 @@ impl MockChatAgent {
         create.external_id = Some(chat_id.to_owned());
         let config = &mut create.trigger_config;
         config.options.tags = Some(vec![format!("chat:{chat_id}")]);
-        config.base_payload.shift_remove("message");
+        for of_the_first in ["message", "headStartMessages"] {
+            config.base_payload.shift_remove(of_the_first);
+        }
         config.base_payload.insert("chatId".to_owned(), chat_id.into());
         config.base_payload.insert("trigger".to_owned(), "preload".into());
         let tokens = Tokens::default();
@@ -94,6 +97,7 @@ impl MockChatAgent {
             seeded: Vec::new(),
             first_turn: None,
             n_sent: 0,
+            n_first_holds: 0,
             is_closed: false,
         }
     }
@@ -140,7 +144,7 @@ impl MockChatAgent {
         let booted = |runs: &Runs| {
             let is_new = runs.place_time(&session).is_some_and(|number| number > since);
             let settled = runs.attempt(&session).is_some_and(|attempt| attempt.is_booted || attempt.is_over);
-            ((is_new && settled) || !runs.holding().is_empty()).then_some(())
+            ((is_new && settled) || !runs.holding(&session).is_empty()).then_some(())
         };
         let booted = self.stage.progress.until(booted);
         if tokio::time::timeout(RUN_LIMIT, booted).await.is_err() {
@@ -161,25 +165,29 @@ impl MockChatAgent {
     /// Tells how the chat's newest run that has ended did so; none while its first run lives.
     pub fn outcome(&self) -> Option<MockOutcome> {
         let session = self.session()?;
-        let outcome = self.stage.progress.look(|runs| runs.last_exit(&session).map(|exit| exit.outcome.clone()))?;
-        Some(match outcome {
+        let exit = self.stage.progress.look(|runs| runs.last_exit(&session).cloned())?;
+        Some(match &exit.outcome {
             RunOutcome::Completed => MockOutcome::Ok,
-            RunOutcome::Failed { error } if error == CANCELLED => MockOutcome::Cancelled,
-            other => MockOutcome::Error(super::failure::in_words(&other)),
+            RunOutcome::Failed { error } if exit.is_wished && error == CANCELLED => MockOutcome::Cancelled,
+            other => MockOutcome::Error(super::failure::in_words(other)),
         })
     }
 
     /// Holds the next run that comes to a place, until the barrier is released or dropped.
     pub fn barrier(&self, at: At) -> Barrier {
-        let id = self.hold(at.clone(), None);
-        Barrier::new(id, at, self.stage.progress.clone())
+        let index = self.hold(at.clone(), None);
+        Barrier::new(index, at, self.stage.progress.clone())
     }
 
     /// Gives the barrier that [`MockChat::hold`] put up, counted from 0.
+    ///
+    /// # Panics
+    ///
+    /// When the chat was started with fewer.
     pub fn first_barrier(&self, nth: usize) -> Barrier {
-        let at = self.stage.progress.look(|runs| runs.holds.get(nth).map(|hold| hold.at.clone()));
-        let at = at.unwrap_or_else(|| panic!("the chat was started with fewer than {} barriers", nth + 1));
-        Barrier::new(nth as u64, at, self.stage.progress.clone())
+        assert!(nth < self.n_first_holds, "the chat was started with fewer than {} barriers", nth + 1);
+        let at = self.stage.progress.look(|runs| runs.holds[nth].at.clone());
+        Barrier::new(nth, at, self.stage.progress.clone())
     }
 
     /// Lets the next run that comes to a place wait there for a while: a slow hook, a slow write.
@@ -187,11 +195,10 @@ impl MockChatAgent {
         self.hold(at, Some(delay));
     }
 
-    fn hold(&self, at: At, delay: Option<Duration>) -> u64 {
+    fn hold(&self, at: At, delay: Option<Duration>) -> usize {
         self.stage.progress.change(|runs| {
-            let id = runs.holds.len() as u64;
-            runs.holds.push(Hold::new(id, at, delay));
-            id
+            runs.holds.push(Hold::new(at, delay));
+            runs.holds.len() - 1
         })
     }
 
@@ -264,7 +271,7 @@ impl MockChatAgent {
         closed.map_err(|error| format!("chat {} cannot be closed: {error}", self.chat_id))?;
         let over = self.stage.progress.until(|runs| {
             let is_over = runs.attempt(&session).is_none_or(|attempt| attempt.is_over);
-            (is_over || !runs.holding().is_empty()).then_some(())
+            (is_over || !runs.holding(&session).is_empty()).then_some(())
         });
         let in_time = tokio::time::timeout(CLOSE_LIMIT, over).await;
         in_time.map_err(|_| {

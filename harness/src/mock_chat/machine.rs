@@ -1,17 +1,18 @@
 //! The worker's machine: an offline host that counts its tasks and remembers whom it could not reach.
 
 use std::io;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::future::BoxFuture;
 use tokio::task::AbortHandle;
 use turnkeep_host::{Connection, Host, HostParts, Listener, Net, Spawn};
 
+use crate::watched::Watched;
+
 /// What a worker's machine was seen to do.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Watch {
-    n_tasks: Arc<AtomicUsize>,
+    n_tasks: Arc<Watched<usize>>,
     refused: Arc<Mutex<Vec<String>>>,
 }
 
@@ -25,7 +26,12 @@ impl Watch {
 
     /// Counts the tasks that still run.
     pub(super) fn n_tasks(&self) -> usize {
-        self.n_tasks.load(Ordering::SeqCst)
+        self.n_tasks.look(|n_tasks| *n_tasks)
+    }
+
+    /// Waits until no task runs.
+    pub(super) async fn until_idle(&self) {
+        self.n_tasks.until(|n_tasks| (*n_tasks == 0).then_some(())).await;
     }
 
     /// Gives the addresses that somebody dialled and nobody listens on: a real model, a real service.
@@ -36,21 +42,21 @@ impl Watch {
 
 struct CountingSpawn {
     inner: Arc<dyn Spawn>,
-    n_tasks: Arc<AtomicUsize>,
+    n_tasks: Arc<Watched<usize>>,
 }
 
 /// Counts a task for as long as it lives.
-struct Counted(Arc<AtomicUsize>);
+struct Counted(Arc<Watched<usize>>);
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::SeqCst);
+        self.0.change(|n_tasks| *n_tasks -= 1);
     }
 }
 
 impl Spawn for CountingSpawn {
     fn spawn(&self, future: BoxFuture<'static, ()>) -> AbortHandle {
-        self.n_tasks.fetch_add(1, Ordering::SeqCst);
+        self.n_tasks.change(|n_tasks| *n_tasks += 1);
         let counted = Counted(self.n_tasks.clone());
         self.inner.spawn(Box::pin(async move {
             future.await;

@@ -183,12 +183,14 @@ impl MockChat {
     /// Leaves a chat snapshot with these messages, as after a turn: their inputs are on `in`, the turn's boundary is on `out`.
     pub fn seed_snapshot(mut self, messages: impl IntoIterator<Item = UiMessage>) -> Self {
         self.seeds.snapshot = Some(messages.into_iter().collect());
+        self.seeds.raw_snapshot = None;
         self.seeded()
     }
 
-    /// Leaves just this chat snapshot, whatever it says.
+    /// Leaves just this chat snapshot, whatever it says, in the place of one seeded before.
     pub fn snapshot(mut self, snapshot: ChatSnapshot) -> Self {
         self.seeds.raw_snapshot = Some(snapshot);
+        self.seeds.snapshot = None;
         self.seeded()
     }
 

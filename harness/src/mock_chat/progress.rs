@@ -9,8 +9,8 @@ use turnkeep_agent::{Checkpoint, Checkpoints, Place, RunContext};
 use turnkeep_protocol::run_api::RunOutcome;
 use turnkeep_protocol::{RunId, SeqNum, SessionId};
 
-use super::barrier::{Hold, HoldState, is_exit};
-use super::watched::Watched;
+use super::barrier::{Caught, Hold, HoldState, Stop, is_exit};
+use crate::watched::Watched;
 
 /// How many places are remembered, the newest.
 const MAX_PLACES: usize = 1_000;
@@ -26,7 +26,10 @@ pub(super) type Progress = Watched<Runs>;
 pub(super) struct Runs {
     /// Counts everything that was reached; an entry's number is its time.
     n_reached: u64,
+    /// The newest places, for failures to show.
     places: VecDeque<Reached>,
+    /// Where each session's runs came last.
+    last: BTreeMap<SessionId, Reached>,
     /// The newest attempt of each session, and whether it still lives.
     live: BTreeMap<SessionId, Attempt>,
     pub(super) exits: Vec<Exit>,
@@ -34,7 +37,7 @@ pub(super) struct Runs {
     /// What boots of each session have read.
     reads: BTreeSet<(SessionId, &'static str)>,
     pub(super) holds: Vec<Hold>,
-    /// Barriers that were taken away before any run came.
+    /// Barriers, and delays, that were taken away before any run came.
     pub(super) unreached: Vec<String>,
     pub(super) told: ToldContext,
 }
@@ -121,7 +124,9 @@ impl Runs {
         if self.places.len() == MAX_PLACES {
             self.places.pop_front();
         }
-        self.places.push_back(Reached { number, ctx, place });
+        let reached = Reached { number, ctx, place };
+        self.last.insert(reached.ctx.session_id.clone(), reached.clone());
+        self.places.push_back(reached);
     }
 
     /// Gives a session's newest attempt.
@@ -131,7 +136,7 @@ impl Runs {
 
     /// Gives where a session's runs came last.
     pub(super) fn place(&self, session: &SessionId) -> Option<&Place> {
-        self.places.iter().rev().find(|reached| reached.ctx.session_id == *session).map(|reached| &reached.place)
+        self.last.get(session).map(|reached| &reached.place)
     }
 
     /// Gives where an attempt came last before its end.
@@ -147,9 +152,15 @@ impl Runs {
         exits.find(|exit| exit.outcome != RunOutcome::Completed && !exit.is_wished).cloned()
     }
 
-    /// Notes that the test knows of every end so far.
-    pub(super) fn heard(&mut self, session: &SessionId) {
-        self.exits.iter_mut().filter(|exit| exit.session == *session).for_each(|exit| exit.is_heard = true);
+    /// Notes that the test knows of these ends of a session's attempts.
+    pub(super) fn heard(&mut self, session: &SessionId, is_it: impl Fn(&Exit) -> bool) {
+        let theirs = self.exits.iter_mut().filter(|exit| exit.session == *session && is_it(exit));
+        theirs.for_each(|exit| exit.is_heard = true);
+    }
+
+    /// Notes that the worker is dead, and every attempt that lived with it.
+    pub(super) fn worker_died(&mut self) {
+        self.live.values_mut().for_each(|attempt| attempt.is_over = true);
     }
 
     /// Notes an end that the test has brought about.
@@ -164,7 +175,7 @@ impl Runs {
 
     /// Gives when a session's runs came to their last place.
     pub(super) fn place_time(&self, session: &SessionId) -> Option<u64> {
-        self.places.iter().rev().find(|reached| reached.ctx.session_id == *session).map(|reached| reached.number)
+        self.last.get(session).map(|reached| reached.number)
     }
 
     /// Gives the newest end of an attempt of a session.
@@ -180,7 +191,7 @@ impl Runs {
             Some(input) => *settled >= input,
             None => *number > since,
         });
-        let last = self.places.iter().rev().find(|reached| reached.ctx.session_id == *session);
+        let last = self.last.get(session);
         let rests = |reached: &Reached| {
             let rests = matches!(reached.place, Place::IdleEnd | Place::BeforeSuspend | Place::BeforeExit(_));
             rests && reached.number > since
@@ -206,26 +217,47 @@ impl Runs {
         shown.into_iter().rev().collect::<Vec<_>>().join(", ")
     }
 
-    /// Names the barriers that hold a run now.
-    pub(super) fn holding(&self) -> Vec<String> {
+    /// Names the barriers that hold a session's living attempt now.
+    pub(super) fn holding(&self, session: &SessionId) -> Vec<String> {
         let holding = self.holds.iter().filter(|hold| hold.state == HoldState::Holding);
+        let lives = |caught: &Caught| {
+            let live = self.live.get(&caught.session).filter(|live| !live.is_over);
+            live.is_some_and(|live| (&live.run, live.attempt) == (&caught.run, caught.attempt))
+        };
+        let theirs = |caught: &Caught| caught.session == *session && lives(caught);
+        let holding = holding.filter(|hold| hold.caught.as_ref().is_some_and(theirs));
         holding.map(|hold| hold.at.to_string()).collect()
     }
 
-    /// Lets every run go on and takes every barrier away.
+    /// Takes a barrier away: who stands there goes on, and nobody stops there any more.
+    pub(super) fn release(&mut self, index: usize) {
+        let hold = &mut self.holds[index];
+        if hold.state == HoldState::Waiting {
+            self.unreached.push(hold.at.to_string());
+        }
+        hold.release();
+    }
+
+    /// Lets a session's runs go on, wherever they stand.
+    pub(super) fn release_session(&mut self, session: &SessionId) {
+        let theirs = |hold: &&mut Hold| hold.caught.as_ref().is_some_and(|caught| caught.session == *session);
+        self.holds.iter_mut().filter(theirs).for_each(Hold::release);
+    }
+
+    /// Takes every barrier away.
     pub(super) fn release_all(&mut self) {
-        self.holds.iter_mut().for_each(Hold::release);
+        (0..self.holds.len()).for_each(|index| self.release(index));
     }
 }
 
 impl Checkpoints for Progress {
     fn reach(&self, checkpoint: &Checkpoint) -> BoxFuture<'static, ()> {
-        let stop = self.change(|runs| {
+        let stops: Vec<Stop> = self.change(|runs| {
             runs.note(checkpoint);
-            runs.holds.iter_mut().find_map(|hold| hold.catch(checkpoint))
+            runs.holds.iter_mut().filter_map(|hold| hold.catch(checkpoint)).collect()
         });
         Box::pin(async move {
-            if let Some(stop) = stop {
+            for stop in stops {
                 stop.wait().await;
             }
         })

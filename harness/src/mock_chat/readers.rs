@@ -1,8 +1,8 @@
 //! Readers beside the chat's own page: late ones, and such as resume from a cursor.
 
 use turnkeep_client::{ChatSessionState, Transport};
-use turnkeep_protocol::SeqNum;
 use turnkeep_protocol::session_api::DrainedRecord;
+use turnkeep_protocol::{ChannelName, SeqNum};
 
 use super::MockChatAgent;
 use super::lifecycle::connect;
@@ -31,7 +31,7 @@ impl MockChatAgent {
     ///
     /// When the server refuses.
     pub async fn read_out(&self, after: Option<SeqNum>) -> Vec<DrainedRecord> {
-        let records = self.stage.wire().read_out(&self.chat_id, after).await;
+        let records = self.stage.sessions.drain(&self.chat_id, ChannelName::Out, after).await;
         records.unwrap_or_else(|error| panic!("`out` of chat {} cannot be read: {error}", self.chat_id))
     }
 }

@@ -1,5 +1,6 @@
 //! [`Restart`]: how a run is taken from its worker, and who follows.
 
+use turnkeep_host::http::segment;
 use turnkeep_protocol::RunId;
 use turnkeep_protocol::run_api::{EndRun, EndRunResponse, RunOutcome};
 use turnkeep_protocol::session_api::{EndAndContinue, Swapped};
@@ -77,7 +78,7 @@ impl MockChatAgent {
             settled_cursor: None,
             consumed_cursor: None,
         };
-        let path = format!("/api/v1/sessions/{}/end-and-continue", self.chat_id);
+        let path = format!("/api/v1/sessions/{}/end-and-continue", segment(&self.chat_id));
         let writer = self.run().filter(|live| live.run == *run).map(|live| (live.run, live.attempt));
         self.stage.worker_wire().post("the successor", &path, &ask, writer.as_ref()).await
     }

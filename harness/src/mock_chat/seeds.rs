@@ -3,6 +3,7 @@
 //! Seeds are records: their places, cursors and headers are the server's own, and what reads them is the code of production.
 
 use serde_json::json;
+use turnkeep_host::http::segment;
 use turnkeep_protocol::run_api::{
     EndRun, EndRunResponse, LeaseRequest, LeaseResponse, OutBatch, OutBatchResponse, RunOutcome,
 };
@@ -94,6 +95,7 @@ impl MockChatAgent {
         if let Some(snapshot) = &seeds.raw_snapshot {
             let body = serde_json::to_vec(snapshot).expect("a snapshot always serialises");
             wire.write_snapshot(&self.chat_id, body, writer).await?;
+            self.history().extend(snapshot.messages.iter().cloned());
             return Ok(snapshot.last_in_event_id);
         }
         let Some(messages) = &seeds.snapshot else {
@@ -132,7 +134,7 @@ impl MockChatAgent {
         if records.is_empty() {
             return Ok(Vec::new());
         }
-        let path = format!("/realtime/v1/sessions/{}/out/batch", self.chat_id);
+        let path = format!("/realtime/v1/sessions/{}/out/batch", segment(&self.chat_id));
         let answer: OutBatchResponse =
             wire.post("the seeds on `out`", &path, &OutBatch { records }, Some(writer)).await?;
         Ok(answer.seqs)

@@ -147,12 +147,13 @@ impl<'a> Sending<'a> {
     ///
     /// [`SendError`] when the input is not answered.
     pub async fn try_wait(mut self) -> Result<MockTurn, SendError> {
-        let posted = self.posting().await?;
-        Posted { wish: self.wish, ..posted }.try_wait().await
+        self.posting().await?.try_wait().await
     }
 
+    /// Sends the input, and hands on what the test wishes of it.
     fn posting(&mut self) -> BoxFuture<'a, Result<Posted, SendError>> {
-        self.post.take().expect("an input is sent once")
+        let (post, wish) = (self.post.take().expect("an input is sent once"), self.wish);
+        Box::pin(async move { Ok(Posted { wish, ..post.await? }) })
     }
 }
 
@@ -161,11 +162,8 @@ impl Future for Sending<'_> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<MockTurn> {
         if self.under_way.is_none() {
-            let (posting, wish) = (self.posting(), self.wish);
-            self.under_way = Some(Box::pin(async move {
-                let posted = posting.await?;
-                Posted { wish, ..posted }.try_wait().await
-            }));
+            let posting = self.posting();
+            self.under_way = Some(Box::pin(async move { posting.await?.try_wait().await }));
         }
         let under_way = self.under_way.as_mut().expect("it was made above");
         under_way.poll_unpin(context).map(|turn| turn.unwrap_or_else(|error| panic!("{error}")))
@@ -221,8 +219,13 @@ impl Posted {
             };
             tokio::time::timeout(wish.limit, both).await.unwrap_or(Err(SendFailure::TimedOut(wish.limit)))
         };
-        if let (Err(_), Some(session)) = (&waited, stage.session(&from.chat)) {
-            stage.progress.change(|runs| runs.heard(&session));
+        if let Some(session) = stage.session(&from.chat) {
+            let is_told = |exit: &Exit| match &waited {
+                _ if wish.ignores_ends => exit.number > from.since,
+                Err(SendFailure::RunEnded { run, attempt, .. }) => exit.run == *run && exit.attempt == *attempt,
+                _ => false,
+            };
+            stage.progress.change(|runs| runs.heard(&session, is_told));
         }
         waited.map_err(|cause| SendError::new(&stage, &from.chat, &from.label, from.n_out, cause))
     }

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use serde_json::json;
 use tokio::sync::{Notify, oneshot};
 use turnkeep_agent::{Agent, RunContext, Worker, WorkerOptions};
 use turnkeep_client::{Part, ReadOptions, Reader, SessionsApi};
@@ -18,10 +19,10 @@ use super::faults::Faults;
 use super::journal::{Journal, WatchedStorage};
 use super::machine::Watch;
 use super::options::{MockChat, Where};
-use super::progress::Progress;
-use super::watched::Watched;
+use super::progress::{Progress, Runs};
 use super::wire::Wire;
 use crate::offline::offline_parts;
+use crate::watched::Watched;
 
 /// The secret key of the session server that a mock chat has in memory, for agents that talk to other agents.
 pub const MOCK_SECRET_KEY: &str = "tr_dev_mockChat";
@@ -35,6 +36,12 @@ const FAULTS_ADDR: &str = "faults:80";
 
 /// How often a run says that it is alive within a lease.
 const BEATS_PER_LEASE: u32 = 4;
+
+/// How long, in virtual time, a worker's runs may take to end.
+const DRAIN_LIMIT: Duration = Duration::from_secs(2 * 3600);
+
+/// How often a server's address is asked for before its absence is the server's own error.
+const FREE_TRIES: usize = 1_000;
 
 /// The rest before a stream that has ended is opened again.
 const FOLLOW_PAUSE: Duration = Duration::from_millis(50);
@@ -205,15 +212,23 @@ impl Stage {
     pub(super) fn kill_worker(&self) {
         let worker = self.running().worker.take();
         drop(worker);
+        self.progress.change(Runs::worker_died);
     }
 
     /// Asks the worker to end its runs and waits until it has.
+    ///
+    /// # Panics
+    ///
+    /// When its runs do not end within two virtual hours: one stands at a barrier, or its model is silent.
     pub(super) async fn drain_worker(&self) {
         let worker = self.running().worker.take();
         if let Some(worker) = worker {
             worker.stop.notify_one();
             // A worker that failed has told why.
-            let _ = worker.stopped.await;
+            if tokio::time::timeout(DRAIN_LIMIT, worker.stopped).await.is_err() {
+                let last = self.progress.look(Runs::last_places);
+                panic!("the worker did not end its runs within {DRAIN_LIMIT:?}; the last places were {last}");
+            }
         }
     }
 
@@ -230,13 +245,22 @@ impl Stage {
         }
         let server = self.running().server.take();
         drop(server);
-        // It lets its address go when it is next looked at.
-        tokio::time::sleep(Duration::from_millis(1)).await;
+        self.until_address_is_free().await;
         let disk = lock(&self.disk).clone();
         let bytes = disk.read().map_err(|error| SetupError::refused("the disk", error))?;
-        let text = String::from_utf8_lossy(&bytes).replace(&format!("\"{run}\""), &format!("\"{name}\""));
+        let text = String::from_utf8_lossy(&bytes).replace(&json!(run).to_string(), &json!(name).to_string());
         *lock(&self.disk) = Arc::new(MemoryDisk::with(text.into_bytes()));
         self.start_server().await
+    }
+
+    /// Waits for a server that has just been ended: it lets its address go when its task is next looked at.
+    async fn until_address_is_free(&self) {
+        for _ in 0..FREE_TRIES {
+            if self.host.net().listen(SESSION_ADDR).await.is_ok() {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
     }
 
     /// Follows `out` of a session on a server that tells nothing by itself; commands are not to be had there.
@@ -293,8 +317,8 @@ impl Stage {
 /// Gives a record as it was stored.
 fn record(part: Part) -> Record {
     let body = match (&part.chunk, &part.part_id) {
-        (Some(chunk), Some(id)) => serde_json::json!({ "data": chunk, "id": id }).to_string(),
-        (Some(chunk), None) => serde_json::json!({ "data": chunk }).to_string(),
+        (Some(chunk), Some(id)) => json!({ "data": chunk, "id": id }).to_string(),
+        (Some(chunk), None) => json!({ "data": chunk }).to_string(),
         (None, _) => String::new(),
     };
     Record { seq_num: part.seq_num, timestamp: part.timestamp, body, headers: part.headers }

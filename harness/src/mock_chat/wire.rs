@@ -1,14 +1,15 @@
-//! [`Wire`]: requests to the session server that no client of ours makes: a worker's, for the runs that the test itself plays.
+//! [`Wire`]: a worker's requests to the session server, for the runs that the test itself plays. The runtime's own are made for a
+//! lease, and not for others to call.
 
 use bytes::Bytes;
-use http::{Method, Request, Response, header};
+use http::{Method, Request, Response, StatusCode, header};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use turnkeep_host::Host;
-use turnkeep_host::http::{BaseUrl, Deadlines, HttpClient};
+use turnkeep_host::http::{BaseUrl, Deadlines, HttpClient, segment};
+use turnkeep_protocol::RunId;
 use turnkeep_protocol::run_api::{RUN_ATTEMPT_HEADER, RUN_ID_HEADER};
-use turnkeep_protocol::session_api::{DrainedRecord, DrainedRecords, PresignedUrl};
-use turnkeep_protocol::{RunId, SeqNum};
+use turnkeep_protocol::session_api::PresignedUrl;
 
 use super::SetupError;
 
@@ -39,27 +40,17 @@ impl Wire {
         serde_json::from_slice(answer.body()).map_err(|error| SetupError::refused(what, error))
     }
 
-    /// Reads what `out` holds behind a cursor.
-    pub(super) async fn read_out(
-        &self,
-        session: &str,
-        after: Option<SeqNum>,
-    ) -> Result<Vec<DrainedRecord>, SetupError> {
-        let after = after.map(|cursor| format!("?afterEventId={cursor}")).unwrap_or_default();
-        let path = format!("/realtime/v1/sessions/{session}/out/records{after}");
-        let answer = self.fetch("`out`", Method::GET, &path, Bytes::new(), None).await?;
-        let drained: DrainedRecords =
-            serde_json::from_slice(answer.body()).map_err(|error| SetupError::refused("`out`", error))?;
-        Ok(drained.records)
-    }
-
     /// Reads the chat snapshot; none when there is none.
     pub(super) async fn read_snapshot(&self, session: &str) -> Result<Option<Bytes>, SetupError> {
         let path = self.snapshot_path(Method::GET, session, None).await?;
         let request = self.request(Method::GET, &path, None).body(Bytes::new());
         let request = request.map_err(|error| SetupError::refused("the snapshot", error))?;
         let answer = self.client.fetch(request).await.map_err(|error| SetupError::refused("the snapshot", error))?;
-        Ok(answer.status().is_success().then(|| answer.into_body()))
+        match answer.status() {
+            StatusCode::NOT_FOUND => Ok(None),
+            status if status.is_success() => Ok(Some(answer.into_body())),
+            status => Err(SetupError::refused("the snapshot", status)),
+        }
     }
 
     pub(super) async fn write_snapshot(&self, session: &str, body: Vec<u8>, writer: &Writer) -> Result<(), SetupError> {
@@ -74,7 +65,7 @@ impl Wire {
         writer: Option<&Writer>,
     ) -> Result<String, SetupError> {
         let what = "the snapshot's address";
-        let path = format!("/api/v1/sessions/{session}/snapshot-url");
+        let path = format!("/api/v1/sessions/{}/snapshot-url", segment(session));
         let answer = self.fetch(what, method, &path, Bytes::new(), writer).await?;
         let url: PresignedUrl =
             serde_json::from_slice(answer.body()).map_err(|error| SetupError::refused(what, error))?;

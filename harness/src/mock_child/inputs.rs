@@ -1,12 +1,13 @@
 //! [`ChildInputs`]: the input streams of a child task, played by the test.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use futures::stream::{self, BoxStream};
 use futures::{FutureExt, StreamExt};
 use serde_json::Value;
-use tokio::sync::Notify;
+
+use crate::watched::Watched;
 
 /// How much may wait in one stream for a task that does not read.
 pub const MAX_QUEUED_INPUTS: usize = 10_000;
@@ -16,13 +17,7 @@ pub const MAX_QUEUED_INPUTS: usize = 10_000;
 /// The runtime has no input streams of its own: a task's code takes a `Stream`, and this gives one.
 #[derive(Clone, Debug, Default)]
 pub struct ChildInputs {
-    shared: Arc<Shared>,
-}
-
-#[derive(Debug, Default)]
-struct Shared {
-    queues: Mutex<BTreeMap<String, Queue>>,
-    changed: Notify,
+    queues: Arc<Watched<BTreeMap<String, Queue>>>,
 }
 
 #[derive(Debug, Default)]
@@ -38,39 +33,27 @@ impl ChildInputs {
     ///
     /// When the stream is closed, or [`MAX_QUEUED_INPUTS`] wait in it.
     pub fn send(&self, id: &str, input: impl Into<Value>) {
-        let mut queues = self.queues();
-        let queue = queues.entry(id.to_owned()).or_default();
-        assert!(!queue.is_closed, "input stream `{id}` is closed");
-        assert!(queue.waiting.len() < MAX_QUEUED_INPUTS, "{MAX_QUEUED_INPUTS} inputs wait in stream `{id}`");
-        queue.waiting.push_back(input.into());
-        drop(queues);
-        self.shared.changed.notify_waiters();
+        self.queues.change(|queues| {
+            let queue = queues.entry(id.to_owned()).or_default();
+            assert!(!queue.is_closed, "input stream `{id}` is closed");
+            assert!(queue.waiting.len() < MAX_QUEUED_INPUTS, "{MAX_QUEUED_INPUTS} inputs wait in stream `{id}`");
+            queue.waiting.push_back(input.into());
+        });
     }
 
     /// Closes a stream: it ends behind what was sent.
     pub fn close(&self, id: &str) {
-        self.queues().entry(id.to_owned()).or_default().is_closed = true;
-        self.shared.changed.notify_waiters();
+        self.queues.change(|queues| queues.entry(id.to_owned()).or_default().is_closed = true);
     }
 
     /// Waits for the next input of a stream; none when it is closed. Of several readers each input reaches one.
     pub async fn next(&self, id: &str) -> Option<Value> {
-        loop {
-            let changed = self.shared.changed.notified();
-            tokio::pin!(changed);
-            changed.as_mut().enable();
-            {
-                let mut queues = self.queues();
-                let queue = queues.entry(id.to_owned()).or_default();
-                if let Some(input) = queue.waiting.pop_front() {
-                    return Some(input);
-                }
-                if queue.is_closed {
-                    return None;
-                }
-            }
-            changed.await;
-        }
+        let next = |queues: &mut BTreeMap<String, Queue>| {
+            let queue = queues.get_mut(id)?;
+            let input = queue.waiting.pop_front();
+            (input.is_some() || queue.is_closed).then_some(input)
+        };
+        self.queues.take(next).await
     }
 
     /// Gives a stream to the task.
@@ -80,9 +63,5 @@ impl ChildInputs {
             async move { inputs.next(&id).await.map(|input| (input, (inputs.clone(), id))) }.boxed()
         });
         inputs.boxed()
-    }
-
-    fn queues(&self) -> MutexGuard<'_, BTreeMap<String, Queue>> {
-        self.shared.queues.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -164,3 +164,56 @@ async fn a_turn_whose_snapshot_was_lost_is_restored_from_its_records_ar48_a48() 
     assert_eq!(diary.read(), "boot boot");
     chat.finish().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn two_barriers_at_one_place_count_each_passing_for_themselves_a283() {
+    let model = MockLanguageModel::new().step([say("a")]).step([say("b")]);
+    let mut chat = MockChatAgent::start(plain(), &model).await;
+    let (first, second) = (chat.barrier(At::turn_end()), chat.barrier(At::turn_end().nth(1)));
+
+    let posted = chat.send("one").begin().await;
+    first.reached().await;
+    assert!(!second.is_holding());
+    first.release();
+    posted.turn().await;
+    let posted = chat.send("two").begin().await;
+    second.reached().await;
+    second.release();
+
+    posted.turn().await.assert_text("b");
+    chat.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_barrier_that_held_a_dead_run_holds_back_no_restart_a275_a283() {
+    let model = MockLanguageModel::new().step([say("a")]).step([say("a")]);
+    let mut chat = MockChatAgent::start(plain(), &model).await;
+    let barrier = chat.barrier(At::before_record("start"));
+    let posted = chat.send("hi").through_crashes().begin().await;
+    barrier.reached().await;
+
+    chat.restart(Restart::Crash).await;
+
+    assert_eq!(chat.run_attempt().map(|(_, attempt)| attempt), Some(2));
+    posted.turn().await.assert_text("a");
+    drop(barrier);
+    chat.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_barrier_holds_one_chat_and_no_other_a283() {
+    let model = MockLanguageModel::new().step([say("a")]).step([say("b")]);
+    let mut chat = MockChatAgent::start(plain(), &model).await;
+    let mut other = chat.another("other").await;
+    let barrier = chat.barrier(At::turn_end());
+    let posted = chat.send("hi").begin().await;
+    barrier.reached().await;
+
+    other.send("hi").await.assert_text("b");
+    other.finish().await;
+
+    assert!(barrier.is_holding());
+    barrier.release();
+    posted.turn().await.assert_text("a");
+    chat.finish().await;
+}

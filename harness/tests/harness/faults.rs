@@ -251,3 +251,17 @@ async fn an_input_may_be_held_back_for_as_long_as_the_test_says_a282() {
     posted.turn().await.assert_text("a");
     chat.finish().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_fault_planned_no_times_is_no_fault_a282() {
+    let faults = Faults::new();
+    faults.times(FaultPoint::SnapshotWrite, Fault::Status(500), 0);
+    let model = MockLanguageModel::new().step([say("a")]);
+    let mut chat = MockChat::new(plain()).faults(&faults).start(&model).await;
+
+    chat.send("hi").await.assert_text("a");
+
+    assert_eq!(faults.met(FaultPoint::SnapshotWrite), 0);
+    assert!(chat.get_snapshot().await.is_some());
+    chat.finish().await;
+}

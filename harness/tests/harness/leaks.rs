@@ -64,6 +64,39 @@ async fn barriers_that_hold_or_were_never_met_are_reported_a281() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn barriers_and_delays_still_up_at_the_end_were_never_met_either_a281() {
+    let model = MockLanguageModel::new().step([say("a")]);
+    let mut chat = MockChat::new(plain()).hold(At::before("on_chat_suspend")).start(&model).await;
+    let _barrier = chat.barrier(At::before("on_chat_start"));
+    chat.delay(At::before("on_compacted"), Duration::from_secs(1));
+    chat.send("hi").await;
+
+    let leaks = leaks(chat).await;
+
+    insta::assert_snapshot!(leaks, @r"
+    no run ever came to the barrier at `before on_chat_suspend`
+    no run ever came to the barrier at `before on_chat_start`
+    no run ever came to the barrier at `before on_compacted`
+    ");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_failed_is_reported_though_a_send_timed_out_before_a281() {
+    let agent = plain().on_turn_start(|_| async {
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        panic!("a bug")
+    });
+    let mut chat = MockChatAgent::start(agent, &MockLanguageModel::new()).await;
+    let late = chat.send("hi").within(Duration::from_secs(1)).try_wait().await;
+    assert!(late.is_err());
+    chat.advance(Duration::from_secs(90)).await;
+
+    let leaks = leaks(chat).await;
+
+    assert!(leaks.contains("ended: crashed: panic: a bug"), "{leaks}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_failed_run_that_nobody_was_told_of_is_reported_a281() {
     let agent = plain().on_boot(|_: Boot| async { Err("no database".into()) });
     let chat = MockChatAgent::start(agent, &MockLanguageModel::new()).await;

@@ -200,3 +200,24 @@ async fn only_a_run_that_sleeps_is_resumed_a271() {
 
     chat.resume("a").await;
 }
+
+#[tokio::test(start_paused = true)]
+#[should_panic(expected = "the worker did not end its runs within")]
+async fn a_worker_whose_run_stands_at_a_barrier_cannot_drain_a275() {
+    let model = MockLanguageModel::new().step([say("a")]);
+    let mut chat = MockChatAgent::start(plain(), &model).await;
+    let barrier = chat.barrier(At::before_record("finish"));
+    let _posted = chat.send("hi").begin().await;
+    barrier.reached().await;
+
+    chat.restart(Restart::Graceful).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_says_itself_that_it_was_cancelled_has_failed_a267() {
+    let agent = plain().on_boot(|_: Boot| async { Err("cancelled".into()) });
+    let chat = MockChatAgent::start(agent, &MockLanguageModel::new()).await;
+
+    assert!(matches!(chat.outcome(), Some(MockOutcome::Error(_))), "{:?}", chat.outcome());
+    chat.kill();
+}

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use serde_json::json;
 use turnkeep_agent::{Recovery, RecoveryBoot};
 use turnkeep_harness::model::{MockLanguageModel, say};
-use turnkeep_harness::{MockChat, MockMode};
+use turnkeep_harness::{MockChat, MockMode, Restart};
 use turnkeep_protocol::message::TextPart;
 use turnkeep_protocol::{ChatSnapshot, SeqNum, ToolPart, ToolState, UiMessage, UiMessageChunk, UiPart};
 
@@ -124,6 +124,36 @@ async fn any_snapshot_can_be_left_even_a_strange_one_a46() {
     chat.send("hi").await;
 
     model.assert_prompt(0).reads(&["assistant: I begin.", "user: hi"]);
+    assert_eq!(chat.messages()[0].text(), "I begin.", "the page has it too");
+    chat.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_snapshot_that_is_seeded_last_counts_a278() {
+    let raw = ChatSnapshot::new(5, vec![answer("a-1", "raw")], None, None);
+    let model = MockLanguageModel::new().step([say("b")]).step([say("b")]);
+    for (chat, want) in [
+        (MockChat::new(plain()).snapshot(raw.clone()).seed_snapshot([answer("a-2", "made")]), "made"),
+        (MockChat::new(plain()).seed_snapshot([answer("a-2", "made")]).snapshot(raw.clone()), "raw"),
+    ] {
+        let chat = chat.start(&model).await;
+        assert_eq!(chat.get_snapshot().await.unwrap().messages[0].text(), want);
+        chat.kill();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_chat_id_may_be_any_text_a260() {
+    let model = MockLanguageModel::new().step([say("b")]).step([say("c")]);
+    let history = [UiMessage::user("u-1", "Hi"), answer("a-1", "Hello.")];
+    let mut chat = MockChat::new(plain()).chat_id("a/b c?").seed_snapshot(history).start(&model).await;
+
+    chat.send("one").await;
+    chat.restart(Restart::EndAndContinue).await;
+    chat.send("two").await.assert_text("c");
+
+    assert_eq!(chat.get_snapshot().await.unwrap().messages.len(), 6);
+    assert!(!chat.read_out(None).await.is_empty());
     chat.finish().await;
 }
 

@@ -1,5 +1,7 @@
 //! What a send waits for, and how it fails (A-265 … A-269).
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -359,4 +361,20 @@ async fn a_result_for_a_call_that_nobody_made_fails_the_test() {
     chat.send("hi").await;
 
     chat.send_tool_output("ask", json!("blue")).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_wished_before_a_send_holds_behind_it_and_its_crashes_are_known_a267() {
+    let has_crashed = Arc::new(AtomicBool::new(false));
+    let agent = plain().on_turn_start(move |_| {
+        let is_first = !has_crashed.swap(true, Ordering::SeqCst);
+        async move { if is_first { panic!("a bug") } else { Ok(()) } }
+    });
+    let model = MockLanguageModel::new().step([say("a")]);
+    let mut chat = MockChatAgent::start(agent, &model).await;
+
+    let posted = chat.send("hi").through_crashes().begin().await;
+
+    posted.turn().await.assert_text("a");
+    chat.finish().await;
 }

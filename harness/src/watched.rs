@@ -6,30 +6,36 @@ use tokio::sync::Notify;
 
 /// A value behind a lock, whose changes wake those who wait for one.
 #[derive(Debug, Default)]
-pub(super) struct Watched<T> {
+pub(crate) struct Watched<T> {
     value: Mutex<T>,
     news: Notify,
 }
 
 impl<T> Watched<T> {
-    pub(super) fn look<R>(&self, look: impl FnOnce(&T) -> R) -> R {
+    pub(crate) fn look<R>(&self, look: impl FnOnce(&T) -> R) -> R {
         look(&self.value.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    pub(super) fn change<R>(&self, change: impl FnOnce(&mut T) -> R) -> R {
+    pub(crate) fn change<R>(&self, change: impl FnOnce(&mut T) -> R) -> R {
         let result = change(&mut self.value.lock().unwrap_or_else(PoisonError::into_inner));
         self.news.notify_waiters();
         result
     }
 
     /// Waits until `find` finds something. Cancel-safe.
-    pub(super) async fn until<R>(&self, find: impl Fn(&T) -> Option<R>) -> R {
+    pub(crate) async fn until<R>(&self, find: impl Fn(&T) -> Option<R>) -> R {
+        self.take(|value| find(value)).await
+    }
+
+    /// Waits until `find` finds something, which it may take out; nobody is told of that. Cancel-safe.
+    pub(crate) async fn take<R>(&self, find: impl Fn(&mut T) -> Option<R>) -> R {
         loop {
             let news = self.news.notified();
             tokio::pin!(news);
             // Registered before the look: a change in between is not missed.
             news.as_mut().enable();
-            if let Some(found) = self.look(&find) {
+            let found = find(&mut self.value.lock().unwrap_or_else(PoisonError::into_inner));
+            if let Some(found) = found {
                 return found;
             }
             news.await;
