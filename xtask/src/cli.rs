@@ -66,7 +66,8 @@ chats      200 chats at once, 5 turns each, 20 text deltas an answer
 long-chat  one chat, 500 turns of 20 text deltas
 tools      200 chats at once, 2 turns each, every turn a tool call and then 20 text deltas
 
-JSON, a line each: name, turns_per_s, chunks_per_s, p50_ms and p99_ms of a turn, peak_rss_mb (null where the system does not tell).";
+JSON, a line each: name, turns_per_s, chunks_per_s, p50_ms and p99_ms of a turn, peak_rss_mb (null where the system does not tell),
+first_ms and last_ms (the mean work of a turn in the first and in the last tenth), growth (the last by the first).";
 
 /// The house's tool: it runs the stories and keeps the rules.
 #[derive(Debug, Parser)]
@@ -100,7 +101,7 @@ enum Verb {
     /// Runs every test of the workspace
     #[command(after_long_help = "Examples:\n  cargo xtask test\n  cargo xtask test -- -p turnkeep-client")]
     Test(TestArgs),
-    /// Runs all that must hold before a commit: format, lints, tests, tidy, stories, twins, crates without the flag
+    /// Runs all that must hold before a commit: format, lints, tests, tidy, stories, twins, crates without the flag, an author's crate outside
     Ci,
 }
 

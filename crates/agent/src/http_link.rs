@@ -132,7 +132,10 @@ impl HttpLink {
     }
 
     async fn send(&self, client: &HttpClient, call: &Call) -> Result<Response<Bytes>, turnkeep_host::http::Error> {
-        let mut builder = self.request(call.method.clone(), &call.path);
+        let mut builder = match call.is_signed {
+            true => Request::builder().method(call.method.clone()).uri(&call.path),
+            false => self.request(call.method.clone(), &call.path),
+        };
         if let Some(part_id) = &call.part_id {
             builder = builder.header("x-part-id", part_id);
         }
@@ -176,7 +179,7 @@ impl HttpLink {
     async fn fetch_snapshot(&self) -> Result<SnapshotRead, Error> {
         let (other, path) = self.resolve(&self.presigned(Method::GET).await?)?;
         let client = other.as_ref().unwrap_or(&self.calls);
-        let call = Call::new("snapshot", Method::GET, path);
+        let call = Call::signed(Method::GET, path, Bytes::new());
         let response = self.retries.run(call.what, || self.send(client, &call)).await?;
         Ok(ChatSnapshot::parse(response.body())
             .map_or(SnapshotRead::Invalid, |snapshot| SnapshotRead::Found(Box::new(snapshot))))
@@ -185,7 +188,7 @@ impl HttpLink {
     async fn store_snapshot(&self, body: Bytes) -> Result<(), Error> {
         let (other, path) = self.resolve(&self.presigned(Method::PUT).await?)?;
         let client = other.as_ref().unwrap_or(&self.calls);
-        let call = Call { body, ..Call::new("snapshot", Method::PUT, path) };
+        let call = Call::signed(Method::PUT, path, body);
         self.retries.run(call.what, || self.send(client, &call)).await.map(drop)
     }
 
@@ -225,11 +228,18 @@ struct Call {
     path: String,
     body: Bytes,
     part_id: Option<String>,
+    /// Whether the address speaks for itself. It may be somebody else's: the secret key stays at home.
+    is_signed: bool,
 }
 
 impl Call {
     fn new(what: &'static str, method: Method, path: String) -> Self {
-        Self { what, method, path, body: Bytes::new(), part_id: None }
+        Self { what, method, path, body: Bytes::new(), part_id: None, is_signed: false }
+    }
+
+    /// A request for a snapshot at an address that the session server signed (S-194).
+    fn signed(method: Method, path: String, body: Bytes) -> Self {
+        Self { body, is_signed: true, ..Self::new("snapshot", method, path) }
     }
 
     fn post(what: &'static str, path: String, body: &impl Serialize) -> Self {

@@ -119,6 +119,27 @@ async fn a_snapshot_is_read_and_written_at_the_address_that_its_session_signs_aa
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_signed_address_gets_no_key_wherever_it_is_s194() {
+    let snapshot = ChatSnapshot::new(5, Vec::new(), None, None);
+    let stored = serde_json::to_string(&snapshot).unwrap();
+    for address in [SIGNED, "http://session/snapshots/signed", "http://bucket.elsewhere:9000/snapshots/signed?sig=1"] {
+        let body = stored.clone();
+        let server = Canned::new(move |asked| match asked.line.ends_with("/snapshot-url") {
+            true => Some((200, json!({ "presignedUrl": address }).to_string())),
+            false => Some((200, body.clone())),
+        });
+        let link = link(&server.host(), "session");
+
+        assert_eq!(link.read_snapshot().await, SnapshotRead::Found(Box::new(snapshot.clone())));
+        assert_eq!(link.write_snapshot(&snapshot).await, Ok(()));
+
+        let has_key: Vec<bool> = server.asked().iter().map(|asked| asked.head.contains("authorization")).collect();
+        assert_eq!(has_key, [true, false, true, false], "{address}");
+        assert!(server.asked().iter().skip(1).step_by(2).all(|asked| !asked.head.contains("x-run-id")), "{address}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_snapshot_that_cannot_be_had_says_which_way_aa140_aa141_a44() {
     let read = |server: Canned| async move { link(&server.host(), "session").read_snapshot().await };
     let says = |status: u16, body: &'static str| signing(move |_| Some((status, body.to_owned())));
