@@ -113,6 +113,9 @@ impl StreamText {
 
     /// Runs `hook` before every step; what it changes holds for that step alone. It sees what the runtime has prepared: the summary
     /// after a compaction, steering messages, injected ones. Its failure fails the answer.
+    ///
+    /// It is asked for the tools of the first step before an approved call runs that is none of the answer's own tools, and again for
+    /// the step itself when the call has run.
     pub fn prepare_step<F, Fut>(mut self, hook: F) -> Self
     where
         F: Fn(PrepareStep) -> Fut + Send + Sync + 'static,

@@ -110,7 +110,7 @@ struct Generation<'r> {
     setting: Arc<Setting>,
     mapper: ChunkMapper,
     reducer: MessageReducer,
-    /// What the model said in full, where readers get less; none where they get all of it.
+    /// What was said and done in full, where readers get less; none where they get all of it.
     unabridged: Option<Unabridged>,
     history: StepHistory,
     steps: Steps,
@@ -125,7 +125,8 @@ struct Generation<'r> {
     summary: Option<String>,
 }
 
-/// The answer with the reasoning that readers do not get: a model that signs its thinking wants it back with the next step.
+/// The answer with what readers do not get: a model that signs its thinking wants it back with the next step, and one whose
+/// call has failed must read why, whatever people are told.
 struct Unabridged {
     mapper: ChunkMapper,
     reducer: MessageReducer,
@@ -191,7 +192,8 @@ pub(crate) async fn generate(
     compacting: Option<Compacting>,
 ) -> (Generated, Result<(), Error>) {
     let mapper = ChunkMapper::new(setting.response.id.clone(), stream.ui_options.clone());
-    let unabridged = (!stream.ui_options.sends_reasoning()).then(|| Unabridged {
+    let is_abridged = !stream.ui_options.sends_reasoning() || stream.ui_options.masks_errors();
+    let unabridged = is_abridged.then(|| Unabridged {
         mapper: ChunkMapper::new(setting.response.id.clone(), UiStreamOptions::new()),
         reducer: MessageReducer::resume(setting.response.clone()),
     });
@@ -314,16 +316,16 @@ impl Generation<'_> {
     }
 
     async fn emit(&mut self, event: GenerationEvent) -> Result<(), Error> {
-        if let (Some(unabridged), GenerationEvent::Part(part)) = (&mut self.unabridged, &event)
-            && part.is_reasoning()
-        {
-            let chunks = unabridged.mapper.map_stream_part(part.clone());
+        let told_model = self.unabridged.as_ref().map(|unabridged| unabridged.mapper.map(event.clone()));
+        for chunk in self.mapper.map(event) {
+            self.setting.writer.stream(&chunk).await?;
+            // A chunk that does not follow is on the wire as the model said it; readers skip it as we do.
+            let _ = self.reducer.apply(&chunk);
+        }
+        if let (Some(unabridged), Some(chunks)) = (&mut self.unabridged, told_model) {
             for chunk in chunks {
                 let _ = unabridged.reducer.apply(&chunk);
             }
-        }
-        for chunk in self.mapper.map(event) {
-            self.emit_chunk(chunk).await?;
         }
         Ok(())
     }

@@ -371,6 +371,15 @@ pub(crate) fn submit(message: UiMessage) -> ChatInputChunk {
     ChatInputChunk::message(ChatTaskWirePayload::submit("chat", message))
 }
 
+/// A person's word about a call of `message`.
+pub(crate) fn decision(message: &UiMessage, call: &str, approved: bool) -> ChatInputChunk {
+    let part = message.tool_part(call).unwrap();
+    let approval = json!({ "id": part.approval.as_ref().unwrap().id, "approved": approved, "reason": "my choice" });
+    let part = json!({ "type": format!("tool-{}", part.tool_name), "toolCallId": call, "state": "approval-responded",
+        "approval": approval });
+    submit(serde_json::from_value(json!({ "id": message.id, "role": "assistant", "parts": [part] })).unwrap())
+}
+
 pub(crate) fn regenerate() -> ChatInputChunk {
     ChatInputChunk::message(ChatTaskWirePayload::new("chat", Trigger::RegenerateMessage))
 }

@@ -65,7 +65,8 @@ impl UiStreamOptions {
 
     /// Chooses what the client reads of an error; by default the error's own text.
     ///
-    /// A tool's error is part of the answer: the model reads the same text of it in its next step as the client.
+    /// While the answer lasts, the model reads a failed tool's own text whatever the client is told. The message that stays
+    /// has what the client was told, so that is what the model reads of it in later turns.
     #[must_use]
     pub fn on_error(mut self, on_error: impl Fn(&str) -> String + Send + Sync + 'static) -> Self {
         self.on_error = Some(Arc::new(on_error));
@@ -106,6 +107,11 @@ impl UiStreamOptions {
     /// Tells whether the client gets the model's reasoning.
     pub fn sends_reasoning(&self) -> bool {
         self.send_reasoning.unwrap_or(true)
+    }
+
+    /// Tells whether the client may read something else of an error than its own text.
+    pub fn masks_errors(&self) -> bool {
+        self.on_error.is_some()
     }
 
     /// Gives the text that the client reads of an error.

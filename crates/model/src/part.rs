@@ -199,11 +199,6 @@ pub struct ToolResult {
 }
 
 impl StreamPart {
-    /// Tells whether this is of the model's reasoning.
-    pub fn is_reasoning(&self) -> bool {
-        matches!(self, Self::ReasoningStart { .. } | Self::ReasoningDelta { .. } | Self::ReasoningEnd { .. })
-    }
-
     /// Opens a text.
     pub fn text_start(id: impl Into<String>) -> Self {
         Self::TextStart { id: id.into(), provider_metadata: None }

@@ -8,6 +8,7 @@ use turnkeep_protocol::{ContentPart, ModelMessage, ModelRole, ToolState, UiMessa
 
 use super::tools::StepCalls;
 use super::{Cut, Generation};
+use crate::tool::Tool;
 
 /// What a person has decided about one call.
 #[derive(Clone, Debug, PartialEq)]
@@ -139,7 +140,7 @@ impl Generation<'_> {
             return Ok(());
         }
         let decided: BTreeSet<String> = decisions.iter().map(|decision| decision.call.tool_call_id.clone()).collect();
-        let mut calls = StepCalls::new(self.stream.tools.clone());
+        let mut calls = StepCalls::new(self.tools_for(&decisions).await?);
         for Decision { call, is_approved } in decisions {
             let refusal = if is_approved {
                 calls.resume(call).map(StreamPart::ToolResult)
@@ -156,10 +157,30 @@ impl Generation<'_> {
         Ok(())
     }
 
+    /// Gives the tools that decided calls may run: the answer's, and those that only its first step has, which the author is asked
+    /// for when an approved call is none of the answer's.
+    async fn tools_for(&mut self, decisions: &[Decision]) -> Result<Vec<Tool>, Cut> {
+        let mut tools = self.stream.tools.clone();
+        let is_missing = |decision: &Decision| {
+            decision.is_approved && !tools.iter().any(|tool| tool.name() == decision.call.tool_name)
+        };
+        if !decisions.iter().any(is_missing) {
+            return Ok(tools);
+        }
+        let messages = self.stream.messages.clone();
+        for offered in self.ask_author(&messages).await?.tools.unwrap_or_default() {
+            if !tools.iter().any(|tool| tool.name() == offered.name()) {
+                self.executors.extend(offered.execute().is_some().then(|| offered.name().to_owned()));
+                tools.push(offered);
+            }
+        }
+        Ok(tools)
+    }
+
     /// Gives the outcomes of calls in the form a model reads.
     fn outcomes(&self, decided: &BTreeSet<String>) -> Result<Vec<ContentPart>, Cut> {
         let is_decided = |part: &&UiPart| part.as_tool().is_some_and(|call| decided.contains(&call.tool_call_id));
-        let parts = self.reducer.message().parts.iter().filter(is_decided).cloned().collect();
+        let parts = self.said().parts.iter().filter(is_decided).cloned().collect();
         let told = to_model_messages(&[UiMessage::assistant("", parts)], &self.setting.model_outputs)
             .map_err(|error| Cut::Failed(ModelError::refused(error.to_string())))?;
         let parts = told.into_iter().flat_map(|message| message.content);

@@ -57,7 +57,7 @@ impl Generation<'_> {
         self.arrivals.push(arrived);
     }
 
-    async fn ask_author(&mut self, messages: &[ModelMessage]) -> Result<StepChange, Cut> {
+    pub(super) async fn ask_author(&mut self, messages: &[ModelMessage]) -> Result<StepChange, Cut> {
         let Some(hook) = self.stream.prepare_step.clone() else {
             return Ok(StepChange::none());
         };

@@ -8,7 +8,7 @@ use turnkeep_protocol::model_message::ApprovalResponseContent;
 use turnkeep_protocol::{ChatInputChunk, ContentPart, ModelMessage, ToolResultOutput, UiMessage};
 
 use crate::testing::*;
-use crate::{Action, Agent, Answer, PipeOptions, Tool, TurnInput, step_count_is};
+use crate::{Action, Agent, Answer, PipeOptions, PrepareStep, StepChange, Tool, TurnInput, step_count_is};
 
 fn pay() -> Tool {
     let schema = json!({ "type": "object", "required": ["of"] });
@@ -54,13 +54,6 @@ fn outcomes(prompt: &Prompt) -> String {
 fn kinds(prompt: &Prompt) -> String {
     let parts = prompt.messages.iter().flat_map(|message| &message.content);
     parts.map(ContentPart::kind).collect::<Vec<_>>().join(" ")
-}
-
-fn decision(message: &UiMessage, call: &str, approved: bool) -> ChatInputChunk {
-    let approval = &message.tool_part(call).unwrap().approval.as_ref().unwrap().id;
-    let part = json!({ "type": "tool-pay", "toolCallId": call, "state": "approval-responded",
-        "approval": { "id": approval, "approved": approved, "reason": "my choice" } });
-    submit(serde_json::from_value(json!({ "id": message.id, "role": "assistant", "parts": [part] })).unwrap())
 }
 
 fn last_message(session: &FakeSession) -> UiMessage {
@@ -117,6 +110,34 @@ async fn nothing_runs_before_every_call_of_the_message_is_decided_a134_a204_d16(
         "done(1) start tool-output-denied tool-output-available start-step text-start my choice and paid 2 {SAID} done(2)"
     );
     assert_eq!(story, want);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_approved_call_runs_by_a_tool_that_only_its_step_offers_a134_a167() {
+    for (offered_later, want) in [(true, "paid 1"), (false, "there is no tool `pay`")] {
+        let diary = Diary::default();
+        let noted = diary.clone();
+        let agent = Agent::new("test", move |turn: TurnInput| {
+            let diary = noted.clone();
+            let is_offered = offered_later || turn.turn == 0;
+            async move {
+                let stream = turn.stream_text().stop_when(step_count_is(9));
+                Ok(stream.prepare_step(move |step: PrepareStep| {
+                    let newest = step.messages.last().map(|message| message.role.as_str().to_owned());
+                    diary.lock().unwrap().push(format!("{} {} {newest:?}", step.turn, step.step_number));
+                    async move { Ok(if is_offered { StepChange::none().tools([pay()]) } else { StepChange::none() }) }
+                }))
+            }
+        })
+        .idle_timeout(Duration::from_secs(5));
+
+        let (session, story) = talk(agent, shopper(1), &[("c1", true)]).await;
+
+        assert!(story.contains(&format!("start-step text-start {want}")), "{story}");
+        assert_eq!(session.saved_ids().len(), 2, "the same message goes on");
+        // Asked for the tools before the call runs, and for the step when it has.
+        assert_eq!(entries(&diary), [r#"0 0 Some("user")"#, r#"1 0 Some("tool")"#, r#"1 0 Some("tool")"#]);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -141,3 +141,73 @@ async fn errors_are_masked_and_ends_left_out_as_the_author_chooses_a121_a122_d14
     assert_eq!(session.story(), want);
     assert_eq!(session.saved_texts(), ["a", "b", "sure"]);
 }
+
+/// Fails for a reason that is no client's business.
+fn failing() -> Tool {
+    Tool::new("t", "", json!({ "type": "object", "required": ["of"] }), |_: Value, _| async {
+        Err("port 7 is shut".into())
+    })
+}
+
+/// A model that makes a call, by turns a good one and one without its input, and then says what it reads of the outcome.
+fn asking_why(tool: &'static str, input: Value) -> Arc<FakeModel> {
+    FakeModel::new(move |prompt| {
+        let newest = prompt.messages.last().unwrap();
+        match newest.content.iter().find(|part| part.kind() == "tool-result") {
+            None if newest.text() == "a" => calls("c", tool, input.clone()),
+            None => {
+                let outcomes = prompt.messages.iter().flat_map(|message| &message.content);
+                let told: Vec<_> = outcomes.filter(|part| part.kind() == "tool-result").collect();
+                says(&serde_json::to_string(&told).unwrap())
+            }
+            Some(outcome) => says(&serde_json::to_string(outcome).unwrap()),
+        }
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_model_reads_why_a_call_failed_whatever_the_client_is_told_a119_a122() {
+    let invalid = "invalid input for tool `t`";
+    for (tool, input, why) in [
+        ("t", json!({ "of": 1 }), "port 7 is shut"),
+        ("t", json!({}), invalid),
+        ("x", json!({}), "there is no tool `x`"),
+    ] {
+        let session = Arc::new(FakeSession::default());
+        session.say("a");
+        session.say("b");
+        let agent = Agent::new("test", |turn: TurnInput| async move {
+            Ok(turn.stream_text().tools([failing()]).stop_when(step_count_is(5)))
+        })
+        .ui_options(UiStreamOptions::new().on_error(|_| "something went wrong".to_owned()));
+
+        run(&session, agent, asking_why(tool, input)).await;
+
+        let (answer, later) = (&saved(&session)[1], &saved(&session)[3]);
+        assert!(answer.text().contains(why) && !answer.text().contains("went wrong"), "{}", answer.text());
+        // What stays is what people were told, and later turns read that.
+        assert_eq!(answer.tool_part("c").unwrap().error_text.as_deref(), Some("something went wrong"));
+        assert!(later.text().contains("went wrong") && !later.text().contains(why), "{}", later.text());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_model_reads_why_an_approved_call_failed_whatever_the_client_is_told_a119_a122_a134() {
+    let session = Arc::new(FakeSession::default());
+    session.say("a");
+    let agent = Agent::new("test", |turn: TurnInput| async move {
+        Ok(turn.stream_text().tools([failing().needs_approval()]).stop_when(step_count_is(5)))
+    })
+    .ui_options(UiStreamOptions::new().on_error(|_| "something went wrong".to_owned()))
+    .idle_timeout(std::time::Duration::from_secs(5));
+    let talk = async {
+        session.until_turns(1).await;
+        session.send(decision(&saved(&session)[1], "c", true));
+    };
+
+    tokio::join!(run(&session, agent, asking_why("t", json!({ "of": 1 }))), talk);
+
+    let answer = &saved(&session)[1];
+    assert!(answer.text().contains("port 7 is shut"), "{}", answer.text());
+    assert_eq!(answer.tool_part("c").unwrap().error_text.as_deref(), Some("something went wrong"));
+}
