@@ -44,7 +44,17 @@ impl fmt::Debug for Task {
 
 /// A growing set of tasks that end together with it; finished ones are forgotten as new ones come.
 #[derive(Debug, Default)]
-pub struct Tasks(Mutex<Vec<Task>>);
+pub struct Tasks(Mutex<Held>);
+
+#[derive(Debug, Default)]
+struct Held {
+    tasks: Vec<Task>,
+    /// At this size the finished ones are forgotten: twice what was left the last time, so that adding costs the same however many run.
+    sweep_at: usize,
+}
+
+/// Fewer tasks than this are never swept.
+const FEW: usize = 16;
 
 impl Tasks {
     /// Makes an empty set.
@@ -52,16 +62,19 @@ impl Tasks {
         Self::default()
     }
 
-    /// Adds `task` and forgets those that have finished.
+    /// Adds `task`; now and then those that have finished are forgotten.
     pub fn add(&self, task: Task) {
-        let mut tasks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        tasks.retain(|task| !task.is_finished());
-        tasks.push(task);
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if held.tasks.len() >= held.sweep_at.max(FEW) {
+            held.tasks.retain(|task| !task.is_finished());
+            held.sweep_at = held.tasks.len() * 2;
+        }
+        held.tasks.push(task);
     }
 
     /// Counts the tasks that still run.
     pub fn running(&self) -> usize {
-        let tasks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        tasks.iter().filter(|task| !task.is_finished()).count()
+        let held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        held.tasks.iter().filter(|task| !task.is_finished()).count()
     }
 }

@@ -3,6 +3,8 @@
 #[cfg(unix)]
 mod machine;
 
+mod serving;
+
 #[cfg(feature = "tls")]
 mod tls;
 
