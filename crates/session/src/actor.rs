@@ -6,10 +6,12 @@
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 use turnkeep_host::{Host, Timestamp};
 use turnkeep_protocol::ChannelName;
 
 use crate::core::Core;
+use crate::metrics::Metrics;
 use crate::wakes::{Wake, Wakes};
 use crate::{Change, Error, RunStatus, Storage};
 
@@ -31,6 +33,7 @@ pub(crate) struct Stopped;
 pub(crate) struct Actor {
     mailbox: mpsc::Sender<Work>,
     wakes: Arc<Wakes>,
+    metrics: Arc<Metrics>,
 }
 
 impl Actor {
@@ -67,6 +70,11 @@ impl Actor {
         answer.await.map_err(|_| Stopped)
     }
 
+    /// Gives what is counted.
+    pub(crate) fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
     /// Gives the bells that ring after a commit.
     pub(crate) fn wakes(&self) -> &Wakes {
         &self.wakes
@@ -80,6 +88,7 @@ pub(crate) struct Driver {
     host: Host,
     mailbox: mpsc::Receiver<Work>,
     wakes: Arc<Wakes>,
+    metrics: Arc<Metrics>,
 }
 
 impl Driver {
@@ -87,8 +96,9 @@ impl Driver {
     pub(crate) fn new(core: Core, storage: Arc<dyn Storage>, host: Host) -> (Self, Actor) {
         let (sender, mailbox) = mpsc::channel(MAILBOX);
         let wakes = Arc::new(Wakes::default());
-        let actor = Actor { mailbox: sender, wakes: wakes.clone() };
-        (Self { core, storage, host, mailbox, wakes }, actor)
+        let metrics = Arc::new(Metrics::new());
+        let actor = Actor { mailbox: sender, wakes: wakes.clone(), metrics: metrics.clone() };
+        (Self { core, storage, host, mailbox, wakes, metrics }, actor)
     }
 
     /// Serves commands and timers until a commit fails, or until every [`Actor`] is gone.
@@ -117,7 +127,9 @@ impl Driver {
         let changes = self.core.take_changes();
         let bells: Vec<Wake> = changes.iter().flat_map(|change| self.bells(change)).collect();
         if !changes.is_empty() {
+            let (counted, began) = (self.metrics.count(&changes), Instant::now());
             self.storage.commit(changes).await?;
+            counted.became_durable(began.elapsed());
         }
         for reply in replies {
             reply();

@@ -32,6 +32,7 @@ pub(crate) use waits::NewWait;
 
 use crate::Change;
 pub(crate) use crate::RecordWriter as Writer;
+use crate::metrics::RunCounts;
 
 /// Why a command was refused; nothing has changed then.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,6 +111,11 @@ impl Core {
     /// Finds a session by either form of its id (S-3).
     pub(crate) fn find(&self, url_id: &str) -> Option<&Session> {
         self.state.find(url_id)
+    }
+
+    /// Tells how the runs stand.
+    pub(crate) fn counts(&self, now: Timestamp) -> RunCounts {
+        self.state.counts(now.into())
     }
 
     #[cfg(test)]

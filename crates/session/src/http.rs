@@ -5,6 +5,7 @@ mod body;
 mod channels;
 mod edge;
 mod list;
+mod operations;
 mod params;
 mod polls;
 mod reply;
@@ -18,6 +19,7 @@ use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::routing::{get, post};
+use tokio_util::sync::CancellationToken;
 use turnkeep_host::{Draws, Host, Timestamp};
 
 use crate::Environment;
@@ -32,14 +34,16 @@ pub(crate) struct App {
     polls: polls::Polls,
     bucket: Option<Mutex<TokenBucket>>,
     request_ids: Draws,
+    /// Cancelled when the server is to stop: whoever only waits is sent away.
+    stop: CancellationToken,
 }
 
 impl App {
     /// Bundles what handlers need.
-    pub(crate) fn new(host: Host, actor: Actor, environment: Environment) -> Arc<Self> {
+    pub(crate) fn new(host: Host, actor: Actor, environment: Environment, stop: CancellationToken) -> Arc<Self> {
         let bucket = environment.limit().map(|limit| Mutex::new(TokenBucket::new(limit, host.clock().now())));
         let request_ids = host.entropy().child("request-ids").draws();
-        Arc::new(Self { host, actor, environment, polls: polls::Polls::default(), bucket, request_ids })
+        Arc::new(Self { host, actor, environment, polls: polls::Polls::default(), bucket, request_ids, stop })
     }
 
     fn now(&self) -> Timestamp {
@@ -68,6 +72,9 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/api/v1/runs/{run}/end", post(runs::end))
         .route("/api/v1/runs/{run}/session-streams/wait", post(runs::wait))
         .route("/api/v1/waitpoints/{waitpoint}", get(runs::waitpoint))
+        .route("/healthz", get(operations::health))
+        .route("/readyz", get(operations::readiness))
+        .route("/metrics", get(operations::metrics))
         .fallback(reply::no_route)
         .layer(axum::middleware::from_fn_with_state(app.clone(), edge::finish))
         .with_state(app)
@@ -95,7 +102,7 @@ mod tests {
         let core = Core::load(Vec::new(), host.entropy().draws(), Duration::from_secs(10));
         let storage = Arc::new(MemoryStorage::open(Arc::new(MemoryDisk::new())));
         let (driver, actor) = Driver::new(core, storage, host.clone());
-        (App::new(host, actor, Environment::new("env_1", "secret")), driver)
+        (App::new(host, actor, Environment::new("env_1", "secret"), CancellationToken::new()), driver)
     }
 
     fn request(method: &str, path: &str, body: &'static str) -> Request<Body> {
@@ -119,6 +126,28 @@ mod tests {
 
         assert!(while_reading > 2, "{while_reading}: the reader holds its bell");
         assert_eq!(holders(), 2, "the server's own and ours");
+    }
+
+    #[tokio::test]
+    async fn a_server_that_stops_hands_out_no_run_and_is_not_ready() {
+        let (app, driver) = app();
+        let _running = app.host.spawn(async move { driver.run().await.unwrap() });
+        let create = r#"{"type":"t","taskIdentifier":"t","triggerConfig":{"basePayload":{}}}"#;
+        let ask = async |method, path, body| {
+            let response = router(app.clone()).oneshot(request(method, path, body)).await.unwrap();
+            let status = response.status();
+            (status, response.into_body().collect().await.unwrap().to_bytes())
+        };
+        let lease = r#"{"workerId":"w","taskIds":["t"],"version":"1","timeoutInSeconds":60}"#;
+        assert!(ask("POST", "/api/v1/sessions", create).await.0.is_success());
+
+        app.stop.cancel();
+
+        let (_, leased) = ask("POST", "/api/v1/workers/lease", lease).await;
+        assert_eq!(leased, r#"{"run":null}"#, "the run that is queued is the next server's");
+        let (status, text) = ask("GET", "/readyz", "").await;
+        assert_eq!((status, text.as_ref()), (StatusCode::SERVICE_UNAVAILABLE, &b"stopping\n"[..]));
+        assert_eq!(ask("GET", "/healthz", "").await.0, StatusCode::OK, "it is not dead");
     }
 
     #[tokio::test]

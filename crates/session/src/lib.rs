@@ -23,6 +23,7 @@
 //! ```
 
 mod environment;
+mod metrics;
 mod rate_limit;
 mod server;
 
@@ -45,5 +46,5 @@ pub use change::{Change, Millis, RecordWriter, RunReason, RunRow, RunStatus, Ses
 pub use environment::Environment;
 pub use error::{Error, StorageError};
 pub use rate_limit::RateLimit;
-pub use server::{BoundServer, Server};
+pub use server::{BoundServer, Server, Stopped};
 pub use storage::{Disk, MemoryDisk, MemoryStorage, Storage};

@@ -4,6 +4,8 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
+use turnkeep_host::http::{Shutdown, serve_until};
 use turnkeep_host::{Host, Listener};
 
 use crate::actor::Driver;
@@ -17,18 +19,26 @@ pub struct Server {
     storage: Arc<dyn Storage>,
     environment: Environment,
     lease: Duration,
+    drain_limit: Duration,
 }
 
 impl Server {
     /// Makes a server of one environment over a store.
     pub fn new(host: Host, storage: Arc<dyn Storage>, environment: Environment) -> Self {
-        Self { host, storage, environment, lease: Duration::from_secs(10) }
+        Self { host, storage, environment, lease: Duration::from_secs(10), drain_limit: Duration::from_secs(20) }
     }
 
     /// Sets how long a worker may be silent before its run's next attempt starts (D-35); 10 s by default.
     #[must_use]
     pub fn lease(mut self, lease: Duration) -> Self {
         self.lease = lease;
+        self
+    }
+
+    /// Sets how long a server that is told to stop lets the requests under way finish; 20 s by default.
+    #[must_use]
+    pub fn drain_limit(mut self, limit: Duration) -> Self {
+        self.drain_limit = limit;
         self
     }
 
@@ -53,7 +63,8 @@ impl Server {
         // Every life of a store draws ids of its own: a part id drawn twice would make readers drop a record (RC-5).
         let ids = self.host.entropy().child("ids").child(&changes.len().to_string()).draws();
         let core = Core::load(changes, ids, self.lease);
-        Ok(BoundServer { host: self.host, storage: self.storage, environment: self.environment, core, listener })
+        let Self { host, storage, environment, drain_limit, .. } = self;
+        Ok(BoundServer { host, storage, environment, core, listener, drain_limit })
     }
 }
 
@@ -64,6 +75,14 @@ pub struct BoundServer {
     environment: Environment,
     core: Core,
     listener: Box<dyn Listener>,
+    drain_limit: Duration,
+}
+
+/// How a server ended that was told to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stopped {
+    /// Connections that were still busy when the drain limit was over, and were cut.
+    pub cut: usize,
 }
 
 impl BoundServer {
@@ -78,15 +97,34 @@ impl BoundServer {
     ///
     /// [`Error::Storage`] when a commit fails.
     pub async fn run(self) -> Result<Infallible, Error> {
+        self.run_until(std::future::pending()).await?;
+        unreachable!("nobody tells it to stop")
+    }
+
+    /// Serves until `stop` comes, then drains: nothing new is accepted, readers get what there is and then `[DONE]`, held polls are
+    /// answered, requests under way are finished within the [`Server::drain_limit`]. Dropping the future stops everything at once; what
+    /// was answered is durable either way (D-12).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Storage`] when a commit fails.
+    pub async fn run_until(self, stop: impl Future<Output = ()>) -> Result<Stopped, Error> {
         let (driver, actor) = Driver::new(self.core, self.storage, self.host.clone());
-        let service = router(App::new(self.host.clone(), actor, self.environment));
-        tokio::select! {
-            biased;
-            stopped = driver.run() => {
-                stopped?;
-                unreachable!("the router below keeps an actor, so the driver ends only by an error")
-            }
-            never = turnkeep_host::http::serve(&self.host, self.listener, service) => match never {},
-        }
+        let token = CancellationToken::new();
+        let shutdown = Shutdown { stop: token.clone(), patience: self.drain_limit };
+        let service = router(App::new(self.host.clone(), actor, self.environment, token.clone()));
+        let serving = serve_until(&self.host, self.listener, service, &shutdown);
+        let until_stopped = async {
+            stop.await;
+            tracing::info!("stopping: readers and requests under way are let finish");
+            token.cancel();
+        };
+        let serving = async {
+            let ((), cut) = tokio::join!(until_stopped, serving);
+            Ok(cut)
+        };
+        // The driver ends by an error, or when the last connection is gone: what that one still asked for is durable then.
+        let ((), cut) = tokio::try_join!(biased; driver.run(), serving)?;
+        Ok(Stopped { cut })
     }
 }

@@ -13,11 +13,11 @@ use http::{Request, Response};
 use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::{Frame, Incoming};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use turnkeep_host::http::{Shutdown, WRITE_DEADLINE, serve_until};
-use turnkeep_host::{Connection, Host, Listener};
+use turnkeep_host::{Connection, Host, Listener, Task};
 
 use super::Body;
 
@@ -44,7 +44,8 @@ struct Served {
     connect: mpsc::UnboundedSender<DuplexStream>,
     shutdown: Shutdown,
     sent: Arc<AtomicUsize>,
-    ended: tokio::task::JoinHandle<usize>,
+    ended: oneshot::Receiver<usize>,
+    _task: Task,
 }
 
 fn start(patience: Duration) -> Served {
@@ -70,9 +71,11 @@ fn start(patience: Duration) -> Served {
     });
     let shutdown = Shutdown { stop: CancellationToken::new(), patience };
     let told = shutdown.clone();
-    let ended =
-        tokio::spawn(async move { serve_until(&Host::os(), Box::new(Queue(queue)), service, &told).await });
-    Served { connect, shutdown, sent, ended }
+    let (tell, ended) = oneshot::channel();
+    let task = Host::os().spawn(async move {
+        let _ = tell.send(serve_until(&Host::os(), Box::new(Queue(queue)), service, &told).await);
+    });
+    Served { connect, shutdown, sent, ended, _task: task }
 }
 
 async fn ask(served: &Served, path: &str) -> DuplexStream {

@@ -3,12 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
+use turnkeep_host::Timestamp;
 use turnkeep_protocol::{ChannelName, Record, RecordKind, RunId, SeqNum, SessionId, control, is_owed};
 
 use super::list::Direction;
 use super::wait_index::Waits;
 use crate::change::Millis;
 use crate::channel::Channel;
+use crate::metrics::RunCounts;
 use crate::{Change, RunRow, RunStatus, SessionRow};
 
 /// Everything the server knows.
@@ -223,6 +225,17 @@ impl State {
     /// Gives the queued runs, oldest first.
     pub(crate) fn queued(&self) -> impl Iterator<Item = &RunRow> {
         self.queue.values().filter_map(|id| self.runs.get(id))
+    }
+
+    /// Tells how the runs stand, for whoever watches the server.
+    pub(crate) fn counts(&self, now: Millis) -> RunCounts {
+        let oldest = self.queued().next().map(|run| Timestamp::from(now).since(run.created_at.into()));
+        RunCounts {
+            queued: self.queue.len(),
+            leased: self.leases.len(),
+            queue_age: oldest.unwrap_or_default(),
+            sessions: self.sessions.len(),
+        }
     }
 
     /// Gives the place behind every run that was ever queued.

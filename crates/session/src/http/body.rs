@@ -1,5 +1,7 @@
 //! Request bodies: bounded, and read only after the caller is known (S-191).
 
+use std::time::Duration;
+
 use axum::body::Body;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
@@ -15,6 +17,9 @@ use crate::core::Writer;
 /// The longest part id, in bytes; clients use up to 64.
 const MAX_PART_ID: usize = 256;
 
+/// How long a caller may take to send its body; whoever is slower may try again.
+const BODY_DEADLINE: Duration = Duration::from_secs(30);
+
 /// Reads a body of at most `cap` bytes; the length must be announced (S-59, S-191). A request without any body has an empty one.
 pub(super) async fn read(headers: &HeaderMap, body: Body, cap: usize) -> Result<Bytes, Fail> {
     let too_large = || Fail::error(StatusCode::PAYLOAD_TOO_LARGE, "Request body too large");
@@ -25,8 +30,9 @@ pub(super) async fn read(headers: &HeaderMap, body: Body, cap: usize) -> Result<
     if announced.is_none_or(|length| length > cap) {
         return Err(too_large());
     }
-    let whole = http_body_util::Limited::new(body, cap).collect().await;
-    whole.map(http_body_util::Collected::to_bytes).map_err(|_| too_large())
+    let reading = tokio::time::timeout(BODY_DEADLINE, http_body_util::Limited::new(body, cap).collect()).await;
+    let late = |_| Fail::error(StatusCode::REQUEST_TIMEOUT, "The request body did not come within 30 seconds");
+    reading.map_err(late)?.map(http_body_util::Collected::to_bytes).map_err(|_| too_large())
 }
 
 /// Reads the one record of an append: a length must be announced, the body is not empty, and it is text, which is stored byte for byte
@@ -85,4 +91,21 @@ pub(super) fn writer(headers: &HeaderMap) -> Result<Option<Writer>, Fail> {
 pub(super) fn attempt(headers: &HeaderMap) -> Result<u32, Fail> {
     let attempt = headers.get(RUN_ATTEMPT_HEADER).and_then(|value| value.to_str().ok()?.parse().ok());
     attempt.ok_or_else(|| Fail::error(StatusCode::BAD_REQUEST, "x-run-attempt must name the run's attempt"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_does_not_come_is_not_waited_for_for_ever() {
+        let body = Body::from_stream(futures::stream::pending::<Result<Bytes, std::convert::Infallible>>());
+        let headers = HeaderMap::from_iter([(header::CONTENT_LENGTH, http::HeaderValue::from_static("9"))]);
+        let began = tokio::time::Instant::now();
+
+        let late = read(&headers, body, 10).await.unwrap_err();
+
+        assert_eq!(axum::response::IntoResponse::into_response(late).status(), StatusCode::REQUEST_TIMEOUT);
+        assert_eq!(began.elapsed(), BODY_DEADLINE);
+    }
 }

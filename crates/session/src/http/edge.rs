@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use tokio::time::Instant;
 
 use super::App;
 
@@ -24,22 +25,56 @@ const REQUEST_ID: &str = "x-request-id";
 /// The longest request id that is taken over from a caller.
 const MAX_REQUEST_ID: usize = 128;
 
+/// What metrics call a path that is no route's: whatever people try gets one name.
+const NO_ROUTE: &str = "none";
+
 /// Answers preflights and finishes every other answer.
 pub(super) async fn finish(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let request_id = request_id(request.headers(), || app.request_ids.alphanumeric(16));
     let is_open = is_open_to_browsers(request.uri().path());
     let origin = request.headers().get(header::ORIGIN).cloned();
     let wanted = request.headers().get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned();
+    let asked = Asked::new(&request);
     let mut response =
         if is_open && request.method() == Method::OPTIONS { preflight(wanted) } else { next.run(request).await };
     if is_open && let Some(origin) = origin {
         allow(response.headers_mut(), origin);
     }
+    asked.answered(&app, &request_id, response.status());
     response.headers_mut().insert(REQUEST_ID, request_id);
     if is_final(response.status()) {
         response.headers_mut().insert("x-should-retry", HeaderValue::from_static("false"));
     }
     response
+}
+
+/// A request as logs and metrics name it: never with its query or its headers, which hold signatures and keys.
+struct Asked {
+    method: Method,
+    path: String,
+    route: String,
+    at: Instant,
+}
+
+impl Asked {
+    fn new(request: &Request) -> Self {
+        let route = request.extensions().get::<MatchedPath>().map_or(NO_ROUTE, MatchedPath::as_str);
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        Self { method, path, route: route.to_owned(), at: Instant::now() }
+    }
+
+    /// Counts the answer and logs it: what went well quietly, what the server is to blame for loudly.
+    fn answered(&self, app: &App, request_id: &HeaderValue, status: StatusCode) {
+        app.actor.metrics().answered(&self.method, &self.route, status);
+        let request_id = request_id.to_str().unwrap_or_default();
+        let (method, path, status) = (self.method.as_str(), self.path.as_str(), status.as_u16());
+        let ms = u64::try_from(self.at.elapsed().as_millis()).unwrap_or(u64::MAX);
+        match status {
+            500.. => tracing::error!(request_id, method, path, status, ms, "request failed"),
+            400.. => tracing::info!(request_id, method, path, status, ms, "request refused"),
+            _ => tracing::debug!(request_id, method, path, status, ms, "request"),
+        }
+    }
 }
 
 /// Takes the caller's id if it is short and plain, so that one id follows a request through many servers.

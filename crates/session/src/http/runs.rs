@@ -46,6 +46,10 @@ pub(super) async fn lease(State(app): State<Arc<App>>, request: Request) -> Answ
         let mut rung = std::pin::pin!(bell.notified());
         rung.as_mut().enable();
         let (request, place) = (asked.clone(), poll.place());
+        if app.stop.is_cancelled() {
+            // Whoever serves next hands the run out: its worker could not report to us any more.
+            return ok(&LeaseResponse { run: None });
+        }
         // A worker that has hung up gets no run: it would lie there until the lease lapses.
         let command = move |core: &mut Core, now| if place.is_lost() { None } else { core.lease(now, &request) };
         let run = app.actor.call_while_waiting(command).await?;
@@ -59,6 +63,7 @@ pub(super) async fn lease(State(app): State<Arc<App>>, request: Request) -> Answ
                 tokio::time::sleep_until(deadline.min(Instant::now() + LOST_PLACE_PAUSE)).await;
                 return ok(&LeaseResponse { run: None });
             }
+            () = app.stop.cancelled() => {}
             () = rung => {}
         }
     }
@@ -147,6 +152,7 @@ pub(super) async fn waitpoint(
         tokio::select! {
             biased;
             () = tokio::time::sleep_until(deadline) => return ok(&WaitpointStatus { outcome: None }),
+            () = app.stop.cancelled() => return ok(&WaitpointStatus { outcome: None }),
             () = rung => {}
         }
     }

@@ -18,6 +18,7 @@ use super::params::Params;
 use super::reply::{Answer, Fail, Route};
 use super::{App, body};
 use crate::core::Refused;
+use crate::metrics::LiveReader;
 use crate::wakes::Wake;
 
 /// How long an idle reader waits for a sign of life (S-111).
@@ -54,8 +55,10 @@ pub(super) async fn subscribe(
     let opened = app.actor.call(move |core, _| core.open(&wanted, channel, cursor, peek)).await?;
     let opened = opened.map_err(|refused| Route::Other.refuse(refused))?;
     let bell = app.actor.wakes().bell(Wake::Channel(located.key, channel));
+    let counted = app.actor.metrics().reader(channel);
     let reader = Reader {
         app,
+        counted,
         session,
         channel,
         bell,
@@ -86,6 +89,7 @@ pub(super) async fn subscribe(
 /// One open read. Dropping it, when the client leaves, ends the read (S-112).
 struct Reader {
     app: Arc<App>,
+    counted: LiveReader,
     session: String,
     channel: ChannelName,
     bell: Arc<Notify>,
@@ -117,6 +121,10 @@ impl Reader {
             if let Some(last) = helping.records.last() {
                 self.next = last.seq_num.next();
                 let now = Instant::now();
+                if self.live_since.is_some() {
+                    let stored = turnkeep_host::Timestamp::from_millis(last.timestamp);
+                    self.counted.delivered(self.app.now().since(stored));
+                }
                 self.live_since = self.live_since.map(|_| now);
                 self.last_sign = self.last_sign.map(|_| now);
                 return Some((Ok(batch(helping.records, helping.tail)), self));
@@ -130,6 +138,8 @@ impl Reader {
             tokio::select! {
                 biased;
                 () = rung => {}
+                // All that there is has been given; the reader comes back to whoever serves next (S-127).
+                () = self.app.stop.cancelled() => return Some(self.finish("data: [DONE]\n\n")),
                 () = tokio::time::sleep_until(out_of_budget) => return Some(self.finish("data: [DONE]\n\n")),
                 () = tokio::time::sleep_until(ping_due) => {
                     self.last_sign = Some(Instant::now());

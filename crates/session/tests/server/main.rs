@@ -8,6 +8,7 @@ mod closing;
 mod durability;
 mod keys;
 mod limits;
+mod operations;
 mod rows;
 mod runs;
 mod sessions;

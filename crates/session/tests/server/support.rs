@@ -1,6 +1,6 @@
 //! A server on a free port and a client that speaks to it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,11 +8,12 @@ use http::{HeaderMap, Method, Request, Response, StatusCode};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::sync::oneshot;
 use turnkeep_host::http::{BodyStream, Deadlines, HttpClient};
 use turnkeep_host::{Host, Task};
 use turnkeep_protocol::run_api::LeasedRun;
 use turnkeep_protocol::{Batch, NewRecord, PartId, Record};
-use turnkeep_session::{Environment, MemoryDisk, MemoryStorage, Server};
+use turnkeep_session::{Environment, MemoryDisk, MemoryStorage, Server, Stopped};
 
 /// The secret key of the tests' environment.
 pub const SECRET: &str = "tr_dev_secret";
@@ -31,6 +32,8 @@ pub struct World {
     addr: String,
     client: HttpClient,
     _server: Task,
+    /// Tells the server to stop, and how it did.
+    end: Mutex<Option<(oneshot::Sender<()>, oneshot::Receiver<Stopped>)>>,
     pub disk: Arc<MemoryDisk>,
 }
 
@@ -65,9 +68,17 @@ impl World {
         let server = Server::new(host.clone(), storage, environment).lease(lease);
         let server = server.bind("127.0.0.1:0").await.unwrap();
         let addr = server.local_addr();
-        let task = host.spawn(async move { panic!("the server stopped: {:?}", server.run().await.err()) });
+        let ((stop, told), (tell, stopped)) = (oneshot::channel(), oneshot::channel());
+        let task = host.spawn(async move {
+            let until = async {
+                // A test that is over has not told it to stop.
+                let Ok(()) = told.await else { return std::future::pending().await };
+            };
+            let ended = server.run_until(until).await.unwrap_or_else(|error| panic!("the server failed: {error}"));
+            let _ = tell.send(ended);
+        });
         let client = client(&host, &addr);
-        Self { host, addr, client, _server: task, disk }
+        Self { host, addr, client, _server: task, end: Mutex::new(Some((stop, stopped))), disk }
     }
 
     /// Sends a request with the secret key.
@@ -95,6 +106,18 @@ impl World {
         let mut answer = String::new();
         BufReader::new(stream).read_line(&mut answer).await.unwrap();
         answer.trim_end().to_owned()
+    }
+
+    /// Tells the server to stop at once; the future gives how it did.
+    pub fn stop(&self) -> impl Future<Output = Stopped> + use<> {
+        let (stop, stopped) = self.end.lock().unwrap().take().expect("a server stops once");
+        stop.send(()).expect("the server runs");
+        async { tokio::time::timeout(PATIENCE, stopped).await.expect("the server stops").expect("it says how") }
+    }
+
+    /// Starts a server on what a power loss would leave of this one's disk.
+    pub async fn restart(self) -> Self {
+        self.restart_as(environment()).await
     }
 
     /// Stops the server and starts one on what a power loss would leave of its disk, for another environment.
