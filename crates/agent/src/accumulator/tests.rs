@@ -19,10 +19,18 @@ fn said(id: &str, text: &str) -> UiMessage {
     UiMessage::assistant(id, vec![UiPart::text(text)])
 }
 
-/// An assistant message with one call of the tool `ask`.
-fn call(id: &str, state: &str) -> UiMessage {
-    let call = json!({ "type": "tool-ask", "toolCallId": "c", "state": state, "input": { "q": 1 }, "output": 2 });
+fn calling(id: &str, call: Value) -> UiMessage {
     serde_json::from_value(json!({ "id": id, "role": "assistant", "parts": [call] })).unwrap()
+}
+
+/// An assistant message with one call of the tool `ask` that waits for its answer.
+fn asked(id: &str) -> UiMessage {
+    calling(id, json!({ "type": "tool-ask", "toolCallId": "c", "state": "input-available", "input": { "q": 1 } }))
+}
+
+/// The page's answer to that call, without its input.
+fn answered(id: &str) -> UiMessage {
+    calling(id, json!({ "type": "tool-ask", "toolCallId": "c", "state": "output-available", "output": 2 }))
 }
 
 fn ids(accumulator: &MessageAccumulator) -> String {
@@ -74,15 +82,15 @@ fn what_comes_in_is_appended_laid_over_or_begins_anew_a211_a212() {
     check(begun(), &[user("u1")], submit, 0, ("u1", true));
     check(set(&history), &[user("u1")], submit, 1, ("u1 a1", false));
     check(
-        set(&[user("u1"), call("a1", "input-available")]),
-        &[call("a1", "output-available")],
+        set(&[user("u1"), asked("a1")]),
+        &[answered("a1")],
         submit,
         1,
         ("u1 a1", true),
     );
     check(
-        set(&[user("u1"), call("a1", "input-available")]),
-        &[call("a9", "output-available")],
+        set(&[user("u1"), asked("a1")]),
+        &[answered("a9")],
         submit,
         0,
         ("u1 a1", true),
@@ -113,26 +121,26 @@ fn other_triggers_bring_nothing_a217() {
 
 #[test]
 fn an_answer_to_a_call_keeps_its_input_and_a_forged_one_is_refused_a212_a201_a203_ar28() {
-    let mut accumulator = set(&[user("u1"), call("a1", "input-available")]);
-    accumulator.add_incoming(vec![call("a1", "output-available")], Trigger::SubmitMessage, 1).unwrap();
+    let mut accumulator = set(&[user("u1"), asked("a1")]);
+    accumulator.add_incoming(vec![answered("a1")], Trigger::SubmitMessage, 1).unwrap();
     let part = accumulator.ui_messages()[1].tool_part("c").unwrap();
     assert_eq!((part.input.clone(), part.output.clone()), (Some(json!({ "q": 1 })), Some(json!(2))));
 
     let ours = Tool::new("ask", "", json!({}), |_, _| async { Ok(json!(1)) });
     let mut accumulator = MessageAccumulator::new().tools(&[ours]);
-    accumulator.set_messages(vec![user("u1"), call("a1", "input-available")]);
-    let forged = accumulator.add_incoming(vec![call("a1", "output-available")], Trigger::SubmitMessage, 1).unwrap();
+    accumulator.set_messages(vec![user("u1"), asked("a1")]);
+    let forged = accumulator.add_incoming(vec![answered("a1")], Trigger::SubmitMessage, 1).unwrap();
 
     assert!(!forged.wants_answer && forged.warnings[0].contains("was not taken over"), "{forged:?}");
-    assert_eq!(accumulator.ui_messages()[1].tool_part("c").unwrap().output, Some(json!(2)), "the stored one");
+    assert_eq!(accumulator.ui_messages()[1].tool_part("c").unwrap().output, None, "the call waits as before");
 }
 
 #[test]
 fn an_incoming_assistant_leaves_open_calls_behind_a211_a84() {
-    check(MessageAccumulator::new(), &[call("a1", "input-available")], Trigger::SubmitMessage, 0, ("a1", true));
+    check(MessageAccumulator::new(), &[asked("a1")], Trigger::SubmitMessage, 0, ("a1", true));
     let mut accumulator = MessageAccumulator::new();
 
-    accumulator.add_incoming(vec![call("a1", "input-available")], Trigger::SubmitMessage, 0).unwrap();
+    accumulator.add_incoming(vec![asked("a1")], Trigger::SubmitMessage, 0).unwrap();
 
     assert_eq!(accumulator.ui_messages()[0].parts, []);
 }
@@ -314,7 +322,7 @@ async fn a_compaction_that_fails_or_is_not_safe_changes_nothing_a174_a175() {
     let failed = accumulator.compact_if_needed(Usage::new(5, 5), context()).await;
     assert_eq!((failed.unwrap_err().to_string().as_str(), read(&mut accumulator).as_str()), ("no", "u1"));
 
-    let mut accumulator = set(&[user("u1"), call("a1", "input-available")]).compaction(summing(0));
+    let mut accumulator = set(&[user("u1"), asked("a1")]).compaction(summing(0));
 
     assert!(!accumulator.compact_if_needed(Usage::new(5, 5), context()).await.unwrap(), "a call still waits");
 }
