@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use turnkeep_agent::{Boot, Suspension, TurnComplete, TurnStart};
+use turnkeep_agent::{Agent, Boot, Suspension, TurnComplete, TurnStart};
 use turnkeep_harness::model::{MockLanguageModel, say};
 use turnkeep_harness::{At, MockChatAgent, Restart};
 use turnkeep_protocol::UiMessage;
@@ -42,10 +42,12 @@ async fn every_place_of_a_turn_can_be_held_and_the_run_goes_on_from_it_a283() {
 
         let posted = chat.send("one").begin().await;
         barrier.reached().await;
-        let held = (diary.read(), chat.all_raw_chunks().len());
-        // Held means held: nothing moves however long it takes, within the lease.
-        chat.advance(Duration::from_secs(5)).await;
-        assert_eq!((diary.read(), chat.all_raw_chunks().len()), held, "held at {at}");
+        let held = (diary.read(), chat.all_raw_chunks().len(), chat.get_snapshot().await);
+        // Held means held: nothing moves, longer than a lease; the run's signs of life go on.
+        chat.advance(Duration::from_secs(25)).await;
+        assert!(barrier.is_holding(), "held at {at}");
+        let still = (diary.read(), chat.all_raw_chunks().len(), chat.get_snapshot().await);
+        assert_eq!(still, held, "held at {at}");
         barrier.release();
         posted.turn().await.assert_text("a");
         chat.send("two").await.assert_text("b");
@@ -78,14 +80,20 @@ async fn a_place_that_no_run_comes_to_fails_the_test_with_the_last_places() {
     chat.barrier(At::before("on_chat_start")).reached().await;
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_message_in_the_suspend_window_is_taken_instead_of_sleeping_ar6_a33() {
-    // 1 the idle time elapses, the suspend hook runs; 2 a message arrives; 3 the run must not sleep on it.
-    let agent = plain().on_chat_suspend(|_: Suspension| async { Ok(()) });
+/// Answers, and notes each boot, suspend and resume.
+fn awake_or_asleep(diary: &Diary) -> Agent {
+    plain()
+        .on_boot(noting::<Boot>(diary, "boot"))
+        .on_chat_suspend(noting::<Suspension>(diary, "suspend"))
+        .on_chat_resume(noting::<Suspension>(diary, "resume"))
+}
+
+/// Lets a message come in while the run, which has had its turn, stands at a place; gives what was noted when it is answered.
+async fn slips_in(agent: Agent, diary: &Diary, at: At) -> String {
     let model = MockLanguageModel::new().step([say("a")]).step([say("b")]);
     let mut chat = MockChatAgent::start(agent, &model).await;
+    let barrier = chat.barrier(at);
     chat.send("one").await;
-    let barrier = chat.barrier(At::before("on_chat_suspend"));
 
     barrier.reached().await;
     let posted = chat.send("two").begin().await;
@@ -94,38 +102,36 @@ async fn a_message_in_the_suspend_window_is_taken_instead_of_sleeping_ar6_a33() 
 
     posted.turn().await.assert_text("b");
     chat.finish().await;
+    diary.read()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_in_the_suspend_window_is_taken_instead_of_sleeping_ar6_a33() {
+    // 1 the idle time elapses, the suspend hook runs; 2 a message arrives; 3 the run must not sleep on it.
+    let diary = Diary::default();
+
+    let noted = slips_in(awake_or_asleep(&diary), &diary, At::before("on_chat_suspend")).await;
+
+    assert_eq!(noted, "boot suspend", "who sleeps is resumed");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_message_behind_the_last_look_still_wakes_the_run_ar6_a33() {
     // The suspend hook is through and the wait not yet registered: the record lies between the two.
-    let model = MockLanguageModel::new().step([say("a")]).step([say("b")]);
-    let mut chat = MockChatAgent::start(plain(), &model).await;
-    chat.send("one").await;
-    let barrier = chat.barrier(At::before_suspend());
+    let diary = Diary::default();
 
-    barrier.reached().await;
-    let posted = chat.send("two").begin().await;
-    barrier.release();
+    let noted = slips_in(awake_or_asleep(&diary), &diary, At::before_suspend()).await;
 
-    posted.turn().await.assert_text("b");
-    chat.finish().await;
+    assert_eq!(noted, "boot suspend resume");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_message_in_the_exit_window_is_answered_by_a_continuation_ar21_d3() {
-    let agent = plain().max_turns(1);
-    let model = MockLanguageModel::new().step([say("a")]).step([say("b")]);
-    let mut chat = MockChatAgent::start(agent, &model).await;
-    let barrier = chat.barrier(At::before_exit());
-    chat.send("one").await;
+    let diary = Diary::default();
 
-    barrier.reached().await;
-    let posted = chat.send("two").begin().await;
-    barrier.release();
+    let noted = slips_in(awake_or_asleep(&diary).max_turns(1), &diary, At::before_exit()).await;
 
-    posted.turn().await.assert_text("b");
-    chat.finish().await;
+    assert_eq!(noted, "boot boot");
 }
 
 #[tokio::test(start_paused = true)]

@@ -76,21 +76,28 @@ async fn a_graceful_restart_ends_the_run_and_a_continuation_goes_on_a275_d35() {
 
 #[tokio::test(start_paused = true)]
 async fn a_graceful_restart_waits_for_the_turn_that_is_under_way_d35() {
-    let agent = plain().on_turn_complete(|_: TurnComplete| async move {
-        tokio::time::sleep(Duration::from_secs(3)).await;
-        Ok(())
+    let diary = Diary::default();
+    let tells = diary.clone();
+    let agent = boots(&diary).on_turn_complete(move |event: TurnComplete| {
+        let tells = tells.clone();
+        async move {
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            tells.note(event.response_message.map(|answer| answer.text()).unwrap_or_default());
+            Ok(())
+        }
     });
     let model = MockLanguageModel::new().step([say("one")]).step([say("two")]);
     let mut chat = MockChatAgent::start(agent, &model).await;
 
-    let first = chat.send("a").begin().await;
-    let second = chat.send("b").begin().await;
     let barrier = chat.barrier(At::before("on_turn_complete"));
+    let first = chat.send("a").begin().await;
     barrier.reached().await;
+    let second = chat.send("b").begin().await;
     barrier.release();
     chat.restart(Restart::Graceful).await;
 
-    // The first turn ended in the old run; the second message was owed, and the continuation has it.
+    // The first turn ended in the old run, its hook included; the second message was owed, and the continuation has it.
+    assert_eq!(diary.read(), "1 one 1c");
     first.turn().await;
     assert_eq!(second.turn().await.text(), "two");
     chat.finish().await;

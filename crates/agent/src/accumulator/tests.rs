@@ -81,20 +81,8 @@ fn what_comes_in_is_appended_laid_over_or_begins_anew_a211_a212() {
     check(two, &[user("u1")], submit, 0, ("u1 u2", true));
     check(begun(), &[user("u1")], submit, 0, ("u1", true));
     check(set(&history), &[user("u1")], submit, 1, ("u1 a1", false));
-    check(
-        set(&[user("u1"), asked("a1")]),
-        &[answered("a1")],
-        submit,
-        1,
-        ("u1 a1", true),
-    );
-    check(
-        set(&[user("u1"), asked("a1")]),
-        &[answered("a9")],
-        submit,
-        0,
-        ("u1 a1", true),
-    );
+    check(set(&[user("u1"), asked("a1")]), &[answered("a1")], submit, 1, ("u1 a1", true));
+    check(set(&[user("u1"), asked("a1")]), &[answered("a9")], submit, 0, ("u1 a1", true));
     check(set(&history), &[], submit, 1, ("u1 a1", false));
 }
 

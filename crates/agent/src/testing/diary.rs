@@ -2,9 +2,11 @@
 
 use std::sync::{Arc, Mutex};
 
+use futures::future::{Ready, ready};
 use serde_json::json;
 use tokio::sync::Notify;
 
+use crate::error::HookError;
 use crate::tool::Tool;
 
 /// How often a test gives way until every other task waits.
@@ -19,6 +21,18 @@ pub(crate) fn note(diary: &Diary, entry: impl Into<String>) {
 
 pub(crate) fn entries(diary: &Diary) -> Vec<String> {
     diary.lock().unwrap().clone()
+}
+
+/// A hook that notes its name.
+pub(crate) fn notes<E>(
+    diary: &Diary,
+    name: &'static str,
+) -> impl Fn(E) -> Ready<Result<(), HookError>> + Send + Sync + 'static + use<E> {
+    let diary = diary.clone();
+    move |_| {
+        note(&diary, name);
+        ready(Ok(()))
+    }
 }
 
 /// Lets every task run until all of them wait.

@@ -2,7 +2,6 @@
 //! and without steering. What must come of each is written down here as the table has it.
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use serde_json::{Value, json};
 use turnkeep_protocol::{ChannelName, UiMessage};
@@ -27,6 +26,10 @@ enum Left {
     CutAlone,
 }
 
+/// The hooks, then the messages that get turns; and what the first turn starts from. `live` is sent when the run waits, `unread` and `cut` lay
+/// there before.
+type Want = (&'static str, &'static str);
+
 /// One row: the boot, what it finds, and what must come of it.
 struct Row {
     payload: Value,
@@ -34,69 +37,60 @@ struct Row {
     left: Left,
     /// Whether history is read.
     reads: bool,
-    /// The hooks, then the messages that get turns. `live` is sent when the run waits, `unread` and `cut` lay there before.
-    runs: &'static str,
+    want: Want,
     /// The same where the author keeps the history.
-    hydrated: &'static str,
-    /// What the first turn starts from, where the runtime keeps the history.
-    chain: &'static str,
+    hydrated: Want,
 }
 
-fn fresh(trigger: &str, left: Left, runs: &'static str, chain: &'static str) -> Row {
-    Row { payload: json!({ "trigger": trigger }), attempt: 1, left, reads: false, runs, hydrated: runs, chain }
+fn fresh(trigger: &str, left: Left, want: Want) -> Row {
+    Row { payload: json!({ "trigger": trigger }), attempt: 1, left, reads: false, want, hydrated: want }
 }
 
-fn continues(left: Left, runs: &'static str, hydrated: &'static str, chain: &'static str) -> Row {
+fn continues((left, want, hydrated): (Left, Want, Want)) -> Row {
     let payload = json!({ "continuation": true, "previousRunId": "run_0" });
-    Row { payload, attempt: 1, left, reads: true, runs, hydrated, chain }
+    Row { payload, attempt: 1, left, reads: true, want, hydrated }
 }
 
-fn retries(trigger: &str, left: Left, runs: &'static str, hydrated: &'static str, chain: &'static str) -> Row {
-    Row { payload: json!({ "trigger": trigger }), attempt: 2, left, reads: true, runs, hydrated, chain }
+fn retries(trigger: &str, (left, want, hydrated): (Left, Want, Want)) -> Row {
+    Row { payload: json!({ "trigger": trigger }), attempt: 2, left, reads: true, want, hydrated }
+}
+
+/// What comes of a boot that follows a first turn, by what else was left.
+fn later() -> [(Left, Want, Want); 5] {
+    let (plain, cut) = ("settled,re settled,live", "settled,re settled,cut");
+    let unread = ("boot unread", "settled,re settled,unread");
+    [
+        (Left::Settled, ("boot live", plain), ("boot live", plain)),
+        (Left::Unread, unread, unread),
+        (
+            Left::CutAndUnread,
+            ("recovery boot unread", "settled,re settled,cut,re cut,unread"),
+            ("boot cut unread", cut),
+        ),
+        (Left::Cut, ("recovery boot live", "settled,re settled,cut,re cut,live"), ("boot cut live", cut)),
+        (
+            Left::CutAlone,
+            ("recovery boot live", "settled,re settled,cut,live"),
+            ("boot live", "settled,re settled,cut,live"),
+        ),
+    ]
 }
 
 /// The table of A §3.8. A first message lies on `in` and in no payload (D-38); markers say which hooks have had their turn (D-45).
 fn rows() -> Vec<Row> {
+    let (preload, submit) = (("boot preload chat-start live", "live"), ("boot chat-start live", "live"));
     let mut rows = vec![
-        fresh("preload", Left::Nothing, "boot preload chat-start live", "live"),
-        fresh("submit-message", Left::Nothing, "boot chat-start live", "live"),
+        fresh("preload", Left::Nothing, preload),
+        fresh("submit-message", Left::Nothing, submit),
         // Nothing happens before the signal; what it brings is the handover's own affair (A §14).
-        fresh("handover-prepare", Left::Nothing, "boot", ""),
-        continues(Left::Settled, "boot live", "boot live", "settled,re settled,live"),
-        continues(Left::Unread, "boot unread", "boot unread", "settled,re settled,unread"),
-        continues(
-            Left::CutAndUnread,
-            "recovery boot unread",
-            "boot cut unread",
-            "settled,re settled,cut,re cut,unread",
-        ),
-        continues(Left::Cut, "recovery boot live", "boot cut live", "settled,re settled,cut,re cut,live"),
-        continues(Left::CutAlone, "recovery boot live", "boot live", "settled,re settled,cut,live"),
+        fresh("handover-prepare", Left::Nothing, ("boot", "")),
     ];
-    for trigger in ["preload", "submit-message"] {
-        rows.extend([
-            retries(trigger, Left::Settled, "boot live", "boot live", "settled,re settled,live"),
-            retries(trigger, Left::Unread, "boot unread", "boot unread", "settled,re settled,unread"),
-            retries(
-                trigger,
-                Left::CutAndUnread,
-                "recovery boot unread",
-                "boot cut unread",
-                "settled,re settled,cut,re cut,unread",
-            ),
-            retries(trigger, Left::Cut, "recovery boot live", "boot cut live", "settled,re settled,cut,re cut,live"),
-            retries(trigger, Left::CutAlone, "recovery boot live", "boot live", "settled,re settled,cut,live"),
-        ]);
-    }
+    rows.extend(later().map(continues));
+    rows.extend(later().map(|left| retries("preload", left)));
+    rows.extend(later().map(|left| retries("submit-message", left)));
     // The attempt before has not come as far as any hook.
-    rows.push(retries(
-        "preload",
-        Left::Nothing,
-        "boot preload chat-start live",
-        "boot preload chat-start live",
-        "live",
-    ));
-    rows.push(retries("submit-message", Left::Nothing, "boot chat-start live", "boot chat-start live", "live"));
+    rows.push(retries("preload", (Left::Nothing, preload, preload)));
+    rows.push(retries("submit-message", (Left::Nothing, submit, submit)));
     rows
 }
 
@@ -123,34 +117,18 @@ fn texts(messages: &[UiMessage]) -> String {
 impl Boot {
     /// An agent that notes its hooks.
     fn agent(&self) -> Agent {
-        let note = |what: &'static str| {
-            let hooks = self.hooks.clone();
-            move || hooks.lock().unwrap().push(what.to_owned())
-        };
-        let (recovery, boot, preload, chat_start) =
-            (note("recovery"), note("boot"), note("preload"), note("chat-start"));
-        let (hooks, chains) = (self.hooks.clone(), self.chains.clone());
+        let (recovery, hooks, chains) = (self.hooks.clone(), self.hooks.clone(), self.chains.clone());
         let mut agent = talker()
-            .idle_timeout(Duration::from_secs(5))
-            .on_boot(move |_| {
-                boot();
-                async { Ok(()) }
-            })
-            .on_preload(move |_| {
-                preload();
-                async { Ok(()) }
-            })
+            .on_boot(notes(&self.hooks, "boot"))
+            .on_preload(notes(&self.hooks, "preload"))
+            .on_chat_start(notes(&self.hooks, "chat-start"))
             .on_recovery_boot(move |_| {
-                recovery();
+                note(&recovery, "recovery");
                 async { Ok(Recovery::default()) }
             })
-            .on_chat_start(move |_| {
-                chat_start();
-                async { Ok(()) }
-            })
             .on_turn_start(move |event| {
-                hooks.lock().unwrap().push(event.ui_messages.last().map(UiMessage::text).unwrap_or_default());
-                chains.lock().unwrap().push(texts(&event.ui_messages.to_vec()));
+                note(&hooks, event.ui_messages.last().map(UiMessage::text).unwrap_or_default());
+                note(&chains, texts(&event.ui_messages.to_vec()));
                 async { Ok(()) }
             });
         if self.kind.is_steered {
@@ -203,11 +181,11 @@ impl Boot {
 }
 
 async fn check(row: &Row, kind: Kind) {
-    let told = format!("{} attempt {} {} {kind:?}", row.payload, row.attempt, row.runs);
+    let (want, chain) = if kind.is_hydrated { row.hydrated } else { row.want };
+    let told = format!("{} attempt {} {want} {kind:?}", row.payload, row.attempt);
     let (session, store) = (Arc::new(FakeSession::default()), Arc::default());
     let boot = Boot { session: session.clone(), kind, store, hooks: Diary::default(), chains: Diary::default() };
     boot.leave(row.left).await;
-    let want = if kind.is_hydrated { row.hydrated } else { row.runs };
     let lease = lease(&session, row.attempt, row.payload.clone());
 
     let talk = async {
@@ -220,9 +198,7 @@ async fn check(row: &Row, kind: Kind) {
     assert_eq!(result, Ok(()), "{told}");
 
     assert_eq!(boot.hooks.lock().unwrap().join(" "), want, "{told}");
-    if !kind.is_hydrated {
-        assert_eq!(boot.chains.lock().unwrap().first().map_or("", String::as_str), row.chain, "{told}");
-    }
+    assert_eq!(boot.chains.lock().unwrap().first().map_or("", String::as_str), chain, "{told}");
     let state = session.state();
     let n_snapshot_reads = state.n_reads - state.drains.len();
     assert_eq!(n_snapshot_reads, usize::from(row.reads && !kind.is_hydrated), "{told}");
