@@ -11,7 +11,7 @@ use turnkeep_protocol::{ModelMessage, UiMessage};
 use crate::support::*;
 
 #[tokio::test(start_paused = true)]
-async fn every_member_is_there_a262() {
+async fn each_way_of_sending_is_a_turn_and_what_was_written_can_be_looked_at_a262() {
     let diary = Diary::default();
     let agent = plain().on_action(|_: turnkeep_agent::Action| async { Ok(()) });
     let agent = agent.on_turn_complete(noting::<TurnComplete>(&diary, "complete"));

@@ -1,10 +1,20 @@
 //! The shapes of a first boot, and who is there (A-260, A-261, A-268).
 
+use std::convert::Infallible;
+use std::future::pending;
+use std::time::Duration;
+
+use http::{Request, Response};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
 use serde_json::json;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use turnkeep_agent::{Agent, Boot, ChatStart, CustomRun, LocalKey, Preload, TurnInput};
 use turnkeep_harness::model::{MockLanguageModel, ScriptStep, say};
-use turnkeep_harness::{At, Handover, MockChat, MockChatAgent, MockMode, MockOutcome, SetupError};
-use turnkeep_protocol::{ContentPart, ModelMessage, RunId, UiMessage};
+use turnkeep_harness::{At, Handover, MockChat, MockChatAgent, MockMode, MockOutcome, SetupError, offline_host};
+use turnkeep_host::{Host, Task};
+use turnkeep_protocol::run_api::LeaseRequest;
+use turnkeep_protocol::{ContentPart, ModelMessage, RunId, TaskId, UiMessage};
 
 use crate::support::*;
 
@@ -155,15 +165,9 @@ async fn two_chats_of_one_agent_share_a_script_that_serves_each_its_own_a268() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_payload_and_the_worker_are_as_chosen_a260() {
-    let agent = plain();
+async fn the_payload_is_as_chosen_a260() {
     let model = MockLanguageModel::new();
-    let chat = MockChat::new(agent)
-        .payload("idleTimeoutInSeconds", json!(5))
-        .worker_id("here")
-        .version("7")
-        .start(&model)
-        .await;
+    let chat = MockChat::new(plain()).payload("idleTimeoutInSeconds", json!(5)).start(&model).await;
     let started = tokio::time::Instant::now();
 
     chat.suspend().await;
@@ -172,15 +176,50 @@ async fn the_payload_and_the_worker_are_as_chosen_a260() {
     chat.finish().await;
 }
 
+/// A server that answers nobody and notes what a worker asks it for.
+async fn notes_leases(host: &Host, asked: UnboundedSender<LeaseRequest>) -> Task {
+    let (listener, on) = (host.net().listen("session:80").await.unwrap(), host.clone());
+    let service = tower::service_fn(move |request: Request<Incoming>| {
+        let asked = asked.clone();
+        async move {
+            let is_lease = request.uri().path().ends_with("/lease");
+            let body = request.into_body().collect().await.unwrap().to_bytes();
+            if is_lease {
+                asked.send(serde_json::from_slice(&body).unwrap()).unwrap();
+            }
+            pending::<Result<Response<String>, Infallible>>().await
+        }
+    });
+    host.spawn(async move { match turnkeep_host::http::serve(&on, listener, service).await {} })
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_worker_names_itself_and_its_version_as_chosen_a260() {
+    let (host, model) = (offline_host(1), MockLanguageModel::new());
+    let (asked, mut asks) = unbounded_channel();
+    let _server = notes_leases(&host, asked).await;
+    let chat = MockChat::new(plain()).server(host, "http://session:80", "tr_dev_key").worker_id("here").version("7");
+
+    let lease = tokio::select! {
+        biased;
+        lease = asks.recv() => lease.unwrap(),
+        _ = chat.try_start(&model) => panic!("nobody answers the chat"),
+    };
+
+    assert!(lease.worker_id.as_str().starts_with("here"), "{lease:?}");
+    assert_eq!((lease.version.as_str(), lease.task_ids), ("7", vec![TaskId::new("plain")]));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_head_start_makes_the_session_and_its_signals_are_real_records_a277() {
-    let mut chat = MockChat::new(plain()).mode(MockMode::HandoverPrepare).start(&MockLanguageModel::new()).await;
+    let model = MockLanguageModel::new().step([say("a")]);
+    let mut chat = MockChat::new(plain()).mode(MockMode::HandoverPrepare).start(&model).await;
     assert!(chat.all_inputs().is_empty(), "nothing is made before the handler begins");
 
     chat.send_head_start([UiMessage::user("u-1", "hi")]).await;
     let handover =
         Handover::new([ModelMessage::assistant(vec![ContentPart::text("Hel")])]).message_id("a-1").is_final();
-    let _ = chat.send_handover(handover).within(std::time::Duration::from_secs(1)).try_wait().await;
+    let _ = chat.send_handover(handover).within(Duration::from_secs(1)).try_wait().await;
     chat.send_handover_skip().await;
 
     let inputs = chat.all_inputs();
@@ -190,7 +229,10 @@ async fn a_head_start_makes_the_session_and_its_signals_are_real_records_a277() 
         (&json!("handover"), &json!("a-1"), &json!(true))
     );
     assert_eq!(content(1)["kind"], "handover-skip");
-    chat.kill();
+    // The run has the head start's messages: whoever speaks next goes on from them.
+    chat.send("more").await.assert_text("a");
+    model.assert_prompt(0).reads(&["user: hi", "user: more"]);
+    chat.finish().await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -217,21 +259,23 @@ async fn each_mode_boots_with_its_payload_a261() {
         let agent = Agent::custom("plain", move |run: CustomRun| {
             let payload = &run.payload;
             let trigger = payload.trigger.as_ref().map(|trigger| json!(trigger));
-            tells.note(json!([trigger, payload.continuation, payload.metadata]).to_string());
+            let head_start = payload.head_start_messages.iter().flatten().map(UiMessage::text);
+            let head_start = head_start.collect::<Vec<_>>();
+            tells.note(json!([trigger, payload.continuation, payload.metadata, head_start]).to_string());
             async { Ok(()) }
         });
         let chat =
             change(MockChat::new(agent).client_data(json!({ "user": 7 }))).start(&MockLanguageModel::new()).await;
-        chat.advance(std::time::Duration::from_secs(1)).await;
+        chat.advance(Duration::from_secs(1)).await;
         chat.kill();
         diary.read()
     };
 
-    assert_eq!(told(|chat| chat).await, r#"["preload",null,{"user":7}]"#);
-    assert_eq!(told(|chat| chat.mode(MockMode::SubmitMessage)).await, r#"["submit-message",null,{"user":7}]"#);
+    assert_eq!(told(|chat| chat).await, r#"["preload",null,{"user":7},[]]"#);
+    assert_eq!(told(|chat| chat.mode(MockMode::SubmitMessage)).await, r#"["submit-message",null,{"user":7},[]]"#);
     let head_start = |chat: MockChat| chat.head_start_messages([UiMessage::user("u", "hi")]);
-    assert_eq!(told(head_start).await, r#"["handover-prepare",null,{"user":7}]"#);
-    assert_eq!(told(MockChat::continuation).await, r#"[null,true,{"user":7}]"#);
+    assert_eq!(told(head_start).await, r#"["handover-prepare",null,{"user":7},["hi"]]"#);
+    assert_eq!(told(MockChat::continuation).await, r#"[null,true,{"user":7},[]]"#);
 }
 
 #[tokio::test(start_paused = true)]
