@@ -1,55 +1,23 @@
-//! Says what it is told, word by word. It brings its own model: the smallest [`LanguageModel`] there is.
+//! Says what it is told, word by word. It brings its own model, a function of the prompt; `conformance-agents.md` has its row.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt as _;
-use futures::future::BoxFuture;
-use futures::stream;
-use turnkeep_agent::model::{FinishReason, LanguageModel, ModelError, Prompt, StreamPart, StreamParts, Usage};
-use turnkeep_agent::protocol::ModelRole;
 use turnkeep_agent::{Agent, TurnInput};
+
+use crate::conformance::{Scripted, newest_question};
 
 /// The pause before each word.
 const PACE: Duration = Duration::from_millis(20);
 
 /// Makes the agent.
 pub fn agent() -> Agent {
-    Agent::new("echo", |turn: TurnInput| async move { Ok(turn.stream_text().model(Arc::new(Parrot))) })
+    Agent::new("echo", |turn: TurnInput| async move { Ok(turn.stream_text().model(Arc::new(parrot()))) })
 }
 
-/// A model that repeats the newest user message.
-struct Parrot;
-
-impl LanguageModel for Parrot {
-    fn model_id(&self) -> &str {
-        "parrot"
-    }
-
-    fn stream(&self, prompt: Prompt) -> BoxFuture<'static, Result<StreamParts, ModelError>> {
-        let newest = prompt.messages.iter().rev().find(|message| message.role == ModelRole::User);
-        let text = format!("echo: {}", newest.map(|message| message.text()).unwrap_or_default());
-        Box::pin(async move { Ok(speak(&text)) })
-    }
-}
-
-/// Streams a text word by word; each word after the first brings its space along.
-fn speak(text: &str) -> StreamParts {
-    let mut parts = vec![StreamPart::text_start("text-0")];
-    for (at, word) in text.split(' ').enumerate() {
-        let delta = if at == 0 { word.to_owned() } else { format!(" {word}") };
-        parts.push(StreamPart::text_delta("text-0", delta));
-    }
-    parts.push(StreamPart::text_end("text-0"));
-    parts.push(StreamPart::finish(FinishReason::Stop, Usage::default()));
-    stream::iter(parts)
-        .then(|part| async move {
-            if matches!(part, StreamPart::TextDelta { .. }) {
-                tokio::time::sleep(PACE).await;
-            }
-            part
-        })
-        .boxed()
+/// Gives a model that repeats the newest user message.
+pub(crate) fn parrot() -> Scripted {
+    Scripted::saying(|prompt| format!("echo: {}", newest_question(prompt))).pace(PACE)
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Small agents, each written as an author would write it and tested offline as an author would test it.
 
 pub mod asking;
+pub mod conformance;
 pub mod custom;
 pub mod delegating;
 pub mod echo;

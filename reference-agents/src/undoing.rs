@@ -6,14 +6,17 @@ use turnkeep_agent::{Action, ActionAnswer, Agent, HookError, TurnInput};
 
 /// Makes the agent.
 pub fn agent() -> Agent {
-    Agent::new("undoing", |turn: TurnInput| async move { Ok(turn.stream_text()) }).action_schema(known).on_action(
-        |event: Action| async move {
-            let history = event.chat.history();
-            let last_question = history.all().iter().rposition(|message| message.is_user());
-            history.slice(0, Some(last_question.unwrap_or_default()));
-            Ok(ActionAnswer::Nothing)
-        },
-    )
+    with_undo(Agent::new("undoing", |turn: TurnInput| async move { Ok(turn.stream_text()) }))
+}
+
+/// Teaches an agent to take the newest exchange back.
+pub(crate) fn with_undo(agent: Agent) -> Agent {
+    agent.action_schema(known).on_action(|event: Action| async move {
+        let history = event.chat.history();
+        let last_question = history.all().iter().rposition(|message| message.is_user());
+        history.slice(0, Some(last_question.unwrap_or_default()));
+        Ok(ActionAnswer::Nothing)
+    })
 }
 
 /// Lets `{"type": "undo"}` pass and nothing else.

@@ -6,9 +6,9 @@ use http::HeaderMap;
 use turnkeep_host::Host;
 use turnkeep_host::http::{BaseUrl, segment};
 use turnkeep_protocol::session_api::{
-    CloseSession, CreateSession, CreatedSession, DrainedRecord, DrainedRecords, SessionItem,
+    CloseSession, CreateSession, CreatedSession, DrainedRecord, DrainedRecords, EndAndContinue, SessionItem, Swapped,
 };
-use turnkeep_protocol::{ChannelName, ChatInputChunk, PartId, SeqNum, TaskId};
+use turnkeep_protocol::{ChannelName, ChatInputChunk, PartId, RunId, SeqNum, TaskId};
 
 use crate::Error;
 use crate::api::{Api, Call, Secret, channel_path};
@@ -90,6 +90,24 @@ impl SessionsApi {
     /// [`Error`] when the server refuses or cannot be reached.
     pub async fn close(&self, key: &str, close: &CloseSession) -> Result<SessionItem, Error> {
         self.post(Endpoint::Sessions, key, format!("/api/v1/sessions/{}/close", segment(key)), close, "session").await
+    }
+
+    /// Gives a session to a successor of the run that has it: the caller's run ends there and then, and may write no more (S-43, D-36).
+    ///
+    /// When another run has the session already, the answer names that one and says that nothing was swapped.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] when the server refuses or cannot be reached.
+    pub async fn end_and_continue(&self, key: &str, run: &RunId, reason: &str) -> Result<Swapped, Error> {
+        let ask = EndAndContinue {
+            calling_run_id: run.clone(),
+            reason: reason.to_owned(),
+            settled_cursor: None,
+            consumed_cursor: None,
+        };
+        let path = format!("/api/v1/sessions/{}/end-and-continue", segment(key));
+        self.post(Endpoint::Sessions, key, path, &ask, "swap answer").await
     }
 
     /// Reads everything after a cursor without waiting, commands left out (S-97, S-98).

@@ -10,7 +10,7 @@ use hyper::body::Incoming;
 use turnkeep_client::{Error, SessionsApi};
 use turnkeep_host::{Host, Task, http::serve};
 use turnkeep_protocol::session_api::{CloseSession, CreateSession, TriggerConfig};
-use turnkeep_protocol::{ChannelName, ChatInputChunk, PartId, SeqNum, TaskId};
+use turnkeep_protocol::{ChannelName, ChatInputChunk, PartId, RunId, SeqNum, TaskId};
 
 use crate::fake::AppendPlan;
 use crate::net;
@@ -45,7 +45,7 @@ async fn a_refusal_keeps_its_status_and_text_c21() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_route_is_asked_as_the_session_server_wants_it_s12_s23_s97() {
+async fn each_route_is_asked_as_the_session_server_wants_it_s12_s23_s43_s97() {
     let host = net::host();
     let asked = Arc::new(Mutex::new(Vec::new()));
     let _server = serve_echo(&host, asked.clone()).await;
@@ -64,6 +64,10 @@ async fn each_route_is_asked_as_the_session_server_wants_it_s12_s23_s97() {
     assert!(matches!(api.create(&create).await, Err(Error::BadResponse { .. })));
     assert!(matches!(api.retrieve("a/b").await, Err(Error::BadResponse { .. })));
     assert!(matches!(api.close("a/b", &CloseSession::default()).await, Err(Error::BadResponse { .. })));
+    assert!(matches!(
+        api.end_and_continue("a/b", &RunId::new("run_1"), "upgrade").await,
+        Err(Error::BadResponse { .. })
+    ));
     assert_eq!(api.drain("a/b", ChannelName::Out, None).await.unwrap(), []);
     assert_eq!(api.drain("a/b", ChannelName::In, Some(SeqNum::new(4))).await.unwrap(), []);
 
@@ -71,6 +75,7 @@ async fn each_route_is_asked_as_the_session_server_wants_it_s12_s23_s97() {
         "POST /api/v1/sessions",
         "GET /api/v1/sessions/a%2Fb",
         "POST /api/v1/sessions/a%2Fb/close",
+        "POST /api/v1/sessions/a%2Fb/end-and-continue",
         "GET /realtime/v1/sessions/a%2Fb/out/records",
         "GET /realtime/v1/sessions/a%2Fb/in/records?afterEventId=4",
     ];
