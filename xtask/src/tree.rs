@@ -5,8 +5,11 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
-/// Folders that are not of the house: what cargo and git keep.
+/// Folders at the top that are not of the house: what cargo and git keep.
 const FOREIGN: &[&str] = &["target", ".git"];
+
+/// What npm keeps beside a package.json.
+const NPM_KEEPS: &str = "node_modules";
 
 /// A text file.
 #[derive(Debug)]
@@ -36,6 +39,9 @@ impl Tree {
         for entry in fs::read_dir(dir).with_context(|| format!("{} cannot be read", dir.display()))? {
             let entry = entry?;
             let name = entry.file_name().to_string_lossy().into_owned();
+            if name == NPM_KEEPS {
+                continue;
+            }
             if prefix.is_empty() {
                 if FOREIGN.contains(&name.as_str()) {
                     continue;
@@ -62,6 +68,26 @@ impl Tree {
     /// Gives one file's text.
     pub(crate) fn text(&self, path: &str) -> Option<&str> {
         self.files.iter().find(|file| file.path == path).map(|file| file.text.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cargo_git_and_npm_keep_is_not_of_the_house() {
+        let folder = tempfile::tempdir().unwrap();
+        for path in ["target/a", ".git/b", "interop/node_modules/ai/c", "interop/d"] {
+            let path = folder.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "text").unwrap();
+        }
+
+        let tree = Tree::read(folder.path()).unwrap();
+
+        assert_eq!(tree.top, ["interop"]);
+        assert_eq!(tree.files.iter().map(|file| file.path.as_str()).collect::<Vec<_>>(), ["interop/d"]);
     }
 }
 

@@ -144,11 +144,12 @@ async fn hydrate_reads_the_messages_of_its_metadata_and_the_incoming_one() {
 async fn meta_tells_its_metadata_with_sorted_keys_in_one_delta() {
     // Row `meta`.
     let mut chat =
-        start_with("meta", json!({ "user": "u1", "plan": { "z": [1, { "b": 2, "a": null }], "a": "x y" } })).await;
+        start_with("meta", json!({ "user": "u1", "zone": 0, "plan": { "z": [1, { "b": 2, "a": null }], "a": "x y" } }))
+            .await;
 
     let turn = chat.send("hello").await;
 
-    assert_eq!(turn.deltas(), [r#"meta: {"plan":{"a":"x y","z":[1,{"a":null,"b":2}]},"user":"u1"}"#]);
+    assert_eq!(turn.deltas(), [r#"meta: {"plan":{"a":"x y","z":[1,{"a":null,"b":2}]},"user":"u1","zone":0}"#]);
     chat.finish().await;
 }
 

@@ -19,6 +19,7 @@ const TOP: &[&str] = &[
     "docs",
     "golden",
     "harness",
+    "interop",
     "reference-agents",
     "rustfmt.toml",
     "scenarios",
