@@ -5,6 +5,7 @@
 
 mod chats;
 mod sample;
+pub(crate) mod serve;
 
 use std::io::{IsTerminal as _, Write as _};
 use std::process::{Command, Stdio};

@@ -69,6 +69,18 @@ tools      200 chats at once, 2 turns each, every turn a tool call and then 20 t
 JSON, a line each: name, turns_per_s, chunks_per_s, p50_ms and p99_ms of a turn, peak_rss_mb (null where the system does not tell),
 first_ms and last_ms (the mean work of a turn in the first and in the last tenth), growth (the last by the first).";
 
+const SERVE_BENCH_EXAMPLES: &str = "\
+Examples:
+  cargo xtask bench serve                               10,000 idle readers, 2,000 records a second over 1,000 sessions
+  cargo xtask bench serve --rate 4000 --seconds 30      a higher rate, for longer
+  cargo xtask bench serve --smoke                       a hundredth of each, to see that it still runs
+
+JSON, a line each:
+  idle     kb_per_session, kb_per_reader, rss_mb of the server's process with all of them
+  live     records_per_s; p50_ms and p99_ms from the beginning of an append to the reader that has the record; rss_mb
+  appends  appends_per_s; p50_ms and p99_ms from the beginning of an append to its acknowledgement
+The clients run on the same machine as the server and take their part of it. Linux only: nowhere else is a process's memory told.";
+
 /// The house's tool: it runs the stories and keeps the rules.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", after_help = EXIT_CODES)]
@@ -110,6 +122,9 @@ enum Bench {
     /// The runtime behind the harness's mock chat and mock model, in virtual time
     #[command(after_long_help = BENCH_EXAMPLES)]
     Mock(BenchArgs),
+    /// The session server over real TCP: idle sessions and readers, records at a steady rate, appends as fast as they go
+    #[command(after_long_help = SERVE_BENCH_EXAMPLES)]
+    Serve(ServeBenchArgs),
 }
 
 /// What to measure, and how much of it.
@@ -122,6 +137,29 @@ pub(crate) struct BenchArgs {
     #[arg(long)]
     pub(crate) smoke: bool,
     /// Measures in this process; for the process of its own that each measurement gets
+    #[arg(long, hide = true)]
+    pub(crate) here: bool,
+}
+
+/// How much is asked of the server.
+#[derive(Debug, Args)]
+pub(crate) struct ServeBenchArgs {
+    /// Idle sessions, each with a reader that waits
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    pub(crate) readers: usize,
+    /// Live sessions, each with a reader
+    #[arg(long, value_name = "N", default_value_t = 1_000)]
+    pub(crate) sessions: usize,
+    /// Records per second over all live sessions
+    #[arg(long, value_name = "N", default_value_t = 2_000)]
+    pub(crate) rate: usize,
+    /// How long each load lasts
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) seconds: u64,
+    /// A hundredth of each for a second, from this build: only to see that it runs
+    #[arg(long)]
+    pub(crate) smoke: bool,
+    /// Serves in this process; for the process of its own that the server gets
     #[arg(long, hide = true)]
     pub(crate) here: bool,
 }
@@ -224,6 +262,7 @@ pub fn main() -> ExitCode {
         Verb::Tidy => tidy::tidy(),
         Verb::Spec(args) => spec::spec(&args),
         Verb::Bench { what: Bench::Mock(args) } => bench::bench(&args),
+        Verb::Bench { what: Bench::Serve(args) } => bench::serve::bench(&args),
         Verb::Test(args) => steps::test(&args.rest),
         Verb::Ci => steps::ci(),
     };
@@ -260,7 +299,9 @@ mod tests {
 
     #[test]
     fn every_example_of_the_help_is_a_command_that_exists() {
-        let examples = [SIM_EXAMPLES, BLESS_EXAMPLES, RED_EXAMPLES, SPEC_EXAMPLES, BENCH_EXAMPLES].join("\n");
+        let examples =
+            [SIM_EXAMPLES, BLESS_EXAMPLES, RED_EXAMPLES, SPEC_EXAMPLES, BENCH_EXAMPLES, SERVE_BENCH_EXAMPLES]
+                .join("\n");
         for line in examples.lines().filter(|line| line.contains("cargo xtask")) {
             let command = line.trim().split("  ").next().unwrap();
             let words = command.split_whitespace().skip(2);

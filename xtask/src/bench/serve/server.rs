@@ -1,0 +1,75 @@
+//! The measured process.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::{Child, Stdio};
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use turnkeep_host::Host;
+use turnkeep_session::{Environment, MemoryDisk, MemoryStorage, Server};
+
+/// The key that the clients present.
+pub(super) const SECRET: &str = "tr_dev_bench";
+
+/// Where the records go.
+const STORE: &str = "memory";
+
+/// A server in a process of its own; dropping it ends the process.
+pub(super) struct ServerProcess {
+    child: Child,
+    addr: String,
+}
+
+impl ServerProcess {
+    /// Starts the process and waits until it says where it listens.
+    pub(super) fn start(smoke: bool) -> Result<Self> {
+        let mut command = super::super::command(smoke)?;
+        command.args(["bench", "serve", "--here"]).stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut child = command.spawn()?;
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().context("its stdout is piped")?).read_line(&mut line)?;
+        Ok(Self { child, addr: line.trim_end().to_owned() })
+    }
+
+    /// Gives the server's base URL.
+    pub(super) fn base(&self) -> String {
+        format!("http://{}", self.addr)
+    }
+
+    /// Names the store that the server keeps its records in.
+    pub(super) fn store(&self) -> &'static str {
+        STORE
+    }
+
+    /// Gives how much memory the process has now, in MB.
+    pub(super) fn rss_mb(&self) -> Result<f64> {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status =
+            fs::read_to_string(&path).with_context(|| format!("{path}: only Linux tells a process's memory"))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+        let kib: f64 = line.trim().strip_suffix(" kB").context("VmRSS is not in kB")?.trim().parse()?;
+        Ok(super::rounded(kib * 1024.0 / 1e6))
+    }
+}
+
+impl Drop for ServerProcess {
+    fn drop(&mut self) {
+        // It may have ended by itself, with a message of its own.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Serves until the process is killed; prints the address first.
+pub(super) fn serve() -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let storage = Arc::new(MemoryStorage::open(Arc::new(MemoryDisk::new())));
+        let server = Server::new(Host::os(), storage, Environment::new("env_bench", SECRET));
+        let server = server.bind("127.0.0.1:0").await?;
+        println!("{}", server.local_addr());
+        std::io::stdout().flush()?;
+        match server.run().await? {}
+    })
+}
