@@ -13,13 +13,13 @@ use turnkeep_model::{ConvertError, ModelOutputs, Usage, to_model_messages};
 use turnkeep_protocol::{Messages, ModelMessage, Trigger, UiMessage, cleanup_aborted_parts};
 
 use self::live::Live;
-pub(crate) use self::live::Shared;
+use self::live::Shared;
 use crate::answer::{PrepareStep, StepChange};
 use crate::chain::{Chain, Judged, Merge, NothingToRegenerate};
 use crate::chat::Chat;
-use crate::compaction::{Compaction, Procedure};
+use crate::compaction::{Compaction, Kept, Procedure};
 use crate::error::HookError;
-use crate::event::{CompactionCheck, CompactionSource};
+use crate::event::{CompactionCheck, CompactionSource, CompactionSummary};
 use crate::generation::Arrived;
 use crate::model_history::ModelHistory;
 use crate::steering::PendingMessages;
@@ -38,16 +38,18 @@ pub struct MessageAccumulator {
     pending_messages: Option<PendingMessages>,
     /// Whether the messages were given by [`MessageAccumulator::set_messages`], which no first turn replaces.
     is_set: bool,
-    pub(crate) live: Shared,
+    live: Shared,
 }
 
-/// How an answer has ended.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct AnswerEnd {
-    /// The messages that have joined it.
-    pub(crate) joined: Vec<String>,
-    /// Whether it went on from a summary.
-    pub(crate) is_compacted: bool,
+/// What an answer that is over has taken in.
+#[derive(Default)]
+pub(crate) struct TakenIn {
+    /// People's messages, and which answer each has joined.
+    pub(crate) steered: Vec<(String, UiMessage)>,
+    /// What came in between the steps of which answer.
+    pub(crate) arrivals: Vec<(String, Arrived)>,
+    /// The summary that the answer went on from.
+    pub(crate) summary: Option<(Kept, CompactionSummary)>,
 }
 
 /// What adding messages has done.
@@ -183,39 +185,29 @@ impl MessageAccumulator {
     ///
     /// Fails as the hooks of [`Compaction`] do that choose what stays of a conversation; the answer is added all the same.
     pub async fn add_response(&mut self, response: UiMessage) -> Result<(), HookError> {
-        self.end_answer(Some(response), Vec::new()).await.1
+        let taken_in = self.live.end_answer(Some(&response), self.compaction.as_ref());
+        self.end_answer(Some(response), taken_in).await
     }
 
-    /// Ends an answer, of which there may be nothing to add; `arrivals` came in between its steps beside what was steered.
-    pub(crate) async fn end_answer(
-        &mut self,
-        response: Option<UiMessage>,
-        mut arrivals: Vec<Arrived>,
-    ) -> (AnswerEnd, Result<(), HookError>) {
-        let joined = self.live.end_answer(response.as_ref());
-        let end = AnswerEnd {
-            joined: joined.steered.iter().map(|message| message.id.clone()).collect(),
-            is_compacted: joined.summary.is_some(),
-        };
-        let kept = match (joined.summary, self.compaction.clone()) {
+    /// Ends an answer, of which there may be nothing to add.
+    pub(crate) async fn end_answer(&mut self, response: Option<UiMessage>, taken_in: TakenIn) -> Result<(), HookError> {
+        let TakenIn { steered, mut arrivals, summary } = taken_in;
+        let kept = match summary {
             // What the answer went on from stands in front of it from now on.
-            (Some(event), Some(options)) => self.views().put_summary(&options, event).await,
-            _ => Ok(()),
+            Some((kept, event)) => self.views().keep_summary(kept, event).await,
+            None => Ok(()),
         };
-        let response_id = response.as_ref().map(|response| response.id.clone()).unwrap_or_default();
-        self.views().take_in(&response_id, &joined.steered);
+        for (response_id, message) in steered {
+            self.views().take_in(&response_id, message);
+        }
         if let Some(response) = response {
+            // Added under an id of its author's, it is the answer that things came in during all the same.
+            let others = arrivals.iter_mut().filter(|(id, _)| !self.chain.contains(id));
+            others.for_each(|(id, _)| id.clone_from(&response.id));
             self.chain.commit(response);
         }
-        arrivals.extend(joined.arrivals);
-        self.views().tell(&response_id, arrivals);
-        (end, kept)
-    }
-
-    /// Forgets an answer that nobody adds, and what waits to join it.
-    pub(crate) fn forget_answer(&mut self) {
-        self.live.end_answer(None);
-        self.live.drain();
+        self.views().tell(arrivals);
+        kept
     }
 
     /// Replaces the conversation; no turn 0 replaces it again.

@@ -23,6 +23,7 @@ use crate::chat::{Chat, ChunkWriter, QueuedParts};
 use crate::checkpoint::{Gate, Place};
 use crate::error::Error;
 use crate::event::RunContext;
+use crate::generation::Preparation;
 use crate::input::InputChannel;
 use crate::link::Link;
 use crate::locals::Locals;
@@ -124,8 +125,8 @@ impl Attempt {
     pub(crate) fn open_pipes(&self, turn: usize, client_data: Value, stop: Signal, model_outputs: ModelOutputs) {
         let (part_ids, message_ids) = (self.part_ids.clone(), self.message_ids.clone());
         let origin = self.origin(turn);
-        let continued = None;
-        let outlet = Outlet { stop, model_outputs, origin, client_data, part_ids, message_ids, continued };
+        let (continued, preparation) = (None, Preparation::default());
+        let outlet = Outlet { stop, model_outputs, origin, client_data, part_ids, message_ids, continued, preparation };
         self.chat.pipes().open(outlet);
     }
 

@@ -3,6 +3,8 @@
 //! Between two steps the summary takes the place of everything so far, and only what the answer says after it follows; at a turn's
 //! end it takes the answer in as well. The chat's own history stays as it is unless the author shortens it too.
 
+mod between;
+mod chat;
 mod procedure;
 
 use std::fmt;
@@ -10,6 +12,8 @@ use std::fmt;
 use turnkeep_model::FinishReason;
 use turnkeep_protocol::{ContentPart, ModelMessage, UiMessage};
 
+pub use self::between::StepCompaction;
+pub(crate) use self::between::{Between, Summed, Surroundings};
 pub(crate) use self::procedure::{Procedure, Status, Trouble};
 use crate::agent::{Agent, Hook, boxed};
 use crate::answer::StepResult;
@@ -108,9 +112,18 @@ impl fmt::Debug for Compaction {
     }
 }
 
+/// A summary that an answer went on from.
+#[derive(Clone, Debug)]
+pub(crate) struct Kept {
+    pub(crate) text: String,
+    pub(crate) options: Compaction,
+    /// The answer's message, if it is known; its first so many steps are older than the answer.
+    pub(crate) response: Option<(String, usize)>,
+}
+
 /// What compaction has to do before a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Inner {
+enum Inner {
     /// Nothing: there is nothing to sum up, or it is not safe to.
     Skip,
     /// The author is asked.
@@ -119,9 +132,9 @@ pub(crate) enum Inner {
     Rebuild,
 }
 
-/// Decides by the newest step.
-pub(crate) fn inner(newest: Option<&StepResult>, is_compacted: bool) -> Inner {
-    if is_compacted {
+/// Decides by the newest step. What a summary stands for is not read again, whatever the newest step left open (D-67).
+fn inner(newest: Option<&StepResult>, is_compacted: bool) -> Inner {
+    if is_compacted && newest.is_some() {
         return Inner::Rebuild;
     }
     // A call whose result comes later must still be there then.

@@ -174,6 +174,8 @@ impl CustomRun {
     pub async fn write_turn_complete(&mut self, public_access_token: Option<String>) -> Result<TurnBoundary, Error> {
         // Nobody makes a message of them any more.
         self.attempt.queued.take();
+        // An answer of the next turn goes on from no summary of this one.
+        self.chat.pipes().sum_up(None, None);
         let newest = self.taken.pop();
         self.attempt.input.with(|inbox| self.taken.drain(..).for_each(|seq_num| inbox.finish(seq_num)));
         let last_event_id = self.attempt.close_turn(newest, public_access_token).await?;

@@ -21,13 +21,13 @@ use turnkeep_model::{
 };
 use turnkeep_protocol::{MessageReducer, ModelMessage, UiMessage, UiMessageChunk};
 
-pub(crate) use self::compaction::Compacting;
 use self::history::StepHistory;
+pub(crate) use self::prepare::Preparation;
 use self::prepare::StepPlan;
-pub(crate) use self::steering::Hearing;
 use self::tools::StepCalls;
 use crate::answer::{StepResult, Steps, StreamText};
 use crate::chat::{Chat, ChunkWriter};
+use crate::compaction::{Kept, Summed};
 use crate::error::{Error, HookError, OutOfMemory};
 use crate::signal::Signal;
 use crate::store::StoreError;
@@ -54,6 +54,8 @@ pub(crate) struct Setting {
     pub(crate) context: Option<Value>,
     /// Where ids of parts come from.
     pub(crate) ids: Arc<Draws>,
+    /// What the turn does before each step.
+    pub(crate) preparation: Preparation,
 }
 
 impl Setting {
@@ -75,10 +77,8 @@ pub(crate) struct Generated {
     pub(crate) usage: Option<Usage>,
     /// What came in between the steps, in order.
     pub(crate) arrivals: Vec<Arrived>,
-    /// The people's messages among them.
-    pub(crate) steered: Vec<UiMessage>,
     /// The summary that the answer went on from.
-    pub(crate) summary: Option<String>,
+    pub(crate) summary: Option<Kept>,
     /// The tools that ran here, or might have.
     pub(crate) executors: BTreeSet<String>,
 }
@@ -105,7 +105,7 @@ pub(crate) enum Ended {
 }
 
 /// A generation under way.
-struct Generation<'r> {
+struct Generation {
     stream: StreamText,
     setting: Arc<Setting>,
     mapper: ChunkMapper,
@@ -116,13 +116,8 @@ struct Generation<'r> {
     steps: Steps,
     usage: Option<Usage>,
     arrivals: Vec<Arrived>,
-    steered: Vec<UiMessage>,
     executors: BTreeSet<String>,
-    /// None when nobody may steer.
-    hearing: Option<Hearing<'r>>,
-    /// None when nothing is compacted.
-    compacting: Option<Compacting>,
-    summary: Option<String>,
+    summed: Option<Summed>,
 }
 
 /// The answer with what readers do not get: a model that signs its thinking wants it back with the next step, and one whose
@@ -185,12 +180,7 @@ struct StepEnd {
 /// # Errors
 ///
 /// Fails when `out` cannot be written; the captured message then comes with the error.
-pub(crate) async fn generate(
-    stream: StreamText,
-    setting: Setting,
-    hearing: Option<Hearing<'_>>,
-    compacting: Option<Compacting>,
-) -> (Generated, Result<(), Error>) {
+pub(crate) async fn generate(stream: StreamText, setting: Setting) -> (Generated, Result<(), Error>) {
     let mapper = ChunkMapper::new(setting.response.id.clone(), stream.ui_options.clone());
     let is_abridged = !stream.ui_options.sends_reasoning() || stream.ui_options.masks_errors();
     let unabridged = is_abridged.then(|| Unabridged {
@@ -205,11 +195,8 @@ pub(crate) async fn generate(
         steps: Steps::default(),
         usage: None,
         arrivals: Vec::new(),
-        steered: Vec::new(),
         executors: BTreeSet::new(),
-        hearing,
-        compacting,
-        summary: None,
+        summed: None,
         stream,
         setting: Arc::new(setting),
     };
@@ -230,15 +217,14 @@ pub(crate) async fn generate(
         }
         Err(Cut::Run(error)) => result = Err(error),
     }
+    generated.summary = generation.kept_summary();
     generated.arrivals = generation.arrivals;
-    generated.steered = generation.steered;
-    generated.summary = generation.summary;
     generated.executors = generation.executors;
     generated.message = Some(generation.reducer.into_message());
     (generated, result)
 }
 
-impl Generation<'_> {
+impl Generation {
     async fn run(&mut self) -> Result<FinishReason, Cut> {
         self.emit(GenerationEvent::Start).await?;
         self.resume_approved().await?;
@@ -330,13 +316,11 @@ impl Generation<'_> {
         Ok(())
     }
 
-    async fn emit_chunk(&mut self, chunk: UiMessageChunk) -> Result<(), Error> {
-        self.setting.writer.stream(&chunk).await?;
-        // A chunk that does not follow is on the wire as the model said it; readers skip it as we do.
-        let _ = self.reducer.apply(&chunk);
+    /// Notes a chunk that readers were told beside the model's answer.
+    fn note_told(&mut self, chunk: &UiMessageChunk) {
+        let _ = self.reducer.apply(chunk);
         if let Some(unabridged) = &mut self.unabridged {
-            let _ = unabridged.reducer.apply(&chunk);
+            let _ = unabridged.reducer.apply(chunk);
         }
-        Ok(())
     }
 }

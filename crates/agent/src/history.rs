@@ -60,6 +60,11 @@ impl ChatHistory {
         self.live().messages.iter().find(|message| message.id == id).cloned()
     }
 
+    /// Tells whether there is a message of this id.
+    pub(crate) fn contains(&self, id: &str) -> bool {
+        self.live().messages.iter().any(|message| message.id == id)
+    }
+
     /// Lists the calls of the newest assistant message that wait for an answer.
     pub fn pending_tool_calls(&self) -> Vec<PendingCall> {
         let live = self.live();

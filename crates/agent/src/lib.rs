@@ -90,7 +90,7 @@ pub use child::{
     ChildContext, ChildEnd, ChildRun, ChildTask, ChildTasks, NoChatContext, RootWriter, TOOL_CALL_METADATA,
     TaskWithoutSchema, ToolCallChat, ToolCallOptions, tool_execute,
 };
-pub use compaction::{Compaction, is_compaction_safe};
+pub use compaction::{Compaction, StepCompaction, is_compaction_safe};
 pub use custom::{
     CompletedTurn, CustomAgent, CustomRun, CustomSession, CustomTurn, SessionOptions, StopSignal, TurnBoundary,
     WaitOptions,

@@ -18,9 +18,9 @@ use crate::answer::StreamText;
 use crate::chain::is_empty;
 use crate::chat::Chat;
 use crate::error::{Error, HookError, OutOfMemory};
-use crate::generation::{Ended, Generated, Setting, generate};
+use crate::generation::{Ended, Generated, generate};
+use crate::model_history::n_steps;
 use crate::signal::Signal;
-use crate::tool::with_mappings;
 
 /// What can be piped: an answer to be generated, or a stream of chunks.
 #[must_use = "nothing is piped by making a source"]
@@ -135,6 +135,9 @@ impl Chat {
     /// [`ChunkWriter`](crate::ChunkWriter) apart. Resolves when the source is through or the turn is stopped. Dropping the future
     /// cuts the pipe where it is.
     ///
+    /// Each step of a model's answer is prepared as one of an answer that `run` returns: it is compacted, and joined by what people say
+    /// meanwhile. What joined it is served with the turn, whatever becomes of the answer.
+    ///
     /// # Errors
     ///
     /// The source's own error, or an [`Error`] of the run's. An error inside a model's stream is told to readers and is none.
@@ -175,11 +178,7 @@ impl Chat {
 
     pub(crate) async fn pipe_by_hand(&self, source: PipeSource, options: PipeOptions) -> Result<Piped, HookError> {
         let outlet = self.pipes().begin().ok_or("this chat has no run to pipe into")?;
-        let mut piped = drive(self, outlet, source, options).await;
-        let executors = std::mem::take(&mut piped.generated.executors);
-        let arrivals = std::mem::take(&mut piped.generated.arrivals);
-        self.pipes().end(executors, arrivals);
-        Ok(piped)
+        Ok(drive(self, outlet, source, options).await)
     }
 
     /// Judges a pipe that has ended; readers learn of a source's failure here, since nobody else will hear of it.
@@ -216,13 +215,13 @@ fn is_fatal(failure: &HookError) -> bool {
 
 /// Pipes a source to its end.
 async fn drive(chat: &Chat, outlet: Outlet, source: PipeSource, options: PipeOptions) -> Piped {
-    let stop = options.signal.unwrap_or(outlet.stop);
+    let stop = options.signal.unwrap_or_else(|| outlet.stop.clone());
     let is_answer = matches!(source.0, Source::Stream(_));
-    let continued = outlet.continued;
     let history = || {
         let messages = chat.history().all();
         // Calls that something follows are answered by a message of its own (D-62).
-        let is_late = continued.is_some_and(|id| messages.last().is_some_and(|last| last.id != id));
+        let continued = outlet.continued.as_ref();
+        let is_late = continued.is_some_and(|id| messages.last().is_some_and(|last| last.id != *id));
         if is_late { Messages::new() } else { messages }
     };
     let original = options.original_messages.or_else(|| is_answer.then(history)).unwrap_or_default();
@@ -233,22 +232,19 @@ async fn drive(chat: &Chat, outlet: Outlet, source: PipeSource, options: PipeOpt
             UiMessage::assistant(source.ui_options().response_id(None, fresh), Vec::new())
         }
     };
-    let (generated, failure) = match source.0 {
-        Source::Chunks(chunks) => forward(chunks, &chat.writer(), &stop, response).await,
+    let n_steps = n_steps(&response);
+    let (mut generated, failure) = match source.0 {
+        Source::Chunks(chunks) => {
+            let writer = chat.writer();
+            let forwarding = forward(chunks, &writer, &stop, response);
+            match &outlet.preparation.hearing {
+                Some(hearing) => hearing.beside(chat, forwarding).await,
+                None => forwarding.await,
+            }
+        }
         Source::Stream(stream) => {
-            let setting = Setting {
-                chat: chat.clone(),
-                writer: chat.writer(),
-                stop: stop.clone(),
-                model_outputs: with_mappings(outlet.model_outputs, &stream.tools),
-                response,
-                turn: outlet.origin.turn,
-                origin: outlet.origin,
-                client_data: outlet.client_data,
-                context: stream.context.clone(),
-                ids: outlet.part_ids,
-            };
-            let (generated, result) = generate(*stream, setting, None, None).await;
+            let setting = outlet.setting(chat, &stream, response, stop.clone());
+            let (generated, result) = generate(*stream, setting).await;
             (
                 generated,
                 result.err().map(|error| match error {
@@ -258,6 +254,7 @@ async fn drive(chat: &Chat, outlet: Outlet, source: PipeSource, options: PipeOpt
             )
         }
     };
+    chat.pipes().end(&mut generated, n_steps);
     Piped { generated, failure, is_stopped: stop.is_set() }
 }
 

@@ -31,7 +31,7 @@ use crate::input::InputChannel;
 use crate::link::Link;
 use crate::model_history::ModelHistory;
 use crate::record::Asks;
-use crate::steering::Steering;
+use crate::steering::SharedSteering;
 use crate::tool::ServerTools;
 use crate::views::Views;
 use crate::worker::Warn;
@@ -69,7 +69,7 @@ struct Run {
     model: Arc<dyn LanguageModel>,
     chain: Chain,
     model_history: ModelHistory,
-    steering: Steering,
+    steering: SharedSteering,
     /// The names of tools that run here.
     server_tools: ServerTools,
     /// The agent's own mappings, without those of the turn's tools.
@@ -96,7 +96,7 @@ impl Run {
             attempt: Attempt::new(AttemptParts { host, link, input, lease, warn, gate, locals, boundaries })?,
             chain: Chain::default(),
             model_history: ModelHistory::default(),
-            steering: Steering::default(),
+            steering: SharedSteering::default(),
             server_tools: if has_resolver { ServerTools::unresolved() } else { ServerTools::default() },
             own_outputs: agent.model_outputs.clone(),
             lacks_snapshot: false,

@@ -4,6 +4,8 @@
 //! wait on. Whatever is left when the turn ends never left the buffer of `in`, so it has a turn of its own, in order, under its own
 //! id; only its text is remembered, for clients that send what was not injected once more as one message.
 
+mod hearing;
+mod joining;
 mod options;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -11,6 +13,8 @@ use std::collections::{BTreeSet, VecDeque};
 use serde_json::{Value, json};
 use turnkeep_protocol::{ChatInputChunk, SeqNum, Trigger, UiMessage, UiMessageChunk, UiPart};
 
+pub(crate) use self::hearing::{Hearing, HearingParts, Joined, SharedSteering};
+pub(crate) use self::joining::{Verdict, tell_injected};
 pub use self::options::PendingMessages;
 
 /// The name of the data, in a chunk and in a part, that tells where messages joined an answer.
@@ -106,15 +110,6 @@ impl Steering {
         }
     }
 
-    /// Takes out the messages of these ids, which have joined the answer, and gives their places.
-    pub(crate) fn take_joined(&mut self, ids: &[String]) -> Vec<SeqNum> {
-        let (joined, waiting) =
-            self.take().into_iter().partition(|pending: &Pending| ids.contains(&pending.message.id));
-        self.put_back(waiting);
-        let joined: Vec<Pending> = joined;
-        joined.into_iter().map(|pending| pending.seq_num).collect()
-    }
-
     /// Ends the turn: what still waits is left over (A-163, AR-37).
     pub(crate) fn end(&mut self, received: Option<SeqNum>) {
         for known in self.leftovers.iter_mut().filter(|known| known.is_last_served && known.until.is_none()) {
@@ -156,7 +151,7 @@ impl Steering {
 }
 
 /// Tells where messages joined an answer, with what `text` gives of each.
-pub(crate) fn injected_chunk(id: &str, injected: &[UiMessage], text: fn(&UiMessage) -> String) -> UiMessageChunk {
+fn injected_chunk(id: &str, injected: &[UiMessage], text: fn(&UiMessage) -> String) -> UiMessageChunk {
     let ids: Vec<&str> = injected.iter().map(|message| message.id.as_str()).collect();
     let messages: Vec<_> = injected.iter().map(|message| json!({ "id": message.id, "text": text(message) })).collect();
     UiMessageChunk::data(INJECTED, Some(id), json!({ "messageIds": ids, "messages": messages }))

@@ -4,7 +4,7 @@ use turnkeep_model::{ConvertError, ModelOutputs};
 use turnkeep_protocol::{Messages, ModelMessage, UiMessage};
 
 use crate::chain::Chain;
-use crate::compaction::{Compaction, Procedure, Status, Trouble, is_compaction_safe, summary_message};
+use crate::compaction::{Compaction, Kept, Procedure, Status, Trouble, is_compaction_safe, summary_message};
 use crate::error::HookError;
 use crate::event::{CompactionCheck, CompactionSummary};
 use crate::generation::Arrived;
@@ -23,17 +23,15 @@ impl Views<'_> {
         self.model_history.messages(self.chain.messages(), self.outputs)
     }
 
-    /// Puts people's messages that joined a response into the chain, in front of it.
-    pub(crate) fn take_in(&mut self, response_id: &str, steered: &[UiMessage]) {
-        for message in steered {
-            self.chain.insert_before(response_id, message.clone());
-        }
+    /// Puts a person's message that joined a response into the chain, in front of it.
+    pub(crate) fn take_in(&mut self, response_id: &str, steered: UiMessage) {
+        self.chain.insert_before(response_id, steered);
     }
 
-    /// Keeps what came in during a response at its place in what the model reads from now on.
-    pub(crate) fn tell(&mut self, response_id: &str, arrivals: Vec<Arrived>) {
-        for Arrived { n_steps, messages, speaks_for } in arrivals {
-            self.model_history.steer(self.chain.messages(), (response_id, n_steps), messages, speaks_for);
+    /// Keeps what came in during responses at its place in what the model reads from now on.
+    pub(crate) fn tell(&mut self, arrivals: Vec<(String, Arrived)>) {
+        for (response_id, Arrived { n_steps, messages, speaks_for }) in arrivals {
+            self.model_history.steer(self.chain.messages(), (&response_id, n_steps), messages, speaks_for);
         }
     }
 
@@ -45,7 +43,7 @@ impl Views<'_> {
         procedure.tell(Status::Compacting, check).await?;
         let done = match procedure.sum_up(check).await {
             Ok(summary) => {
-                let put = self.put_summary(&procedure.options, summary_event(check, summary)).await;
+                let put = self.put_summary(&procedure.options, None, summary_event(check, summary)).await;
                 put.map_err(Trouble::from)
             }
             Err(trouble) => Err(trouble),
@@ -62,12 +60,20 @@ impl Views<'_> {
         newest.is_none_or(|newest| is_compaction_safe(std::slice::from_ref(newest)))
     }
 
-    /// Puts a summary in place of the history: for the model always, for people if the author wants it.
+    /// Puts the summary that an answer went on from in front of it.
+    pub(crate) async fn keep_summary(&mut self, kept: Kept, event: CompactionSummary) -> Result<(), HookError> {
+        let Kept { text, options, response } = kept;
+        self.put_summary(&options, response, CompactionSummary { summary: text, ..event }).await
+    }
+
+    /// Puts a summary in place of the history, but not of a response from so many of its steps on: for the model always, for people if
+    /// the author wants it.
     ///
     /// What the hooks read of the history is filled in here.
-    pub(crate) async fn put_summary(
+    async fn put_summary(
         &mut self,
         options: &Compaction,
+        response: Option<(String, usize)>,
         event: CompactionSummary,
     ) -> Result<(), HookError> {
         // Hooks read an empty history while it cannot be converted.
@@ -83,7 +89,8 @@ impl Views<'_> {
             chat.history().publish(self.chain.messages());
         }
         let chain = self.chain.messages();
-        self.model_history.compact(chain, Spot::end(chain), model);
+        let until = response.and_then(|(id, n_steps)| Spot::in_response(chain, &id, n_steps));
+        self.model_history.compact(chain, until.unwrap_or_else(|| Spot::end(chain)), model);
         Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! [`Edits`]: what the steps of one answer read in place of what they would.
+//! [`Edits`]: what the steps of one answer read beside what they would.
 
 use turnkeep_protocol::ModelMessage;
 
@@ -7,8 +7,6 @@ use turnkeep_protocol::ModelMessage;
 /// What an answer reads only grows, so places in it are counted from its beginning.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Edits {
-    /// These stand for the first so many messages.
-    summary: Option<(usize, Vec<ModelMessage>)>,
     /// These follow the first so many messages, in order.
     inserted: Vec<(usize, Vec<ModelMessage>)>,
 }
@@ -19,25 +17,9 @@ impl Edits {
         self.inserted.push((behind, messages));
     }
 
-    /// Puts messages in place of what an answer reads now, insertions included.
-    pub(super) fn sum_up(&mut self, until: usize, summary: Vec<ModelMessage>) {
-        self.inserted.clear();
-        self.summary = Some((until, summary));
-    }
-
-    pub(super) fn has_summary(&self) -> bool {
-        self.summary.is_some()
-    }
-
-    /// Tells whether nothing is changed.
-    pub(super) fn is_empty(&self) -> bool {
-        self.summary.is_none() && self.inserted.is_empty()
-    }
-
     /// Gives what a step reads in place of `messages`.
     pub(super) fn apply(&self, messages: &[ModelMessage]) -> Vec<ModelMessage> {
-        let (mut from, mut read) = self.summary.clone().unwrap_or_default();
-        from = from.min(messages.len());
+        let (mut from, mut read) = (0, Vec::new());
         for (behind, inserted) in &self.inserted {
             let until = (*behind).clamp(from, messages.len());
             read.extend_from_slice(&messages[from..until]);
@@ -68,7 +50,6 @@ mod tests {
     fn what_joined_keeps_its_place_in_every_later_step_a164() {
         let mut edits = Edits::default();
         check(&edits, "a b", "a b");
-        assert!(edits.is_empty());
 
         edits.insert(2, messages("x y"));
         check(&edits, "a b", "a b x y");
@@ -80,27 +61,11 @@ mod tests {
     }
 
     #[test]
-    fn a_summary_stands_for_all_before_it_and_what_comes_after_follows_a170() {
-        let mut edits = Edits::default();
-        edits.insert(1, messages("x"));
-        edits.sum_up(2, messages("sum"));
-        assert!(edits.has_summary());
-
-        check(&edits, "a b", "sum");
-        check(&edits, "a b c", "sum c");
-        edits.insert(2, messages("y"));
-        edits.insert(3, messages("z"));
-
-        check(&edits, "a b c", "sum y c z");
-    }
-
-    #[test]
     fn places_beyond_what_is_read_are_its_end() {
         let mut edits = Edits::default();
-        edits.sum_up(5, messages("sum"));
         edits.insert(9, messages("x"));
 
-        check(&edits, "a b", "sum x");
-        check(&edits, "", "sum x");
+        check(&edits, "a b", "a b x");
+        check(&edits, "", "x");
     }
 }

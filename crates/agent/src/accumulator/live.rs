@@ -3,21 +3,19 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use turnkeep_model::Usage;
-use turnkeep_protocol::{ModelMessage, UiMessage, UiMessageChunk};
+use turnkeep_protocol::{Messages, ModelMessage, UiMessage, UiMessageChunk};
 
+use super::TakenIn;
 use super::edits::Edits;
 use crate::answer::{PrepareStep, StepChange};
-use crate::compaction::{Compaction, Inner, Procedure, Status, inner};
-use crate::error::{Error, HookError, OutOfMemory};
-use crate::event::{
-    CompactionCheck, CompactionSource, CompactionSummary, PendingMessagesBatch, PendingMessagesInjected,
-};
+use crate::compaction::{Between, Compaction, Kept, Summed, Surroundings};
+use crate::error::HookError;
+use crate::event::{CompactionSource, CompactionSummary, PendingMessagesBatch, PendingMessagesInjected};
 use crate::generation::Arrived;
 use crate::inject::ends_with_open_approval;
 use crate::model_history::n_steps;
-use crate::steering::{PendingMessages, injected_chunk};
-use crate::views::summary_event;
+use crate::signal::Signal;
+use crate::steering::{PendingMessages, Verdict, tell_injected};
 
 /// A message, and what the model reads of it.
 #[derive(Clone, Debug)]
@@ -34,15 +32,6 @@ struct Injected {
     told: Vec<ModelMessage>,
 }
 
-/// What an answer that is over has taken in.
-#[derive(Debug, Default)]
-pub(super) struct Joined {
-    pub(super) steered: Vec<UiMessage>,
-    pub(super) arrivals: Vec<Arrived>,
-    /// The summary that the answer went on from.
-    pub(super) summary: Option<CompactionSummary>,
-}
-
 /// Clones share one queue.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Shared(Arc<Mutex<Live>>);
@@ -55,6 +44,8 @@ pub(crate) struct Live {
     edits: Edits,
     /// The steps of the answer so far.
     n_steps: usize,
+    /// What the answer goes on from, and the same as the turns after are told of it.
+    summed: Option<Summed>,
     summary: Option<CompactionSummary>,
 }
 
@@ -88,19 +79,25 @@ impl Shared {
     }
 
     /// Ends the answer that has become `response`, if anything.
-    pub(super) fn end_answer(&self, response: Option<&UiMessage>) -> Joined {
+    pub(super) fn end_answer(&self, response: Option<&UiMessage>, compaction: Option<&Compaction>) -> TakenIn {
         let mut live = self.live();
         let over = Live { waiting: std::mem::take(&mut live.waiting), ..Live::default() };
         let over = std::mem::replace(&mut *live, over);
         // Steps of the message that the answer goes on with are not its own.
         let n_earlier = response.map_or(0, n_steps).saturating_sub(over.n_steps);
-        let mut joined = Joined { summary: over.summary, ..Joined::default() };
+        let response_id = response.map(|response| response.id.clone()).unwrap_or_default();
+        let mut taken_in = TakenIn::default();
+        if let (Some(event), Some(options)) = (over.summary, compaction) {
+            let response = Some((response_id.clone(), n_earlier));
+            taken_in.summary = Some((Kept { text: event.summary.clone(), options: options.clone(), response }, event));
+        }
         for Injected { step, batch, told } in over.injected {
             let speaks_for = batch.iter().map(|waiting| waiting.message.id.clone()).collect();
-            joined.arrivals.push(Arrived { n_steps: n_earlier + step, messages: told, speaks_for });
-            joined.steered.extend(batch.into_iter().map(|waiting| waiting.message));
+            let arrived = Arrived { n_steps: n_earlier + step, messages: told, speaks_for };
+            taken_in.arrivals.push((response_id.clone(), arrived));
+            taken_in.steered.extend(batch.into_iter().map(|waiting| (response_id.clone(), waiting.message)));
         }
-        joined
+        taken_in
     }
 }
 
@@ -128,61 +125,56 @@ impl Preparation {
             self.shared.begin_answer();
         }
         self.shared.live().n_steps = step.step_number + 1;
-        self.compact(&step).await?;
-        let told = self.steer(&step).await?.into_iter().collect();
-        let live = self.shared.live();
+        let full = self.shared.live().edits.apply(&step.messages);
+        let summed = self.compact(&step, &full).await?;
+        let mut read = summed.unwrap_or(full);
+        let told = self.steer(&step, &mut read).await?.into_iter().collect();
         let change = StepChange { told, ..StepChange::none() };
-        Ok(if live.edits.is_empty() { change } else { change.messages(live.edits.apply(&step.messages)) })
+        Ok(if read == step.messages { change } else { change.messages(read) })
     }
 
-    fn read(&self, step: &PrepareStep) -> Vec<ModelMessage> {
-        self.shared.live().edits.apply(&step.messages)
-    }
-
-    /// Puts a summary in place of what the answer reads, if it is time.
-    async fn compact(&self, step: &PrepareStep) -> Result<(), HookError> {
-        let has_summary = self.shared.live().edits.has_summary();
-        let (Some(options), Some(newest)) = (self.compaction.clone(), step.steps.last()) else {
-            return Ok(());
+    /// Gives what is read in place of what the answer would, if it is time for a summary or there is one.
+    async fn compact(&self, step: &PrepareStep, full: &[ModelMessage]) -> Result<Option<Vec<ModelMessage>>, HookError> {
+        let Some(options) = &self.compaction else {
+            return Ok(None);
         };
-        if inner(Some(newest), has_summary) != Inner::Ask {
-            return Ok(());
-        }
-        let check = CompactionCheck {
-            chat: step.chat.clone(),
-            messages: self.read(step),
-            total_tokens: newest.usage.total_tokens,
-            input_tokens: newest.usage.input_tokens,
-            output_tokens: newest.usage.output_tokens,
-            usage: newest.usage,
-            total_usage: step.steps.iter().fold(Usage::default(), |sum, step| sum + step.usage),
+        let look = Between {
+            chat: &step.chat,
+            options,
+            surroundings: &Surroundings::default(),
+            messages: full,
+            steps: &step.steps,
             turn: step.turn,
-            client_data: step.client_data.clone(),
-            source: CompactionSource::Inner,
-            step_number: step.step_number.checked_sub(1),
-            steps: step.steps.clone(),
+            client_data: &step.client_data,
+            // Whoever asks for the step stops asking when its answer is stopped.
+            stop: &Signal::new(),
         };
-        let (writer, id) = (step.chat.writer(), step.chat.pipes().part_id());
-        let procedure = Procedure { options, on_compacted: None, writer, id };
-        if !procedure.is_due(&check).await? {
-            return Ok(());
-        }
-        procedure.tell(Status::Compacting, &check).await?;
-        let made = procedure.sum_up(&check).await;
-        let status = if made.is_ok() { Status::Complete } else { Status::Failed };
-        procedure.tell(status, &check).await?;
-        let summary = made?;
+        let mut summed = self.shared.live().summed.clone();
+        let result = look.compact(&mut summed).await;
         let mut live = self.shared.live();
-        live.edits.sum_up(step.messages.len(), vec![ModelMessage::user(summary.clone())]);
-        live.summary = Some(summary_event(&check, summary));
-        Ok(())
+        if let Some(new) = summed.as_ref().filter(|_| summed != live.summed) {
+            live.summary = Some(CompactionSummary {
+                chat: step.chat.clone(),
+                summary: new.text.clone(),
+                ui_messages: Messages::new(),
+                model_messages: Vec::new(),
+                turn: step.turn,
+                client_data: step.client_data.clone(),
+                source: CompactionSource::Inner,
+            });
+        }
+        live.summed = summed;
+        Ok(result?.into_messages())
     }
 
     /// Takes in what waits, if the author wants it, and gives what readers were told of it.
-    async fn steer(&self, step: &PrepareStep) -> Result<Option<UiMessageChunk>, HookError> {
-        let read = self.read(step);
+    async fn steer(
+        &self,
+        step: &PrepareStep,
+        read: &mut Vec<ModelMessage>,
+    ) -> Result<Option<UiMessageChunk>, HookError> {
         // Whatever looks for approvals looks in the last message only (AR-26).
-        let (Some(options), false) = (&self.pending_messages, ends_with_open_approval(&read)) else {
+        let (Some(options), false) = (&self.pending_messages, ends_with_open_approval(read)) else {
             return Ok(None);
         };
         let batch: Vec<Waiting> = self.shared.live().waiting.drain(..).collect();
@@ -190,8 +182,14 @@ impl Preparation {
             return Ok(None);
         }
         // Out of the queue before the author is asked: what is steered meanwhile is not among what was judged (AR-25).
-        let judged = judge(options, &batch, read, step).await;
-        let told = match judged {
+        let messages: Vec<UiMessage> = batch.iter().map(|waiting| waiting.message.clone()).collect();
+        let told = match options.judge(batch_event(step, messages.clone(), read.clone())).await {
+            Ok(Verdict::JoinsAs(told)) => Ok(told),
+            Ok(Verdict::Joins) => Ok(batch.iter().flat_map(|waiting| waiting.told.clone()).collect()),
+            Ok(Verdict::WaitsOn) => Ok(Vec::new()),
+            Err(error) => Err(error),
+        };
+        let told = match told {
             Ok(told) if !told.is_empty() => told,
             other => {
                 let mut live = self.shared.live();
@@ -199,16 +197,13 @@ impl Preparation {
                 return other.map(|_| None);
             }
         };
-        let messages: Vec<UiMessage> = batch.iter().map(|waiting| waiting.message.clone()).collect();
+        read.extend(told.iter().cloned());
         {
             let mut live = self.shared.live();
             live.edits.insert(step.messages.len(), told.clone());
             live.injected.push(Injected { step: step.step_number, batch, told: told.clone() });
         }
-        let told_readers = Some(tell_injected(step, &messages).await?);
-        let Some(hook) = &options.on_injected else {
-            return Ok(told_readers);
-        };
+        let told_readers = tell_injected(&step.chat.writer(), &step.chat.pipes().part_id(), &messages).await?;
         let event = PendingMessagesInjected {
             chat: step.chat.clone(),
             messages,
@@ -216,51 +211,23 @@ impl Preparation {
             turn: step.turn,
             step_number: step.step_number.checked_sub(1),
         };
-        match hook(event).await {
-            // What no default can cure is not ignored: memory ran out, or the lease is gone.
-            Err(error) if error.is::<OutOfMemory>() || error.is::<Error>() => Err(error),
-            _ => Ok(told_readers),
-        }
+        options.tell_author(event).await?;
+        Ok(Some(told_readers))
     }
 }
 
-/// Asks the author about a batch; gives what the model shall read of it, nothing when it waits on.
-async fn judge(
-    options: &PendingMessages,
-    batch: &[Waiting],
-    model_messages: Vec<ModelMessage>,
+fn batch_event(
     step: &PrepareStep,
-) -> Result<Vec<ModelMessage>, HookError> {
-    let Some(should_inject) = &options.should_inject else {
-        return Ok(Vec::new());
-    };
-    let event = PendingMessagesBatch {
+    messages: Vec<UiMessage>,
+    model_messages: Vec<ModelMessage>,
+) -> PendingMessagesBatch {
+    PendingMessagesBatch {
         chat: step.chat.clone(),
-        messages: batch.iter().map(|waiting| waiting.message.clone()).collect(),
+        messages,
         model_messages,
         steps: step.steps.clone(),
         step_number: step.step_number.checked_sub(1),
         turn: step.turn,
         client_data: step.client_data.clone(),
-    };
-    if !should_inject(event.clone()).await? {
-        return Ok(Vec::new());
-    }
-    match &options.prepare {
-        Some(prepare) => prepare(event).await,
-        None => Ok(batch.iter().flat_map(|waiting| waiting.told.clone()).collect()),
-    }
-}
-
-/// Tells readers where messages came in.
-async fn tell_injected(step: &PrepareStep, injected: &[UiMessage]) -> Result<UiMessageChunk, Error> {
-    let (writer, id) = (step.chat.writer(), step.chat.pipes().part_id());
-    let whole = injected_chunk(&id, injected, UiMessage::text);
-    match writer.stream(&whole).await {
-        Err(Error::ChunkTooLarge(_)) => {
-            let ids_only = injected_chunk(&id, injected, |_| String::new());
-            writer.stream(&ids_only).await.map(|()| ids_only)
-        }
-        told => told.map(|()| whole),
     }
 }

@@ -2,7 +2,6 @@
 //!
 //! It does what the turn loop does around an answer and nothing else: no hook is called, and nothing of the conversation is stored.
 
-mod ear;
 mod options;
 mod turn;
 
@@ -11,7 +10,6 @@ use std::fmt;
 use turnkeep_model::Usage;
 use turnkeep_protocol::{Messages, Trigger, UiMessageChunk};
 
-use self::ear::{Ear, EarParts, SharedSteering};
 pub use self::options::SessionOptions;
 use self::turn::Opened;
 pub use self::turn::{CompletedTurn, CustomTurn};
@@ -20,9 +18,12 @@ use crate::accumulator::MessageAccumulator;
 use crate::boot::replay::Owed;
 use crate::chain::{Judged, Merge};
 use crate::chat::TurnContext;
+use crate::compaction::Surroundings;
 use crate::error::Error;
+use crate::generation::Preparation;
 use crate::record::Asks;
 use crate::signal::Signal;
+use crate::steering::{Hearing, HearingParts, SharedSteering};
 use crate::store::StoreError;
 
 /// The turns of a custom agent's run; made by [`CustomRun::create_session`].
@@ -82,9 +83,6 @@ impl CustomRun {
         let mut accumulator = MessageAccumulator::new().tools(&options.tools);
         if let Some(compaction) = options.compaction.clone() {
             accumulator = accumulator.compaction(compaction);
-        }
-        if let Some(pending_messages) = options.pending_messages.clone() {
-            accumulator = accumulator.pending_messages(pending_messages);
         }
         CustomSession {
             run: self,
@@ -236,6 +234,8 @@ impl CustomSession {
         attempt.chat.pipes().go_on_with(judged.continued.clone());
         let is_late = judged.continued.is_some_and(|id| self.accumulator.chain.is_left_behind(&id));
         self.publish();
+        let preparation = if is_action { Preparation::default() } else { self.preparation(number, &stop) };
+        self.run.chat.pipes().prepare(preparation.clone());
         let cancelling = self.options.signal.clone().map(|cancel| {
             let cancelled = stop.clone();
             self.run.attempt.host.spawn(async move { cancelled.set(&cancel.wait().await) })
@@ -249,22 +249,25 @@ impl CustomSession {
             wants_answer: judged.merge == Merge::Answer,
             stop,
             cancelling,
-            ear: self.ear(number).filter(|_| !is_action),
+            hearing: preparation.hearing,
         }
     }
 
-    fn ear(&self, turn: usize) -> Option<Ear> {
-        let options = self.options.pending_messages.clone()?;
-        Some(Ear::open(EarParts {
+    /// Says what every answer of a turn has done before each step, whoever pipes it. An action's has nothing: it is no turn
+    /// so nobody steers it, and it leaves no summary.
+    fn preparation(&self, turn: usize, stop: &Signal) -> Preparation {
+        let parts = |options| HearingParts {
+            options,
             steering: self.steering.clone(),
             input: self.run.attempt.input.clone(),
-            queue: self.accumulator.live.clone(),
-            outputs: self.accumulator.outputs.clone(),
-            options,
-            chat: self.run.chat.clone(),
             turn,
-            known: self.ui_messages().iter().map(|message| message.id.clone()).collect(),
-        }))
+            stop: stop.clone(),
+        };
+        Preparation {
+            hearing: self.options.pending_messages.clone().map(|options| Hearing::open(parts(options))),
+            compaction: self.options.compaction.clone(),
+            surroundings: Surroundings { spent: self.total_usage, ..Surroundings::default() },
+        }
     }
 
     /// Shows the conversation to whoever reads the chat's history.

@@ -126,7 +126,7 @@ fn unrun(messages: &[ModelMessage]) -> Result<Unrun, UnknownApproval> {
     Ok(unrun)
 }
 
-impl Generation<'_> {
+impl Generation {
     /// Runs what was approved and tells what was denied; the model then sees both.
     pub(super) async fn resume_approved(&mut self) -> Result<(), Cut> {
         let refuse = |unknown: UnknownApproval| Cut::Failed(ModelError::refused(unknown.to_string()));

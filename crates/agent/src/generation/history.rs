@@ -13,8 +13,6 @@ pub(super) struct StepHistory {
     /// Parts before this one belong to the message that is continued; the base tells them.
     n_old_parts: usize,
     arrivals: Vec<Arrival>,
-    /// The steps that a summary stands for; the base is the summary then.
-    n_hidden: Option<usize>,
 }
 
 /// Messages that came in behind the first `n_steps` steps of this answer.
@@ -27,7 +25,7 @@ struct Arrival {
 impl StepHistory {
     /// Starts an answer to `base` that goes on with a message of so many parts.
     pub(super) fn new(base: Vec<ModelMessage>, n_old_parts: usize) -> Self {
-        Self { base, n_old_parts, arrivals: Vec::new(), n_hidden: None }
+        Self { base, n_old_parts, arrivals: Vec::new() }
     }
 
     /// Adds messages behind the steps so far; they stay there for the rest of the answer.
@@ -63,30 +61,20 @@ impl StepHistory {
         self.base.retain(|message| !message.content.is_empty());
     }
 
-    /// Puts a summary in place of everything up to and with the first `n_steps` steps.
-    pub(super) fn compact(&mut self, n_steps: usize, summary: Vec<ModelMessage>) {
-        self.base = summary;
-        self.arrivals.clear();
-        self.n_hidden = Some(n_steps);
-    }
-
-    /// Gives what the model gets, `response` being what the answer has become.
+    /// Gives what the model gets, a summary apart, `response` being what the answer has become.
     pub(super) fn messages(
         &self,
         response: &UiMessage,
         outputs: &ModelOutputs,
     ) -> Result<Vec<ModelMessage>, ConvertError> {
-        let arrivals = self.arrivals.iter().map(|arrival| arrival.n_steps);
-        let mut cuts: Vec<usize> = self.n_hidden.into_iter().chain(arrivals).collect();
+        let mut cuts: Vec<usize> = self.arrivals.iter().map(|arrival| arrival.n_steps).collect();
         cuts.dedup();
         let new_parts = response.parts.get(self.n_old_parts..).unwrap_or_default().to_vec();
         let mut messages = self.base.clone();
         for (behind, piece) in convert_pieces(response, new_parts, &cuts, outputs)? {
             let here = self.arrivals.iter().filter(|arrival| Some(arrival.n_steps) == behind);
             messages.extend(here.flat_map(|arrival| arrival.messages.clone()));
-            if self.n_hidden.is_none_or(|n_hidden| behind >= Some(n_hidden)) {
-                messages.extend(piece);
-            }
+            messages.extend(piece);
         }
         Ok(messages)
     }

@@ -7,9 +7,21 @@ use turnkeep_protocol::ModelMessage;
 
 use super::{Arrived, Cut, Generation};
 use crate::answer::{PrepareStep, StepChange};
+use crate::compaction::{Compaction, Surroundings};
 use crate::inject::ends_with_open_approval;
 use crate::model_history::n_steps;
+use crate::steering::Hearing;
 use crate::tool::Tool;
+
+/// What a turn does before every step of its answers, whoever pipes them.
+#[derive(Clone, Default)]
+pub(crate) struct Preparation {
+    /// None when nobody may steer.
+    pub(crate) hearing: Option<Hearing>,
+    /// None when nothing is compacted unasked.
+    pub(crate) compaction: Option<Compaction>,
+    pub(crate) surroundings: Surroundings,
+}
 
 /// One step, ready to be asked for.
 pub(super) struct StepPlan {
@@ -20,7 +32,7 @@ pub(super) struct StepPlan {
     pub(super) tools: Vec<Tool>,
 }
 
-impl Generation<'_> {
+impl Generation {
     /// Prepares the next step: compaction, steering, what was injected, the author's own change; each feeds the next.
     pub(super) async fn prepare(&mut self) -> Result<StepPlan, Cut> {
         let mut messages = self.compacted().await?;
@@ -71,7 +83,7 @@ impl Generation<'_> {
         };
         let mut change = self.unless_stopped(hook(event)).await?.map_err(Cut::from)?;
         for chunk in std::mem::take(&mut change.told) {
-            let _ = self.reducer.apply(&chunk);
+            self.note_told(&chunk);
         }
         Ok(change)
     }

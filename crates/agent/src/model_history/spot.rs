@@ -24,6 +24,12 @@ impl Spot {
         Self { index, n_steps: Some(n_steps) }
     }
 
+    /// Gives the spot behind so many steps of a response, in front of it when there are none; none when the chain does not have it.
+    pub(crate) fn in_response(chain: &Messages, response_id: &str, n_steps: usize) -> Option<Self> {
+        let index = chain.iter().position(|message| message.id == response_id && message.is_assistant())?;
+        Some(if n_steps == 0 { Self::before(index) } else { Self::within(index, n_steps) })
+    }
+
     /// Gives the chain's end: behind what the last response has said so far, since it may go on.
     pub(crate) fn end(chain: &Messages) -> Self {
         match chain.last() {

@@ -7,6 +7,7 @@ mod approvals;
 mod boot;
 mod boot_matrix;
 mod builder;
+mod by_hand;
 mod client_data;
 mod compaction;
 mod events;

@@ -19,10 +19,12 @@ use super::Run;
 use super::hooks::TurnFailure;
 use crate::boot::replay::Owed;
 use crate::chain::{Merge, join_parts};
+use crate::compaction::Kept;
 use crate::error::Error;
 use crate::event::ValidateMessages;
 use crate::generation::Arrived;
 use crate::signal::Signal;
+use crate::steering::{Hearing, Joined};
 
 /// What a turn knows about itself while it runs.
 pub(super) struct Turn {
@@ -40,12 +42,14 @@ pub(super) struct Turn {
     pub(super) continued: Option<String>,
     pub(super) response: Option<UiMessage>,
     pub(super) raw_response: Option<UiMessage>,
-    /// What came in between the steps of the answer.
-    pub(super) arrivals: Vec<Arrived>,
+    /// What came in between the steps of which answer.
+    pub(super) arrivals: Vec<(String, Arrived)>,
     /// The summary that the answer went on from.
-    pub(super) summary: Option<String>,
-    /// The people's messages among them.
-    pub(super) steered: Vec<UiMessage>,
+    pub(super) summary: Option<Kept>,
+    /// None when nobody may steer.
+    pub(super) hearing: Option<Hearing>,
+    /// The people's messages that have joined the answer and are not in the chain yet.
+    pub(super) steered: Vec<Joined>,
     /// Whether the response is in the chain; an error after that leaves it there.
     pub(super) is_committed: bool,
     pub(super) stopped: bool,
@@ -66,7 +70,7 @@ impl Run {
         let mut turn = Turn::new(self.n_turns, owed, stop);
         // What nobody took up belongs to no turn (A-182, AR-27).
         self.chat.history().publish(self.chain.messages());
-        self.steering.begin(self.input.with(|inbox| inbox.received()));
+        self.begin_steering(&mut turn);
         let outcome = self.run_turn(&mut turn).await;
         // The turn no longer hears stops, however it ended (A-85, AR-12).
         self.input.leave_turn();
@@ -74,12 +78,12 @@ impl Run {
             Ok(Merge::AlreadyAnswered) => self.close_turn(turn.seq_num, None).await.map(drop),
             Ok(_) => {
                 self.n_turns += 1;
-                self.end_steering();
+                self.end_steering(&mut turn);
                 self.complete_turn(turn).await
             }
             Err(TurnFailure::Turn(text)) => {
                 self.n_turns += 1;
-                self.end_steering();
+                self.end_steering(&mut turn);
                 self.errored_turn(turn, text).await
             }
             Err(TurnFailure::Run(error)) => Err(error),
@@ -98,6 +102,7 @@ impl Run {
         self.chat.history().publish(self.chain.messages());
         self.chat.pipes().go_on_with(turn.continued.clone());
         self.begin_store(turn).await?;
+        self.begin_preparing(turn);
         turn.token = self.link.mint_token().await;
         self.on_chat_start(turn).await?;
         self.on_turn_start(turn).await?;
@@ -105,6 +110,7 @@ impl Run {
             self.answer(turn).await?;
         }
         self.input.leave_turn();
+        self.end_answers(turn);
         self.apply_override();
         self.keep_summary(turn).await?;
         self.take_in_steered(turn);
@@ -314,6 +320,7 @@ impl Turn {
             response: None,
             raw_response: None,
             arrivals: Vec::new(),
+            hearing: None,
             steered: Vec::new(),
             summary: None,
             is_committed: false,

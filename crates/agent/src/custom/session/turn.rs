@@ -12,13 +12,13 @@ use turnkeep_model::{ConvertError, FinishReason, Usage};
 use turnkeep_protocol::{ChatTaskWirePayload, Messages, ModelMessage, Trigger, UiMessage, cleanup_aborted_parts};
 
 use super::CustomSession;
-use super::ear::Ear;
 use crate::answer::{PrepareStep, StepChange, StreamText};
 use crate::chat::Chat;
 use crate::custom::TurnBoundary;
 use crate::error::{Error, HookError};
 use crate::pipe::{PipeOptions, PipeSource, PipeStatus, Piped};
 use crate::signal::Signal;
+use crate::steering::Hearing;
 
 /// One turn of a [`CustomSession`]; close it with [`CustomTurn::complete`] or [`CustomTurn::done`].
 pub struct CustomTurn<'s> {
@@ -46,7 +46,8 @@ pub struct CustomTurn<'s> {
     stop: Signal,
     /// Passes the session's cancellation on; none once the answer is over.
     cancelling: Option<Task>,
-    ear: Option<Ear>,
+    /// None when nobody may steer, and once the answer is over.
+    hearing: Option<Hearing>,
     /// The message that parts join which are written behind it.
     response_id: Option<String>,
     is_closed: bool,
@@ -62,7 +63,7 @@ pub(super) struct Opened {
     pub(super) wants_answer: bool,
     pub(super) stop: Signal,
     pub(super) cancelling: Option<Task>,
-    pub(super) ear: Option<Ear>,
+    pub(super) hearing: Option<Hearing>,
 }
 
 /// A turn that is closed.
@@ -82,7 +83,7 @@ pub struct CompletedTurn {
 
 impl<'s> CustomTurn<'s> {
     pub(super) fn new(session: &'s mut CustomSession, opened: Opened) -> Self {
-        let Opened { number, payload, client_data, is_apart, wants_answer, stop, cancelling, ear } = opened;
+        let Opened { number, payload, client_data, is_apart, wants_answer, stop, cancelling, hearing } = opened;
         Self {
             chat: session.run.chat.clone(),
             number,
@@ -96,7 +97,7 @@ impl<'s> CustomTurn<'s> {
             is_apart,
             stop,
             cancelling,
-            ear,
+            hearing,
             response_id: None,
             is_closed: false,
             session,
@@ -137,8 +138,10 @@ impl<'s> CustomTurn<'s> {
         self.stop.is_set() && !self.session.options.is_cancelled()
     }
 
-    /// Begins an answer to the conversation by the worker's model, with the session's tools and its steps prepared by
-    /// [`CustomTurn::prepare_step`]; an action's steps are not.
+    /// Begins an answer to the conversation by the worker's model, with the session's tools.
+    ///
+    /// Before each step the session's compaction and what people said meanwhile is seen to, as it is for every answer that is piped in
+    /// the turn; not for an action's.
     ///
     /// # Errors
     ///
@@ -146,27 +149,18 @@ impl<'s> CustomTurn<'s> {
     pub fn stream_text(&mut self) -> Result<StreamText, ConvertError> {
         let messages = self.messages()?;
         let stream = self.session.run.stream_text(messages).tools(self.session.options.tools.clone());
-        // An action is no turn: nobody steers it, and it leaves no summary.
-        let is_prepared = self.ear.is_some() || self.session.options.compaction.is_some();
-        Ok(match self.trigger {
-            Trigger::Action => stream,
-            _ if is_prepared => stream.prepare_step(self.prepare_step()),
-            _ => stream,
-        })
+        Ok(stream)
     }
 
-    /// Makes the preparation of an answer's steps: compaction, then what people said meanwhile.
+    /// Gives the preparation of a step that is left for the author to install: none, for code that passes one to
+    /// [`StreamText::prepare_step`] as it must elsewhere.
     ///
-    /// Pass it to [`StreamText::prepare_step`], or call it from there. An answer that is not prepared is neither compacted between its
-    /// steps nor joined by anything.
+    /// The session's compaction and what people said meanwhile is seen to before each step of whatever is piped in the turn, and an
+    /// author's own `prepare_step` finds it done.
     pub fn prepare_step(
         &self,
     ) -> impl Fn(PrepareStep) -> BoxFuture<'static, Result<StepChange, HookError>> + Send + Sync + 'static + use<> {
-        let (ear, prepare) = (self.ear.clone(), self.session.accumulator.prepare_step());
-        move |step| {
-            ear.iter().for_each(Ear::hear);
-            prepare(step)
-        }
+        |_| Box::pin(async { Ok(StepChange::none()) })
     }
 
     /// Adds an answer that the author has piped by hand, with the parts that were written beside it.
@@ -237,25 +231,12 @@ impl<'s> CustomTurn<'s> {
         Ok(self.close().await?)
     }
 
-    /// Pipes a source as the answer to the conversation; meanwhile messages that arrive are heard.
+    /// Pipes a source as the answer to the conversation.
     async fn pipe(&mut self, source: PipeSource) -> Result<Piped, HookError> {
         self.session.apply_override();
         let original = if self.is_apart { Messages::new() } else { self.ui_messages().clone() };
         let options = PipeOptions::new().signal(self.stop.clone()).original_messages(original);
-        let chat = self.chat.clone();
-        let Some(ear) = self.ear.clone() else {
-            return chat.pipe_by_hand(source, options).await;
-        };
-        let piping = chat.pipe_by_hand(source, options);
-        tokio::pin!(piping);
-        loop {
-            ear.hear();
-            tokio::select! {
-                biased;
-                piped = &mut piping => return piped,
-                () = ear.arrived() => {}
-            }
-        }
+        self.chat.pipe_by_hand(source, options).await
     }
 
     fn check_open(&self) -> Result<(), HookError> {

@@ -7,7 +7,7 @@ use crate::agent::TurnInput;
 use crate::answer::{Answer, StreamText};
 use crate::approval_tail::keep_approval_tail;
 use crate::event::PrepareMessages;
-use crate::generation::{Ended, Hearing, Setting, generate};
+use crate::generation::{Ended, generate};
 use turnkeep_protocol::{Trigger, UiMessageChunk};
 
 impl Run {
@@ -94,32 +94,12 @@ impl Run {
         stream: StreamText,
         response: UiMessage,
     ) -> Result<(), TurnFailure> {
-        let setting = Setting {
-            chat: self.chat.clone(),
-            writer: self.writer(),
-            stop: turn.stop.clone(),
-            model_outputs: self.agent.model_outputs.clone(),
-            response,
-            origin: self.origin(turn.number),
-            turn: turn.number,
-            client_data: turn.client_data.clone(),
-            context: stream.context.clone(),
-            ids: self.part_ids.clone(),
-        };
-        // An action is no turn: nobody steers it, and it leaves no summary.
-        let is_turn = turn.payload.trigger != Some(Trigger::Action);
-        let compacting = self.compacting().filter(|_| is_turn);
-        let options = self.agent.pending_messages.clone().filter(|_| is_turn);
-        let hearing = options.map(|options| Hearing {
-            options,
-            steering: &mut self.steering,
-            chain: &self.chain,
-            input: self.attempt.input.clone(),
-        });
-        let (generated, result) = generate(stream, setting, hearing, compacting).await;
+        let outlet = self.chat.pipes().outlet().expect("an attempt opens its pipes when it is made");
+        let response_id = response.id.clone();
+        let setting = outlet.setting(&self.chat, &stream, response, turn.stop.clone());
+        let (generated, result) = generate(stream, setting).await;
         self.server_tools.extend(generated.executors);
-        turn.arrivals = generated.arrivals;
-        turn.steered = generated.steered;
+        turn.arrivals.extend(generated.arrivals.into_iter().map(|arrived| (response_id.clone(), arrived)));
         turn.summary = generated.summary;
         turn.raw_response = generated.message;
         turn.usage = generated.usage;

@@ -6,16 +6,8 @@ use turnkeep_protocol::Messages;
 use super::{Run, Turn, TurnFailure};
 use crate::compaction::{Procedure, Trouble};
 use crate::event::{CompactionCheck, CompactionSource, CompactionSummary};
-use crate::generation::Compacting;
 
 impl Run {
-    /// Gives what an answer of this turn needs to compact; none when the agent never does.
-    pub(super) fn compacting(&self) -> Option<Compacting> {
-        let procedure = self.compaction_procedure()?;
-        let prepare_messages = self.agent.hooks.prepare_messages.clone();
-        Some(Compacting { procedure, prepare_messages, spent: self.total_usage })
-    }
-
     fn compaction_procedure(&self) -> Option<Procedure> {
         Some(Procedure {
             options: self.agent.compaction.clone()?,
@@ -27,17 +19,17 @@ impl Run {
 
     /// Step 12: the summary that the answer went on from stands in front of it from now on.
     pub(super) async fn keep_summary(&mut self, turn: &Turn) -> Result<(), TurnFailure> {
-        if let (Some(summary), Some(options)) = (turn.summary.clone(), self.agent.compaction.clone()) {
+        if let Some(kept) = turn.summary.clone() {
             let event = CompactionSummary {
                 chat: self.chat.clone(),
-                summary,
+                summary: String::new(),
                 ui_messages: Messages::new(),
                 model_messages: Vec::new(),
                 turn: turn.number,
                 client_data: turn.client_data.clone(),
                 source: CompactionSource::Inner,
             };
-            self.views().put_summary(&options, event).await?;
+            self.views().keep_summary(kept, event).await?;
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! Messages that come while a turn is answered.
 
 use super::*;
-use crate::answer::step_count_is;
+use crate::answer::{StepChange, step_count_is};
 use crate::compaction::Compaction;
 use crate::event::CompactionCheck;
 use crate::steering::PendingMessages;
@@ -224,4 +224,126 @@ async fn an_answer_that_reads_too_much_goes_on_from_a_summary_a167_a170_a215() {
     let want = ["a", "sum", "[Conversation summary]\n\nsum|||r2|b"];
     assert_eq!(entries(&prompts), want);
     assert_eq!(entries(&told)[1], "a r2 b r3", "people still see all of it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_comes_with_a_message_which_joins_is_taken_when_it_joins_a185_a163_d63() {
+    let (session, gate, told) = (Arc::new(FakeSession::default()), WaitingTool::default(), Diary::default());
+    session.say("a");
+    let diary = told.clone();
+    let agent = turns(brief().tools([gate.tool()]).pending_messages(always()), move |mut turn| {
+        let diary = diary.clone();
+        async move {
+            let answer = turn.stream_text()?.stop_when(step_count_is(5));
+            turn.complete(answer).await?;
+            note(&diary, format!("{:?}", turn.chat.store().get()));
+            Ok(())
+        }
+        .boxed()
+    });
+    let steer = |text: &str, store| {
+        let payload = ChatTaskWirePayload::submit("chat", UiMessage::user(text, text));
+        session.send(ChatInputChunk::message(ChatTaskWirePayload { incoming_store: store, ..payload }));
+    };
+    let talk = gate.during(|| {
+        steer("s1", Some(json!({ "at": 1 })));
+        steer("s2", Some(json!({ "at": 2 })));
+        steer("s3", None);
+    });
+
+    tokio::join!(run(&session, agent, working(&Diary::default())), talk);
+
+    // The last word counts, and every reader is told.
+    assert_eq!(entries(&told), [format!("{:?}", Some(json!({ "at": 2 })))]);
+    assert_eq!(session.story().matches("store-snapshot").count(), 1, "{}", session.story());
+    assert_eq!(boundaries(&session), [3]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn however_an_answer_is_made_its_steps_are_prepared_before_the_author_does_a167_a213() {
+    for made in ["own step preparation", "the session's step preparation", "piped by hand"] {
+        let (session, gate, told, prompts) =
+            (Arc::new(FakeSession::default()), WaitingTool::default(), Diary::default(), Diary::default());
+        session.say("a");
+        let diary = told.clone();
+        let options = brief().tools([gate.tool()]).pending_messages(always());
+        let options =
+            options.compaction(Compaction::new(
+                |check: CompactionCheck| async move {
+                    Ok(check.turn == 0 && check.source == crate::CompactionSource::Inner)
+                },
+                |_| async { Ok("sum".to_owned()) },
+            ));
+        let agent = turns(options, move |mut turn| {
+            let diary = diary.clone();
+            async move {
+                let (answer, chat) = (turn.stream_text()?.stop_when(step_count_is(5)), turn.chat.clone());
+                match made {
+                    "own step preparation" => {
+                        let seen = diary.clone();
+                        let answer = answer.prepare_step(move |step| {
+                            note(&seen, format!("step {} reads {}", step.step_number, step.messages.len()));
+                            async { Ok(StepChange::none()) }
+                        });
+                        turn.complete(answer).await?;
+                    }
+                    "the session's step preparation" => {
+                        let prepare = turn.prepare_step();
+                        turn.complete(answer.prepare_step(prepare)).await?;
+                    }
+                    _ => {
+                        let captured = chat.pipe_and_capture(answer, crate::PipeOptions::new()).await;
+                        turn.add_response(captured.message.expect("an answer")).await?;
+                        turn.done().await?;
+                    }
+                }
+                note(&diary, texts(turn.ui_messages()));
+                Ok(())
+            }
+            .boxed()
+        });
+        let talk = async {
+            gate.during(|| {
+                session.say("s");
+            })
+            .await;
+            session.until_turns(1).await;
+            session.say("b");
+        };
+
+        tokio::join!(run(&session, agent, working(&prompts)), talk);
+
+        let later = "[Conversation summary]\n\nsum|||s|r2|b";
+        assert_eq!(entries(&prompts), ["a", "sum|s", later], "{made}");
+        let told = entries(&told);
+        let turns: Vec<_> = told.iter().filter(|entry| !entry.starts_with("step")).collect();
+        assert_eq!(turns, ["a s r2", "a s r2 b r3"], "{made}");
+        let steps: Vec<_> = told.iter().filter(|entry| entry.starts_with("step")).collect();
+        let want = ["step 0 reads 1", "step 1 reads 2", "step 0 reads 6"];
+        assert_eq!(steps, if made == "own step preparation" { &want[..] } else { &[] }, "{made}");
+        assert_eq!(boundaries(&session), [1, 2], "{made}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_answer_that_is_not_kept_told_the_model_unasked_stays_told_a176_a138() {
+    let (session, prompts) = (Arc::new(FakeSession::default()), Diary::default());
+    session.say("a");
+    session.say("b");
+    let agent = turns(brief(), |mut turn| {
+        async move {
+            if turn.number == 1 {
+                return answer(turn).await;
+            }
+            turn.chat.inject([turnkeep_protocol::ModelMessage::user("psst")])?;
+            let answer = turn.stream_text()?;
+            turn.chat.pipe(answer, crate::PipeOptions::new()).await?;
+            Ok(())
+        }
+        .boxed()
+    });
+
+    run(&session, agent, noting(&prompts)).await;
+
+    assert_eq!(entries(&prompts), ["u:a u:psst", "u:a u:psst u:b"]);
 }

@@ -1,22 +1,24 @@
 //! The end of a turn: its answer takes its place in the conversation, then `turn-complete`.
 
 use turnkeep_model::Usage;
-use turnkeep_protocol::{Trigger, UiMessage, UiMessageChunk};
+use turnkeep_protocol::{Messages, Trigger, UiMessage, UiMessageChunk};
 
 use super::{CompletedTurn, CustomTurn, is_fatal};
-use crate::accumulator::CompactionContext;
+use crate::accumulator::{CompactionContext, TakenIn};
 use crate::chain::join_parts;
 use crate::custom::TurnBoundary;
 use crate::error::{Error, HookError};
+use crate::event::{CompactionSource, CompactionSummary};
+use crate::generation::Preparation;
+use crate::steering::Hearing;
 
 impl CustomTurn<'_> {
     /// Hears neither stops nor messages any more: the answer is over.
     pub(super) fn hush(&mut self) {
         self.session.run.attempt.input.leave_turn_of(&self.stop);
         self.cancelling = None;
-        if let Some(ear) = &self.ear {
-            ear.fall_silent();
-        }
+        self.chat.pipes().prepare(Preparation::default());
+        self.hearing.iter().for_each(Hearing::fall_silent);
     }
 
     /// Keeps an answer, if there is one, with the parts written beside it and the messages that have joined it; `opened` is the message
@@ -30,17 +32,31 @@ impl CustomTurn<'_> {
         let by_hand = self.chat.pipes().take();
         let accumulator = &mut self.session.accumulator;
         accumulator.server_tools.extend(by_hand.executors);
-        let (end, kept) = accumulator.end_answer(response.clone(), by_hand.arrivals).await;
-        accumulator.drain_steering();
-        if let Some(ear) = self.ear.take() {
-            ear.end(&end.joined);
+        let mut steered = Vec::new();
+        if let Some(hearing) = self.hearing.take() {
+            let joined = hearing.take_joined();
+            steered.extend(joined.into_iter().map(|joined| (joined.response_id, joined.message)));
+            hearing.end();
         }
+        let event = CompactionSummary {
+            chat: self.chat.clone(),
+            summary: String::new(),
+            ui_messages: Messages::new(),
+            model_messages: Vec::new(),
+            turn: self.number,
+            client_data: self.client_data.clone(),
+            source: CompactionSource::Inner,
+        };
+        let is_compacted = by_hand.summary.is_some();
+        let summary = by_hand.summary.map(|kept| (kept, event));
+        let taken_in = TakenIn { steered, arrivals: by_hand.arrivals, summary };
+        let kept = accumulator.end_answer(response.clone(), taken_in).await;
         if let Some(response) = &response {
             self.response_id = Some(response.id.clone());
         }
         self.session.publish();
         kept?;
-        Ok((response, end.is_compacted))
+        Ok((response, is_compacted))
     }
 
     /// Puts parts that were written beside an answer behind it. Without one they are a message, which is opened for readers:
@@ -97,9 +113,14 @@ impl CustomTurn<'_> {
 
     /// Forgets what the answer would have left in the conversation; messages that have joined it have turns of their own.
     pub(super) fn forget_answer(&mut self) {
-        self.session.accumulator.forget_answer();
-        if let Some(ear) = self.ear.take() {
-            ear.end(&[]);
+        let mut by_hand = self.chat.pipes().take();
+        // What the agent itself has told the model stays told.
+        by_hand.arrivals.retain(|(_, arrived)| arrived.speaks_for.is_empty());
+        let accumulator = &mut self.session.accumulator;
+        accumulator.server_tools.extend(by_hand.executors);
+        accumulator.views().tell(by_hand.arrivals);
+        if let Some(hearing) = self.hearing.take() {
+            hearing.end();
         }
     }
 
