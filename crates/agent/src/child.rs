@@ -15,7 +15,7 @@
 //! let fetch = Tool::of_task("fetchPage", "Fetches a page", &task)?;
 //! assert_eq!(fetch.spec().input_schema["required"], serde_json::json!(["url"]));
 //! assert!(Tool::of_task("any", "", &ChildTask::without_schema("any")).is_err());
-//! # Ok::<(), turnkeep_agent::TaskWithoutSchema>(())
+//! # Ok::<(), turnkeep_agent::TaskSchemaError>(())
 //! ```
 
 mod context;
@@ -37,7 +37,7 @@ pub use self::root::RootWriter;
 use crate::agent::Agent;
 use crate::error::HookError;
 use crate::locals::LocalKey;
-use crate::tool::{Tool, ToolContext, schema_of};
+use crate::tool::{Schema, Tool, ToolContext, schema_of};
 
 /// Under which key of a child's metadata its call is told (A-248).
 pub const TOOL_CALL_METADATA: &str = "tool.execute.options";
@@ -52,10 +52,22 @@ pub struct ChildTask {
     input_schema: Option<Value>,
 }
 
-/// Says that a task cannot be a tool: without a schema no model knows what to send (A-246).
+/// Says why a task cannot be a tool: without a schema no model knows what to send (A-246).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("task `{0}` has no schema: a tool needs one")]
-pub struct TaskWithoutSchema(pub TaskId);
+#[non_exhaustive]
+pub enum TaskSchemaError {
+    /// It takes anything.
+    #[error("task `{0}` has no schema: a tool needs one")]
+    Missing(TaskId),
+    /// What it takes is not said in JSON schema.
+    #[error("task `{task_id}` has a bad schema: {problem}")]
+    Bad {
+        /// The task.
+        task_id: TaskId,
+        /// Where and why it is none.
+        problem: String,
+    },
+}
 
 impl ChildTask {
     /// Names a task that takes an `I`.
@@ -78,8 +90,16 @@ impl ChildTask {
         &self.id
     }
 
-    fn schema(&self) -> Result<&Value, TaskWithoutSchema> {
-        self.input_schema.as_ref().ok_or_else(|| TaskWithoutSchema(self.id.clone()))
+    fn schema(&self) -> Result<&Value, TaskSchemaError> {
+        self.input_schema.as_ref().ok_or_else(|| TaskSchemaError::Missing(self.id.clone()))
+    }
+
+    fn compiled(&self) -> Result<Schema, TaskSchemaError> {
+        let schema = Schema::compile(self.schema()?);
+        match schema.problem() {
+            Some(problem) => Err(TaskSchemaError::Bad { task_id: self.id.clone(), problem: problem.to_owned() }),
+            None => Ok(schema),
+        }
     }
 }
 
@@ -88,12 +108,12 @@ impl Tool {
     ///
     /// # Errors
     ///
-    /// Fails for a task without a schema.
+    /// Fails for a task without a schema, or with one that is none.
     pub fn of_task(
         name: impl Into<String>,
         description: impl Into<String>,
         task: &ChildTask,
-    ) -> Result<Self, TaskWithoutSchema> {
+    ) -> Result<Self, TaskSchemaError> {
         Ok(Self::new(name, description, task.schema()?.clone(), tool_execute(task)?))
     }
 }

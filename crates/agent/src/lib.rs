@@ -88,7 +88,7 @@ pub use chat::{Chat, ChunkWriter};
 pub use checkpoint::{Checkpoint, Checkpoints, Place};
 pub use child::{
     ChildContext, ChildEnd, ChildRun, ChildTask, ChildTasks, NoChatContext, RootWriter, TOOL_CALL_METADATA,
-    TaskWithoutSchema, ToolCallChat, ToolCallOptions, tool_execute,
+    TaskSchemaError, ToolCallChat, ToolCallOptions, tool_execute,
 };
 pub use compaction::{Compaction, StepCompaction, is_compaction_safe};
 pub use custom::{

@@ -19,7 +19,7 @@ use turnkeep_protocol::{ModelMessage, ToolResultOutput};
 
 use self::approval::Approval;
 pub(crate) use self::execute::{Execute, ToolOutput};
-pub(crate) use self::schema::check as check_schema;
+pub(crate) use self::schema::Schema;
 pub(crate) use self::server::ServerTools;
 use self::typed::Check;
 pub(crate) use self::typed::parse;
@@ -28,10 +28,14 @@ use crate::chat::{Chat, ChunkWriter};
 use crate::error::HookError;
 use crate::signal::Signal;
 
+/// What errors call a tool's input.
+pub(crate) const INPUT: &str = "input";
+
 /// A tool that the model may call; cheap to clone.
 #[derive(Clone)]
 pub struct Tool {
     spec: Arc<ToolSpec>,
+    schema: Schema,
     check: Option<Check>,
     execute: Option<Execute>,
     approval: Approval,
@@ -57,8 +61,9 @@ pub struct ToolContext {
 
 impl Tool {
     /// Makes a tool that the agent runs; `input_schema` is the JSON schema of its input, which every input is held against.
-    /// Of a schema's words `pattern`, `patternProperties`, `format`, `not`, `multipleOf`, `uniqueItems`, `dependentRequired` and
-    /// `if` are told to the model and not checked here, and `oneOf` takes what fits at least one.
+    ///
+    /// It is draft 2020-12, or what its `$schema` says, or draft 7; a `$ref` may point only into the schema itself. A worker does not
+    /// start with a tool whose schema is bad, and an answer that is given one fails.
     ///
     /// An error from `execute` is told to the model as the call's failure.
     pub fn new<F, Fut>(name: impl Into<String>, description: impl Into<String>, input_schema: Value, execute: F) -> Self
@@ -113,7 +118,7 @@ impl Tool {
         F: Fn(I, ToolContext) -> S + Send + Sync + 'static,
         S: Stream<Item = Result<O, HookError>> + Send + 'static,
     {
-        let execute = execute::streaming(move |input, ctx| match typed::parse::<I>(input, "input") {
+        let execute = execute::streaming(move |input, ctx| match typed::parse::<I>(input, INPUT) {
             Ok(input) => typed::values_of(execute(input, ctx)),
             Err(wrong) => Box::pin(stream::once(async { Err(wrong.into()) })),
         });
@@ -122,9 +127,10 @@ impl Tool {
 
     /// Makes a tool that the person or their app answers: the turn ends with the call open.
     pub fn answered_by_client(name: impl Into<String>, description: impl Into<String>, input_schema: Value) -> Self {
+        let schema = Schema::compile(&input_schema);
         let spec = ToolSpec { name: name.into(), description: Some(description.into()), input_schema };
         let (approval, to_model_output) = (Approval::Never, None);
-        Self { spec: Arc::new(spec), check: None, execute: None, approval, to_model_output }
+        Self { spec: Arc::new(spec), schema, check: None, execute: None, approval, to_model_output }
     }
 
     /// Makes a tool that the person or their app answers, with the schema of `I`.
@@ -176,7 +182,7 @@ impl Tool {
 
     /// Says what is wrong with an input.
     pub(crate) fn check(&self, input: &Value) -> Result<(), String> {
-        let shape = check_input(&self.spec.input_schema, input);
+        let shape = self.schema.check(input, INPUT);
         let checked = shape.and_then(|()| self.check.as_ref().map_or(Ok(()), |check| check(input)));
         checked.map_err(|wrong| format!("invalid input for tool `{}`: {wrong}", self.spec.name))
     }
@@ -187,9 +193,10 @@ impl Tool {
     }
 }
 
-/// Says where and why an input is not what a schema asks for.
-pub(crate) fn check_input(schema: &Value, input: &Value) -> Result<(), String> {
-    schema::check(schema, input, "input")
+/// Says which of the tools cannot be used, and why.
+pub(crate) fn check_tools(tools: &[Tool]) -> Result<(), String> {
+    let bad = tools.iter().find_map(|tool| Some((tool, tool.schema.problem()?)));
+    bad.map_or(Ok(()), |(tool, problem)| Err(format!("tool `{}` has a bad input schema: {problem}", tool.name())))
 }
 
 /// Adds the tools' own mappings to `outputs`; where both have one, the tool's wins.

@@ -22,6 +22,7 @@ use crate::error::Error;
 use crate::event::RunContext;
 use crate::http_link::post_json;
 use crate::signal::Signal;
+use crate::tool::check_tools;
 
 /// How many runs one worker serves at once when its options do not say.
 pub const DEFAULT_CONCURRENCY: usize = 16;
@@ -121,7 +122,7 @@ impl Worker {
     ///
     /// # Errors
     ///
-    /// [`Error::BadOptions`] when there is no model or the base URL cannot be read.
+    /// [`Error::BadOptions`] when there is no model, the base URL cannot be read, or a tool's input schema is none.
     pub async fn run(self) -> Result<Infallible, Error> {
         self.run_until(std::future::pending()).await?;
         unreachable!("a worker that nobody stops ends only by an error")
@@ -142,6 +143,9 @@ impl Worker {
             .parse()
             .map_err(|error: turnkeep_host::http::Error| Error::BadOptions(error.to_string()))?;
         let model = self.model.clone().ok_or_else(|| Error::BadOptions("the worker has no model".to_owned()))?;
+        for agent in self.agents.values() {
+            check_tools(&agent.tools).map_err(|bad| Error::BadOptions(format!("agent `{}`: {bad}", agent.id)))?;
+        }
         let headers = self.options.lease_poll + LEASE_GRACE;
         let deadlines = Deadlines { headers, ..Deadlines::default() };
         let client = HttpClient::new(self.host.clone(), base.clone(), deadlines);

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::Agent;
 use crate::error::HookError;
-use crate::tool::{check_schema, parse, schema_of};
+use crate::tool::{Schema, parse, schema_of};
 
 /// Checks and shapes what a client sent.
 pub(crate) type Parse = Arc<dyn Fn(Value) -> Result<Value, HookError> + Send + Sync>;
@@ -26,14 +26,14 @@ pub(crate) struct ClientData {
 
 impl ClientData {
     pub(super) fn of<T: DeserializeOwned + JsonSchema>() -> Self {
-        let schema = schema_of::<T>();
-        let published = Some(schema.clone());
+        let published = schema_of::<T>();
+        let schema = Schema::compile(&published);
         let parse = move |raw: Value| {
-            check_schema(&schema, &raw, CLIENT_DATA)?;
+            schema.check(&raw, CLIENT_DATA)?;
             parse::<T>(raw.clone(), CLIENT_DATA)?;
             Ok(raw)
         };
-        Self { parse: Arc::new(parse), schema: published }
+        Self { parse: Arc::new(parse), schema: Some(published) }
     }
 
     pub(super) fn with(parse: impl Fn(Value) -> Result<Value, HookError> + Send + Sync + 'static) -> Self {

@@ -7,27 +7,27 @@ use futures::future::BoxFuture;
 use serde_json::Value;
 use tokio::sync::oneshot;
 
-use super::{CHILD_TASKS, ChildEnd, ChildRun, ChildTask, ChildTasks, RootWriter, TaskWithoutSchema, options};
+use super::{CHILD_TASKS, ChildEnd, ChildRun, ChildTask, ChildTasks, RootWriter, TaskSchemaError, options};
 use crate::error::HookError;
 use crate::signal::Signal;
-use crate::tool::{ToolContext, check_input};
+use crate::tool::{INPUT, ToolContext};
 
 /// Gives the code of a tool whose work is a task, for a tool that the author defines otherwise.
 ///
 /// # Errors
 ///
-/// Fails for a task without a schema.
+/// Fails for a task without a schema, or with one that is none.
 pub fn tool_execute(
     task: &ChildTask,
 ) -> Result<
     impl Fn(Value, ToolContext) -> BoxFuture<'static, Result<Value, HookError>> + Clone + Send + Sync + 'static,
-    TaskWithoutSchema,
+    TaskSchemaError,
 > {
-    let schema = task.schema()?.clone();
+    let schema = task.compiled()?;
     let task_id = task.id.clone();
     Ok(move |input: Value, ctx: ToolContext| {
         let checked =
-            check_input(&schema, &input).map_err(|wrong| format!("invalid input for task `{task_id}`: {wrong}"));
+            schema.check(&input, INPUT).map_err(|wrong| format!("invalid input for task `{task_id}`: {wrong}"));
         let tags = vec![format!("toolCallId:{}", ctx.tool_call_id)];
         let metadata = options(&ctx).into_metadata();
         let child = ChildRun { task_id: task_id.clone(), payload: input, metadata, tags };

@@ -107,9 +107,12 @@ async fn ask(children: &Shared, agent: impl FnOnce(Agent) -> Agent, stop: bool) 
 fn a_task_without_a_schema_is_no_tool_a246() {
     let task = ChildTask::without_schema("any");
 
-    assert_eq!(tool_execute(&task).map(drop), Err(TaskWithoutSchema(TaskId::new("any"))));
+    assert_eq!(tool_execute(&task).map(drop), Err(TaskSchemaError::Missing(TaskId::new("any"))));
     let refused = Tool::of_task("any", "", &task).unwrap_err();
     assert_eq!(refused.to_string(), "task `any` has no schema: a tool needs one");
+    let task = ChildTask::with_schema("any", json!({ "$ref": "https://elsewhere/schema.json" }));
+    let refused = Tool::of_task("any", "", &task).unwrap_err().to_string();
+    assert!(refused.starts_with("task `any` has a bad schema: "), "{refused}");
 }
 
 #[tokio::test(start_paused = true)]

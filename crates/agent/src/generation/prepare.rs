@@ -8,10 +8,11 @@ use turnkeep_protocol::ModelMessage;
 use super::{Arrived, Cut, Generation};
 use crate::answer::{PrepareStep, StepChange};
 use crate::compaction::{Compaction, Surroundings};
+use crate::error::HookError;
 use crate::inject::ends_with_open_approval;
 use crate::model_history::n_steps;
 use crate::steering::Hearing;
-use crate::tool::Tool;
+use crate::tool::{Tool, check_tools};
 
 /// What a turn does before every step of its answers, whoever pipes them.
 #[derive(Clone, Default)]
@@ -40,6 +41,7 @@ impl Generation {
         self.take_injected(&mut messages);
         let change = self.ask_author(&messages).await?;
         let plan = self.plan(messages, change);
+        check_tools(&plan.tools).map_err(HookError::from)?;
         let executors = plan.tools.iter().filter(|tool| tool.execute().is_some());
         self.executors.extend(executors.map(|tool| tool.name().to_owned()));
         Ok(plan)

@@ -7,7 +7,7 @@ use super::turn::Turn;
 use crate::chat::TurnContext;
 use crate::error::{Error, HookError};
 use crate::event::ResolveTools;
-use crate::tool::{Tool, with_mappings};
+use crate::tool::{Tool, check_tools, with_mappings};
 
 impl Run {
     /// Sets a turn or an action up: its client data, its context, its tools.
@@ -33,7 +33,9 @@ impl Run {
             continuation: self.is_continuation(),
             client_data: client_data.clone(),
         });
-        self.take_tools(tools.await?);
+        let tools = tools.await?;
+        check_tools(&tools)?;
+        self.take_tools(tools);
         self.server_tools.resolved();
         Ok(())
     }

@@ -1,3 +1,5 @@
+mod bad_schemas;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;

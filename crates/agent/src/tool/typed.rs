@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use turnkeep_protocol::{ToolPart, ToolState};
 
-use super::ToolContext;
+use super::{INPUT, ToolContext};
 use crate::error::HookError;
 
 /// Says where and why an input is not of its type.
@@ -29,7 +29,7 @@ pub fn schema_of<T: JsonSchema>() -> Value {
 }
 
 pub(super) fn check<I: DeserializeOwned + 'static>() -> Check {
-    Arc::new(|input| parse::<I>(input.clone(), "input").map(drop))
+    Arc::new(|input| parse::<I>(input.clone(), INPUT).map(drop))
 }
 
 /// Parses a value, which is called `name`, and says where it is wrong: `input.days[1]: invalid type: …`.
@@ -52,7 +52,7 @@ where
     F: Fn(I, ToolContext) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result<O, HookError>> + Send + 'static,
 {
-    move |input, ctx| match parse::<I>(input, "input") {
+    move |input, ctx| match parse::<I>(input, INPUT) {
         Ok(input) => execute(input, ctx).map(|output| Ok(serde_json::to_value(output?)?)).boxed(),
         Err(wrong) => async { Err(wrong.into()) }.boxed(),
     }
