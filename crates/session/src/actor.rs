@@ -130,6 +130,7 @@ impl Driver {
             let (counted, began) = (self.metrics.count(&changes), Instant::now());
             self.storage.commit(changes).await?;
             counted.became_durable(began.elapsed());
+            self.core.committed();
         }
         for reply in replies {
             reply();
@@ -175,10 +176,10 @@ mod tests {
     use futures::FutureExt as _;
     use futures::future::BoxFuture;
     use tokio::sync::Semaphore;
-    use turnkeep_protocol::{SeqNum, SessionId};
+    use turnkeep_protocol::{PartId, Record, RunId, SeqNum, SessionId};
 
     use super::*;
-    use crate::StorageError;
+    use crate::{Bounds, Loaded, Part, RunRow, StorageError, Window};
 
     /// A store whose commits wait to be let through, one permit each.
     struct Gate {
@@ -187,8 +188,8 @@ mod tests {
     }
 
     impl Storage for Gate {
-        fn load(&self) -> BoxFuture<'_, Result<Vec<Change>, StorageError>> {
-            Box::pin(async { Ok(Vec::new()) })
+        fn load(&self, _: Window) -> BoxFuture<'_, Result<Loaded, StorageError>> {
+            Box::pin(async { Ok(Loaded::default()) })
         }
 
         fn commit(&self, changes: Vec<Change>) -> BoxFuture<'_, Result<(), StorageError>> {
@@ -198,12 +199,34 @@ mod tests {
                 Ok(())
             })
         }
+
+        fn read(
+            &self,
+            _: SessionId,
+            _: ChannelName,
+            _: SeqNum,
+            _: Bounds,
+        ) -> BoxFuture<'_, Result<Vec<Record>, StorageError>> {
+            Box::pin(async { Ok(Vec::new()) })
+        }
+
+        fn part(&self, _: SessionId, _: ChannelName, _: PartId) -> BoxFuture<'_, Result<Option<Part>, StorageError>> {
+            Box::pin(async { Ok(None) })
+        }
+
+        fn snapshot(&self, _: SessionId) -> BoxFuture<'_, Result<Option<String>, StorageError>> {
+            Box::pin(async { Ok(None) })
+        }
+
+        fn run(&self, _: RunId) -> BoxFuture<'_, Result<Option<RunRow>, StorageError>> {
+            Box::pin(async { Ok(None) })
+        }
     }
 
     fn start(permits: usize) -> (BoxFuture<'static, Result<(), Error>>, Actor, Arc<Gate>) {
         let gate = Arc::new(Gate { permits: Semaphore::new(permits), commits: Mutex::new(Vec::new()) });
         let host = Host::os();
-        let core = Core::load(Vec::new(), host.entropy().draws(), Duration::from_secs(10));
+        let core = Core::load(Loaded::default(), host.entropy().draws(), Duration::from_secs(10));
         let (driver, actor) = Driver::new(core, gate.clone(), host);
         (driver.run().boxed(), actor, gate)
     }

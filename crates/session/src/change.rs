@@ -74,6 +74,9 @@ pub enum Change {
     Snapshot {
         /// Whose.
         session: SessionId,
+        /// The boundary that it covers, when it names one (S-192).
+        #[serde(default)]
+        end: Option<SeqNum>,
         /// The object as it was put.
         body: String,
     },

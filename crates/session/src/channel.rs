@@ -1,39 +1,33 @@
-//! One channel: an append-only log with dense seq_nums, a trim point and a memory for part ids.
+//! One channel: where it begins and ends, and a window of its newest records and part ids.
 //!
-//! Order and de-duplication are the only promises made here; who may read or write is decided elsewhere.
+//! What lies before the window is cold: the store has it, and the caller goes there. Order and de-duplication are the only promises
+//! made here; who may read or write is decided elsewhere.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::time::Duration;
 
 use turnkeep_host::Timestamp;
 use turnkeep_protocol::{NewRecord, PartId, Record, RecordKind, SeqNum, Tail};
 
-/// How long a part id outlives a trimmed record (D-6).
-const PART_MEMORY: Duration = Duration::from_secs(24 * 60 * 60);
+use crate::change::Millis;
+use crate::standing::{Part, Shape};
+use crate::storage::{Bounds, LoadedChannel, Window};
 
-/// The most records one read gives; the reader comes back for more (S-114).
-pub(crate) const MAX_READ_RECORDS: usize = 1000;
+/// The most that one read gives; the reader comes back for more (S-114).
+pub(crate) const HELPING: Bounds = Bounds { records: 1000, bytes: 1024 * 1024 };
 
-/// The most body bytes one read gives; a single larger record still travels alone.
-pub(crate) const MAX_READ_BYTES: usize = 1024 * 1024;
-
-/// A log of records.
+/// A log of records, its older part out of sight.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Channel {
-    /// Every readable record; the first one's place is `first`.
+    shape: Shape,
+    /// The newest records, up to the tail.
     records: VecDeque<Record>,
-    first: SeqNum,
-    last_timestamp: u64,
+    /// The body bytes of `records`.
+    bytes: usize,
     parts: BTreeMap<PartId, Part>,
-    /// The same ids by first place, so that the oldest are forgotten first.
+    /// The same ids by first place, the oldest first.
     parts_by_place: BTreeMap<SeqNum, PartId>,
-}
-
-/// The records that were written under one part id.
-#[derive(Clone, Debug, PartialEq)]
-struct Part {
-    seqs: Vec<SeqNum>,
-    at: Timestamp,
+    /// Every part that was written here or later is in `parts`.
+    parts_from: SeqNum,
 }
 
 /// Where a read starts, and what had to be bent to start there (D-57).
@@ -47,15 +41,43 @@ pub(crate) struct ReadStart {
     pub clamped_to: Option<SeqNum>,
 }
 
+/// What a store knew of a part id at some moment.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Looked {
+    /// The tail at that moment or before: everything below it was in the store.
+    pub up_to: SeqNum,
+    /// What was found.
+    pub found: Option<Part>,
+}
+
+/// The window does not reach back far enough to tell whether a part id is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Unsure;
+
 impl Channel {
+    /// Makes a channel from what a store keeps of it.
+    pub(crate) fn load(shape: Shape, loaded: LoadedChannel) -> Self {
+        let parts_by_place = loaded.parts.iter().map(|(id, part)| (part.first(), id.clone())).collect();
+        let bytes = loaded.records.iter().map(|record| record.body.len()).sum();
+        let (records, parts) = (loaded.records.into(), loaded.parts.into_iter().collect());
+        let channel = Self { shape, records, bytes, parts, parts_by_place, parts_from: loaded.parts_from };
+        assert!(channel.records.iter().next_back().is_none_or(|last| last.seq_num.next() == shape.tail));
+        channel
+    }
+
     /// Gives the place of the next record.
     pub(crate) fn tail(&self) -> SeqNum {
-        SeqNum::new(self.first.get() + self.records.len() as u64)
+        self.shape.tail
+    }
+
+    /// Gives where the channel begins and ends.
+    pub(crate) fn shape(&self) -> &Shape {
+        &self.shape
     }
 
     /// Gives the tail as batches and pings report it (S-109).
     pub(crate) fn tail_mark(&self) -> Tail {
-        Tail { seq_num: self.tail(), timestamp: self.last_timestamp }
+        self.shape.tail_mark()
     }
 
     /// Gives the newest record's place, or nothing before the first record.
@@ -70,84 +92,112 @@ impl Channel {
     }
 
     /// Gives the places that `part` already has: the answer to a duplicate (D-6, S-76).
-    pub(crate) fn duplicate(&self, part: &PartId) -> Option<&[SeqNum]> {
-        self.parts.get(part).map(|part| part.seqs.as_slice())
+    ///
+    /// # Errors
+    ///
+    /// [`Unsure`] when older parts are cold and `looked` is missing or too old: whoever asks looks into the store and comes back.
+    pub(crate) fn duplicate(
+        &self,
+        part: &PartId,
+        looked: Option<&Looked>,
+        now: Timestamp,
+    ) -> Result<Option<Vec<SeqNum>>, Unsure> {
+        let cold = || match looked {
+            _ if self.parts_from == SeqNum::ZERO => Ok(None),
+            // All that has left the window had been stored by the time of that look.
+            Some(looked) if looked.up_to >= self.parts_from => Ok(looked.found.as_ref()),
+            _ => Err(Unsure),
+        };
+        let known = self.parts.get(part).map_or_else(cold, |part| Ok(Some(part)))?;
+        Ok(known.filter(|part| part.is_remembered(&self.shape, now)).map(|part| part.places.clone()))
     }
 
-    /// Puts a placed record at the tail.
+    /// Puts a placed record at the tail. It stays in the window until [`Channel::evict`].
     pub(crate) fn append(&mut self, record: Record, part: Option<PartId>) {
-        assert_eq!(record.seq_num, self.tail(), "a record is placed at the tail, so seq_nums are dense (S-54)");
-        self.forget_parts(Timestamp::from_millis(record.timestamp));
+        self.shape.append(&record);
         if let Some(id) = part {
-            let at = Timestamp::from_millis(record.timestamp);
-            let seqs = &mut self.parts.entry(id.clone()).or_insert_with(|| Part { seqs: Vec::new(), at }).seqs;
-            if seqs.is_empty() {
+            let at = Millis(record.timestamp);
+            let known = self.parts.get(&id).is_some_and(|part| !part.is_remembered(&self.shape, Timestamp::from(at)));
+            if known {
+                // The id comes back after it was forgotten (D-6): it names the new record from now on.
+                self.forget(&id);
+            }
+            let places = &mut self.parts.entry(id.clone()).or_insert_with(|| Part { places: Vec::new(), at }).places;
+            if places.is_empty() {
                 self.parts_by_place.insert(record.seq_num, id);
             }
-            seqs.push(record.seq_num);
+            places.push(record.seq_num);
         }
-        self.last_timestamp = record.timestamp;
+        self.bytes += record.body.len();
         self.records.push_back(record);
+    }
+
+    fn forget(&mut self, id: &PartId) {
+        if let Some(part) = self.parts.remove(id) {
+            self.parts_by_place.remove(&part.first());
+        }
     }
 
     /// Says where a trim to `requested` would really cut: never backwards, never past the tail (S-89).
     pub(crate) fn trim_point(&self, requested: SeqNum) -> SeqNum {
-        self.first.max(requested.min(self.tail()))
+        self.shape.trim_point(requested)
     }
 
     /// Makes records below `first` unreadable.
     pub(crate) fn trim(&mut self, first: SeqNum) {
-        let first = self.trim_point(first);
-        while self.first < first && self.records.pop_front().is_some() {
-            self.first = self.first.next();
+        self.shape.trim(first);
+        while self.records.front().is_some_and(|record| record.seq_num < self.shape.first) {
+            self.drop_oldest();
         }
+    }
+
+    /// Lets go of what the window has no room for. Call it only when every record here is in the store.
+    pub(crate) fn evict(&mut self, window: &Window) {
+        while self.records.len() > window.records.records || self.bytes > window.records.bytes {
+            self.drop_oldest();
+        }
+        while self.parts.len() > window.parts {
+            let (_, id) = self.parts_by_place.pop_first().expect("both maps hold the same ids");
+            let part = self.parts.remove(&id).expect("both maps hold the same ids");
+            self.parts_from = self.parts_from.max(part.last().next());
+        }
+    }
+
+    fn drop_oldest(&mut self) {
+        self.bytes -= self.records.pop_front().map_or(0, |record| record.body.len());
     }
 
     /// Says where a read after `cursor` starts (S-104, S-105, D-57).
     pub(crate) fn start_after(&self, cursor: Option<SeqNum>) -> ReadStart {
+        let first = self.shape.first;
         let Some(cursor) = cursor else {
-            return ReadStart { next: self.first, first_available: None, clamped_to: None };
+            return ReadStart { next: first, first_available: None, clamped_to: None };
         };
         if cursor >= self.tail() {
             return ReadStart { next: self.tail(), first_available: None, clamped_to: Some(self.tail()) };
         }
         let wanted = cursor.next();
-        let gap = wanted < self.first;
-        ReadStart { next: wanted.max(self.first), first_available: gap.then_some(self.first), clamped_to: None }
+        let gap = wanted < first;
+        ReadStart { next: wanted.max(first), first_available: gap.then_some(first), clamped_to: None }
     }
 
-    /// Gives the readable records from `next` on, in order, every kind.
+    /// Gives the place from which the store must be asked, when the window does not hold the record that a reader at `next` gets.
+    pub(crate) fn cold_from(&self, next: SeqNum) -> Option<SeqNum> {
+        let wanted = next.max(self.shape.first);
+        let oldest = self.records.front().map_or(self.tail(), |record| record.seq_num);
+        (wanted < oldest).then_some(wanted)
+    }
+
+    /// Gives the records of the window from `next` on, in order, every kind.
     pub(crate) fn from(&self, next: SeqNum) -> impl Iterator<Item = &Record> {
-        let skip = next.get().saturating_sub(self.first.get());
+        let oldest = self.records.front().map_or(0, |record| record.seq_num.get());
+        let skip = next.get().saturating_sub(oldest);
         self.records.iter().skip(usize::try_from(skip).unwrap_or(usize::MAX))
     }
 
-    /// Gives one bounded helping of records from `next` on.
+    /// Gives one bounded helping of the window's records from `next` on.
     pub(crate) fn read(&self, next: SeqNum) -> Vec<Record> {
-        let mut bytes = 0;
-        let fits = |record: &&Record| {
-            let first = bytes == 0;
-            bytes += record.body.len() + 1;
-            first || bytes <= MAX_READ_BYTES
-        };
-        self.from(next).take(MAX_READ_RECORDS).take_while(fits).cloned().collect()
-    }
-
-    /// Gives records from the newest backwards.
-    pub(crate) fn backwards(&self) -> impl Iterator<Item = &Record> {
-        self.records.iter().rev()
-    }
-
-    fn forget_parts(&mut self, now: Timestamp) {
-        while let Some((&place, id)) = self.parts_by_place.first_key_value() {
-            let part = self.parts.get(id).expect("both maps hold the same ids");
-            let trimmed = part.seqs.last().is_some_and(|last| *last < self.first);
-            if !trimmed || now < part.at.plus(PART_MEMORY) {
-                return;
-            }
-            self.parts.remove(id);
-            self.parts_by_place.remove(&place);
-        }
+        HELPING.take(self.from(next).cloned())
     }
 }
 
@@ -160,146 +210,4 @@ pub(crate) fn trim_target(record: &NewRecord) -> Option<SeqNum> {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    const T0: Timestamp = Timestamp::from_millis(1_000);
-
-    fn data(n: u64) -> NewRecord {
-        NewRecord::data(&json!(n), &PartId::new(format!("p{n}")))
-    }
-
-    fn push(channel: &mut Channel, part: Option<&str>, now: Timestamp) -> SeqNum {
-        let record = channel.place(data(channel.tail().get()), 0, now);
-        let seq = record.seq_num;
-        channel.append(record, part.map(PartId::new));
-        seq
-    }
-
-    fn filled(n: u64) -> Channel {
-        let mut channel = Channel::default();
-        for _ in 0..n {
-            push(&mut channel, None, T0);
-        }
-        channel
-    }
-
-    #[test]
-    fn seq_nums_are_dense_from_zero_over_appends_and_trims_s54() {
-        let mut channel = filled(3);
-
-        channel.trim(SeqNum::new(3));
-        let after_trim = push(&mut channel, None, T0);
-
-        assert_eq!(after_trim, SeqNum::new(3));
-        assert_eq!(channel.tail(), SeqNum::new(4));
-        assert_eq!(channel.from(SeqNum::ZERO).map(|record| record.seq_num.get()).collect::<Vec<_>>(), [3]);
-    }
-
-    #[test]
-    #[should_panic(expected = "dense")]
-    fn a_record_out_of_place_is_our_own_broken_invariant() {
-        let mut channel = filled(1);
-        let mut record = channel.place(data(1), 0, T0);
-        record.seq_num = SeqNum::new(5);
-
-        channel.append(record, None);
-    }
-
-    #[track_caller]
-    fn check_start(cursor: Option<u64>, next: u64, first_available: Option<u64>, clamped_to: Option<u64>) {
-        let mut channel = filled(6);
-        channel.trim(SeqNum::new(2));
-
-        let start = channel.start_after(cursor.map(SeqNum::new));
-
-        let want = ReadStart {
-            next: SeqNum::new(next),
-            first_available: first_available.map(SeqNum::new),
-            clamped_to: clamped_to.map(SeqNum::new),
-        };
-        assert_eq!(start, want, "cursor {cursor:?}");
-    }
-
-    #[test]
-    fn a_read_starts_after_its_cursor_bent_to_what_exists_s104_s105_d57() {
-        check_start(None, 2, None, None);
-        check_start(Some(0), 2, Some(2), None);
-        check_start(Some(1), 2, None, None);
-        check_start(Some(2), 3, None, None);
-        check_start(Some(5), 6, None, None);
-        check_start(Some(6), 6, None, Some(6));
-        check_start(Some(99), 6, None, Some(6));
-    }
-
-    #[test]
-    fn an_empty_channel_reads_as_empty_s55() {
-        let channel = Channel::default();
-
-        assert_eq!(channel.start_after(None).next, SeqNum::ZERO);
-        assert_eq!(channel.read(SeqNum::ZERO), []);
-        assert_eq!(channel.last(), None);
-        assert_eq!(channel.tail_mark(), Tail { seq_num: SeqNum::ZERO, timestamp: 0 });
-    }
-
-    #[test]
-    fn a_trim_goes_forward_only_and_never_past_the_tail_s89() {
-        let mut channel = filled(5);
-
-        for (requested, want) in [(2, 2), (1, 2), (2, 2), (99, 5)] {
-            channel.trim(SeqNum::new(requested));
-            assert_eq!(channel.first, SeqNum::new(want), "trim to {requested}");
-        }
-        assert_eq!(channel.tail(), SeqNum::new(5));
-    }
-
-    #[test]
-    fn a_duplicate_part_id_gives_the_original_places_s76_d6() {
-        let mut channel = filled(2);
-        let first = push(&mut channel, Some("p"), T0);
-        let second = push(&mut channel, Some("p"), T0);
-        push(&mut channel, Some("q"), T0);
-
-        assert_eq!(channel.duplicate(&PartId::new("p")), Some(&[first, second][..]));
-        assert_eq!(channel.duplicate(&PartId::new("unknown")), None);
-    }
-
-    #[test]
-    fn a_part_id_is_remembered_as_long_as_its_record_and_a_day_d6() {
-        let p = PartId::new("p");
-        let mut channel = Channel::default();
-        push(&mut channel, Some("p"), T0);
-        let next_week = T0.plus(PART_MEMORY * 7);
-
-        push(&mut channel, None, next_week);
-        assert!(channel.duplicate(&p).is_some(), "the record is still there");
-
-        channel.trim(SeqNum::new(1));
-        assert!(channel.duplicate(&p).is_some(), "forgetting happens with an append");
-        push(&mut channel, None, next_week);
-        assert_eq!(channel.duplicate(&p), None);
-
-        let mut fresh = Channel::default();
-        push(&mut fresh, Some("p"), T0);
-        fresh.trim(SeqNum::new(1));
-        push(&mut fresh, None, T0.plus(PART_MEMORY - Duration::from_millis(1)));
-        assert!(fresh.duplicate(&p).is_some(), "a day has not passed");
-    }
-
-    #[test]
-    fn one_read_is_bounded_by_count_and_by_bytes_but_never_empty_s114() {
-        let many = filled(MAX_READ_RECORDS as u64 + 1);
-        assert_eq!(many.read(SeqNum::ZERO).len(), MAX_READ_RECORDS);
-
-        let mut heavy = Channel::default();
-        for _ in 0..3 {
-            let body = "x".repeat(MAX_READ_BYTES - 10);
-            let record = heavy.place(NewRecord { body, headers: Vec::new() }, 0, T0);
-            heavy.append(record, None);
-        }
-        assert_eq!(heavy.read(SeqNum::ZERO).len(), 1);
-        assert_eq!(heavy.read(SeqNum::new(2)).len(), 1);
-    }
-}
+mod tests;

@@ -18,21 +18,25 @@ mod waits;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use turnkeep_host::{Draws, Timestamp};
-use turnkeep_protocol::{RunId, SeqNum, SessionId, WaitpointId};
+use turnkeep_protocol::{ChannelName, RunId, SeqNum, SessionId, WaitpointId};
 
 pub(crate) use create::{NewSession, item, listed};
 pub(crate) use list::{Direction, Query};
+pub(crate) use read::{Cold, DRAIN, Drained, Helping, shown};
+pub(crate) use runs::RunLook;
 use state::{Session, State};
 pub(crate) use swap::NewSwap;
 pub(crate) use waits::NewWait;
 
 use crate::Change;
 pub(crate) use crate::RecordWriter as Writer;
+pub(crate) use crate::channel::Looked;
 use crate::metrics::RunCounts;
+use crate::storage::{Loaded, WINDOW, Window, session_of};
 
 /// Why a command was refused; nothing has changed then.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,8 +70,25 @@ pub(crate) enum Refused {
         /// Its metered size.
         metered: usize,
     },
+    /// Whether the part id is known cannot be told from memory: ask the store, then ask again with what it says (D-6).
+    ColdPart(ColdPart),
+    /// Whether the run ever existed cannot be told from memory: ask the store, then ask again.
+    ColdRun(RunId),
+    /// So much was written meanwhile that it could not be told: later, perhaps.
+    Busy,
     /// The request makes no sense; the text says why.
     Invalid(String),
+}
+
+/// Where the store must look for a part id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ColdPart {
+    /// The session.
+    pub session: SessionId,
+    /// Its channel.
+    pub channel: ChannelName,
+    /// The channel's tail: everything below it is in the store once this is answered.
+    pub up_to: SeqNum,
 }
 
 /// All sessions of one environment and the runs that serve them.
@@ -76,23 +97,34 @@ pub(crate) struct Core {
     fresh: Vec<Change>,
     ids: Draws,
     lease: Duration,
-    /// Where the stored snapshots end, once that was read: a long one is read once.
-    snapshot_ends: BTreeMap<SessionId, Option<SeqNum>>,
+    window: Window,
+    /// Sessions with changes since the last commit.
+    touched: BTreeSet<SessionId>,
 }
 
 impl Core {
-    /// Folds stored changes into a core; `ids` must not have been drawn from in an earlier life of the store.
-    pub(crate) fn load(changes: Vec<Change>, ids: Draws, lease: Duration) -> Self {
-        let mut state = State::default();
-        for change in changes {
-            state.apply(change);
-        }
-        Self { state, fresh: Vec::new(), ids, lease, snapshot_ends: BTreeMap::new() }
+    /// Makes a core from what a store keeps; `ids` must not have been drawn from in an earlier life of the store.
+    pub(crate) fn load(loaded: Loaded, ids: Draws, lease: Duration) -> Self {
+        let state = State::load(loaded);
+        Self { state, fresh: Vec::new(), ids, lease, window: WINDOW, touched: BTreeSet::new() }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn with_window(self, window: Window) -> Self {
+        Self { window, ..self }
     }
 
     /// Gives the changes since the last call, to be committed before anybody hears of them.
     pub(crate) fn take_changes(&mut self) -> Vec<Change> {
         std::mem::take(&mut self.fresh)
+    }
+
+    /// Lets go of what the store has by now: every change that was ever taken is durable.
+    pub(crate) fn committed(&mut self) {
+        assert!(self.fresh.is_empty(), "what was not taken cannot have been committed");
+        for session in std::mem::take(&mut self.touched) {
+            self.state.evict(&session, &self.window);
+        }
     }
 
     /// Gives the moment at which [`Core::tick`] next has something to do.
@@ -124,7 +156,8 @@ impl Core {
     }
 
     fn put(&mut self, change: Change) {
-        self.state.apply(change.clone());
+        self.state.apply(&change);
+        self.touched.extend(session_of(&change).cloned());
         self.fresh.push(change);
     }
 
@@ -161,8 +194,8 @@ impl Core {
     fn settle(&mut self, id: &SessionId, settled: Option<SeqNum>, consumed: Option<SeqNum>) {
         let session = self.session(id);
         let settled = session.settled_with(settled);
-        let consumed = consumed.min(session.input.last()).max(session.consumed).max(settled);
-        if settled != session.settled || consumed != session.consumed {
+        let consumed = consumed.min(session.input.last()).max(session.summary.consumed).max(settled);
+        if settled != session.summary.settled || consumed != session.summary.consumed {
             self.put(Change::Cursors { session: id.clone(), settled, consumed });
         }
     }

@@ -3,6 +3,7 @@
 mod auth;
 mod body;
 mod channels;
+mod cold;
 mod edge;
 mod list;
 mod operations;
@@ -22,14 +23,15 @@ use axum::routing::{get, post};
 use tokio_util::sync::CancellationToken;
 use turnkeep_host::{Draws, Host, Timestamp};
 
-use crate::Environment;
 use crate::actor::Actor;
 use crate::rate_limit::TokenBucket;
+use crate::{Environment, Storage};
 
 /// What every handler needs.
 pub(crate) struct App {
     host: Host,
     actor: Actor,
+    storage: Arc<dyn Storage>,
     environment: Environment,
     polls: polls::Polls,
     bucket: Option<Mutex<TokenBucket>>,
@@ -40,10 +42,17 @@ pub(crate) struct App {
 
 impl App {
     /// Bundles what handlers need.
-    pub(crate) fn new(host: Host, actor: Actor, environment: Environment, stop: CancellationToken) -> Arc<Self> {
+    pub(crate) fn new(
+        host: Host,
+        actor: Actor,
+        storage: Arc<dyn Storage>,
+        environment: Environment,
+        stop: CancellationToken,
+    ) -> Arc<Self> {
         let bucket = environment.limit().map(|limit| Mutex::new(TokenBucket::new(limit, host.clock().now())));
         let request_ids = host.entropy().child("request-ids").draws();
-        Arc::new(Self { host, actor, environment, polls: polls::Polls::default(), bucket, request_ids, stop })
+        let polls = polls::Polls::default();
+        Arc::new(Self { host, actor, storage, environment, polls, bucket, request_ids, stop })
     }
 
     fn now(&self) -> Timestamp {
@@ -95,14 +104,14 @@ mod tests {
     use crate::actor::Driver;
     use crate::core::Core;
     use crate::wakes::Wake;
-    use crate::{MemoryDisk, MemoryStorage};
+    use crate::{Loaded, MemoryDisk, MemoryStorage};
 
     fn app() -> (Arc<App>, Driver) {
         let host = Host::os();
-        let core = Core::load(Vec::new(), host.entropy().draws(), Duration::from_secs(10));
+        let core = Core::load(Loaded::default(), host.entropy().draws(), Duration::from_secs(10));
         let storage = Arc::new(MemoryStorage::open(Arc::new(MemoryDisk::new())));
-        let (driver, actor) = Driver::new(core, storage, host.clone());
-        (App::new(host, actor, Environment::new("env_1", "secret"), CancellationToken::new()), driver)
+        let (driver, actor) = Driver::new(core, storage.clone(), host.clone());
+        (App::new(host, actor, storage, Environment::new("env_1", "secret"), CancellationToken::new()), driver)
     }
 
     fn request(method: &str, path: &str, body: &'static str) -> Request<Body> {

@@ -30,6 +30,7 @@ mod server;
 mod change;
 mod channel;
 mod core;
+mod standing;
 mod storage;
 
 mod actor;
@@ -47,4 +48,5 @@ pub use environment::Environment;
 pub use error::{Error, StorageError};
 pub use rate_limit::RateLimit;
 pub use server::{BoundServer, Server, Stopped};
-pub use storage::{Disk, MemoryDisk, MemoryStorage, Storage};
+pub use standing::{NewestOutput, Part, Shape, Standing, Summary};
+pub use storage::{Bounds, Disk, Loaded, LoadedChannel, LoadedSession, MemoryDisk, MemoryStorage, Storage, Window};

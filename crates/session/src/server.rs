@@ -11,6 +11,7 @@ use turnkeep_host::{Host, Listener};
 use crate::actor::Driver;
 use crate::core::Core;
 use crate::http::{App, router};
+use crate::storage::WINDOW;
 use crate::{Environment, Error, Storage};
 
 /// A session server before it listens.
@@ -57,12 +58,12 @@ impl Server {
     ///
     /// [`Error`] when the store cannot be loaded or the address is taken.
     pub async fn bind(self, addr: &str) -> Result<BoundServer, Error> {
-        let changes = self.storage.load().await?;
+        let loaded = self.storage.load(WINDOW).await?;
         let listened = self.host.net().listen(addr).await;
         let listener = listened.map_err(|source| Error::Listen { addr: addr.to_owned(), source })?;
         // Every life of a store draws ids of its own: a part id drawn twice would make readers drop a record (RC-5).
-        let ids = self.host.entropy().child("ids").child(&changes.len().to_string()).draws();
-        let core = Core::load(changes, ids, self.lease);
+        let ids = self.host.entropy().child("ids").child(&loaded.n_changes.to_string()).draws();
+        let core = Core::load(loaded, ids, self.lease);
         let Self { host, storage, environment, drain_limit, .. } = self;
         Ok(BoundServer { host, storage, environment, core, listener, drain_limit })
     }
@@ -109,10 +110,10 @@ impl BoundServer {
     ///
     /// [`Error::Storage`] when a commit fails.
     pub async fn run_until(self, stop: impl Future<Output = ()>) -> Result<Stopped, Error> {
-        let (driver, actor) = Driver::new(self.core, self.storage, self.host.clone());
+        let (driver, actor) = Driver::new(self.core, self.storage.clone(), self.host.clone());
         let token = CancellationToken::new();
         let shutdown = Shutdown { stop: token.clone(), patience: self.drain_limit };
-        let service = router(App::new(self.host.clone(), actor, self.environment, token.clone()));
+        let service = router(App::new(self.host.clone(), actor, self.storage, self.environment, token.clone()));
         let serving = serve_until(&self.host, self.listener, service, &shutdown);
         let until_stopped = async {
             stop.await;

@@ -5,8 +5,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
-use turnkeep_protocol::{ChannelName, Record, RecordKind, RunId, SeqNum, SessionId, UiMessageChunk};
-use turnkeep_session::{Change, MemoryStorage, Storage, StorageError};
+use turnkeep_protocol::{ChannelName, PartId, Record, RecordKind, RunId, SeqNum, SessionId, UiMessageChunk};
+use turnkeep_session::{Bounds, Change, Loaded, MemoryStorage, Part, RunRow, Storage, StorageError, Window};
 
 use crate::watched::Watched;
 
@@ -164,8 +164,35 @@ impl WatchedStorage {
 }
 
 impl Storage for WatchedStorage {
-    fn load(&self) -> BoxFuture<'_, Result<Vec<Change>, StorageError>> {
-        self.inner.load()
+    fn load(&self, window: Window) -> BoxFuture<'_, Result<Loaded, StorageError>> {
+        self.inner.load(window)
+    }
+
+    fn read(
+        &self,
+        session: SessionId,
+        channel: ChannelName,
+        from: SeqNum,
+        bounds: Bounds,
+    ) -> BoxFuture<'_, Result<Vec<Record>, StorageError>> {
+        self.inner.read(session, channel, from, bounds)
+    }
+
+    fn part(
+        &self,
+        session: SessionId,
+        channel: ChannelName,
+        part: PartId,
+    ) -> BoxFuture<'_, Result<Option<Part>, StorageError>> {
+        self.inner.part(session, channel, part)
+    }
+
+    fn snapshot(&self, session: SessionId) -> BoxFuture<'_, Result<Option<String>, StorageError>> {
+        self.inner.snapshot(session)
+    }
+
+    fn run(&self, run: RunId) -> BoxFuture<'_, Result<Option<RunRow>, StorageError>> {
+        self.inner.run(run)
     }
 
     fn commit(&self, changes: Vec<Change>) -> BoxFuture<'_, Result<(), StorageError>> {

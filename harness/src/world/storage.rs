@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::future::BoxFuture;
-use turnkeep_protocol::{ChannelName, ChatSnapshot, RunId, SessionId};
-use turnkeep_session::{Change, RunRow, RunStatus, Storage, StorageError};
+use turnkeep_protocol::{ChannelName, ChatSnapshot, PartId, Record, RunId, SeqNum, SessionId};
+use turnkeep_session::{Bounds, Change, Loaded, Part, RunRow, RunStatus, Storage, StorageError, Window};
 
 use crate::trace::{Event, Trace, Writer};
 
@@ -49,7 +49,7 @@ impl TracedStorage {
                 let news = seen.runs.insert(row.id.clone(), event.clone()).as_ref() != Some(&event);
                 news.then_some(event)
             }
-            Change::Snapshot { session, body } => Some(Event::SnapshotStored {
+            Change::Snapshot { session, body, .. } => Some(Event::SnapshotStored {
                 session: seen.key(session),
                 snapshot: ChatSnapshot::parse(body.as_bytes()),
             }),
@@ -86,14 +86,20 @@ fn run_event(session: String, row: &RunRow) -> Event {
 }
 
 impl Storage for TracedStorage {
-    fn load(&self) -> BoxFuture<'_, Result<Vec<Change>, StorageError>> {
+    fn load(&self, window: Window) -> BoxFuture<'_, Result<Loaded, StorageError>> {
         Box::pin(async move {
-            let changes = self.inner.load().await?;
-            for change in &changes {
-                // Told in a former life already; only the names are learnt anew.
-                self.tell(change);
+            let loaded = self.inner.load(window).await?;
+            let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+            // Told in a former life already; only the names are learnt anew. Runs outside the slots have ended and never change again.
+            for session in &loaded.sessions {
+                seen.keys.insert(session.row.id.clone(), session.row.key().to_owned());
             }
-            Ok(changes)
+            for row in &loaded.runs {
+                let event = run_event(seen.key(&row.session), row);
+                seen.runs.insert(row.id.clone(), event);
+            }
+            drop(seen);
+            Ok(loaded)
         })
     }
 
@@ -105,5 +111,32 @@ impl Storage for TracedStorage {
             }
             Ok(())
         })
+    }
+
+    fn read(
+        &self,
+        session: SessionId,
+        channel: ChannelName,
+        from: SeqNum,
+        bounds: Bounds,
+    ) -> BoxFuture<'_, Result<Vec<Record>, StorageError>> {
+        self.inner.read(session, channel, from, bounds)
+    }
+
+    fn part(
+        &self,
+        session: SessionId,
+        channel: ChannelName,
+        part: PartId,
+    ) -> BoxFuture<'_, Result<Option<Part>, StorageError>> {
+        self.inner.part(session, channel, part)
+    }
+
+    fn snapshot(&self, session: SessionId) -> BoxFuture<'_, Result<Option<String>, StorageError>> {
+        self.inner.snapshot(session)
+    }
+
+    fn run(&self, run: RunId) -> BoxFuture<'_, Result<Option<RunRow>, StorageError>> {
+        self.inner.run(run)
     }
 }

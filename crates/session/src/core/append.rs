@@ -1,5 +1,7 @@
 //! Writing to channels: one record from a client (S §3.2), a batch from a run (D-5, D-39).
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 use turnkeep_host::Timestamp;
 use turnkeep_protocol::{
@@ -8,22 +10,25 @@ use turnkeep_protocol::{
 };
 
 use super::create::refuse_dead;
-use super::{Core, Refused, Session, Writer};
+use super::{ColdPart, Core, Looked, Refused, Session, Writer};
 use crate::Change;
 use crate::channel::trim_target;
 
 impl Core {
     /// Appends one record through the client route, ensures a run and wakes who waits (S-60…S-76).
     ///
-    /// A run that writes by this route is fenced like on any other (D-36); clients name no run.
+    /// A run that writes by this route is fenced like on any other (D-36); clients name no run. `looked` is what the store said of
+    /// the part id, once it was asked.
+    #[expect(clippy::too_many_arguments, reason = "one per header of the request")]
     pub(crate) fn append(
         &mut self,
         now: Timestamp,
         url_id: &str,
         channel: ChannelName,
-        body: String,
+        body: &str,
         part: Option<PartId>,
         writer: Option<Writer>,
+        looked: Option<&Looked>,
     ) -> Result<SeqNum, Refused> {
         let session = self.require(url_id)?;
         if let Some(writer) = &writer {
@@ -31,11 +36,11 @@ impl Core {
         }
         refuse_dead(&session.row, now)?;
         let log = session.channel(channel);
-        if let Some(seqs) = part.as_ref().and_then(|part| log.duplicate(part)) {
+        if let Some(seqs) = known(session, channel, part.as_ref(), looked, now)? {
             // Nothing is stored, nobody is woken (SR-18) and no run starts: what is owed has its run already.
             return Ok(*seqs.first().expect("a remembered part id has a record"));
         }
-        let body = if channel == ChannelName::In { sanitised(body) } else { body };
+        let body = if channel == ChannelName::In { sanitised(body) } else { body.into() };
         let new = wrapped(&body, part.as_ref().unwrap_or(&self.default_part_id()));
         check_size(&new)?;
         let (id, record) = (session.row.id.clone(), log.place(new, 0, now));
@@ -61,20 +66,20 @@ impl Core {
         now: Timestamp,
         url_id: &str,
         writer: Option<&Writer>,
-        records: Vec<NewRecord>,
+        records: &[NewRecord],
         part: Option<PartId>,
+        looked: Option<&Looked>,
     ) -> Result<Vec<SeqNum>, Refused> {
         let session = self.require(url_id)?;
         match writer {
             Some(writer) => self.check_writer(now, session, writer)?,
             None => refuse_dead(&session.row, now)?,
         }
-        if let Some(seqs) = part.as_ref().and_then(|part| session.output.duplicate(part)) {
-            let seqs = seqs.to_vec();
+        if let Some(seqs) = known(session, ChannelName::Out, part.as_ref(), looked, now)? {
             self.confirm(writer);
             return Ok(seqs);
         }
-        let records = with_closing(records, session);
+        let records = with_closing(records.to_vec(), session);
         for new in &records {
             check_size(new)?;
             if new.kind() == RecordKind::Command(TRIM) && trim_target(new).is_none() {
@@ -118,6 +123,20 @@ impl Core {
     }
 }
 
+/// Gives the places that a part has already (D-6), or refuses until the store has been asked.
+fn known(
+    session: &Session,
+    channel: ChannelName,
+    part: Option<&PartId>,
+    looked: Option<&Looked>,
+    now: Timestamp,
+) -> Result<Option<Vec<SeqNum>>, Refused> {
+    let Some(part) = part else { return Ok(None) };
+    let log = session.channel(channel);
+    let cold = |_| Refused::ColdPart(ColdPart { session: session.row.id.clone(), channel, up_to: log.tail() });
+    log.duplicate(part, looked, now).map_err(cold)
+}
+
 /// Lets the boundary of a turn that outlives the close carry the news (D-37).
 ///
 /// A boundary after which a queued message is still owed does not carry it: readers would leave before that message's turn.
@@ -126,7 +145,7 @@ fn with_closing(mut records: Vec<NewRecord>, session: &Session) -> Vec<NewRecord
     if !row.is_closed() {
         return records;
     }
-    let mut settled = session.settled;
+    let mut settled = session.summary.settled;
     for new in &mut records {
         if new.kind() != RecordKind::Control(control::TURN_COMPLETE) {
             continue;
@@ -156,17 +175,17 @@ pub(super) fn wrapped(body: &str, part: &PartId) -> NewRecord {
 }
 
 /// Takes away the one field that only webhook ingress may store; any other body stays as it is, byte for byte (S-69).
-pub(super) fn sanitised(body: String) -> String {
+pub(super) fn sanitised(body: &str) -> Cow<'_, str> {
     if !body.contains("\"actionSource\"") {
-        return body;
+        return body.into();
     }
-    let Ok(mut value) = serde_json::from_str::<Value>(&body) else { return body };
+    let Ok(mut value) = serde_json::from_str::<Value>(body) else { return body.into() };
     let payload = value.get_mut("payload").and_then(Value::as_object_mut);
     match payload {
         Some(payload) if payload.get("actionSource").and_then(Value::as_str) == Some("webhook") => {
             payload.shift_remove("actionSource");
-            value.to_string()
+            value.to_string().into()
         }
-        _ => body,
+        _ => body.into(),
     }
 }

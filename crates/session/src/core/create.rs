@@ -102,8 +102,8 @@ impl Core {
         payload.insert("message".to_owned(), message);
         payload.insert("trigger".to_owned(), json!("submit-message"));
         payload.insert("chatId".to_owned(), json!(row.key()));
-        let body = sanitised(json!({ "kind": "message", "payload": payload }).to_string());
-        let record = wrapped(&body, &self.default_part_id());
+        let text = json!({ "kind": "message", "payload": payload }).to_string();
+        let record = wrapped(&sanitised(&text), &self.default_part_id());
         check_size(&record)?;
         Ok(record)
     }

@@ -66,7 +66,7 @@ impl Core {
     /// Writes `session-closed` on `out`, unless a boundary has said so already (D-37).
     pub(super) fn announce_close(&mut self, now: Timestamp, id: &SessionId) {
         let session = self.session(id);
-        if session.announced {
+        if session.summary.announced {
             return;
         }
         let reason = session.row.closed_reason.as_ref().map(|reason| Header::new(SESSION_CLOSED_REASON, reason));

@@ -17,6 +17,17 @@ pub(crate) const MAX_UNCONFIRMED_LAPSES: u32 = 10;
 /// What a reader is told when the server answers in the agent's place (D-34).
 pub(crate) const GAVE_UP: &str = "the agent ended twice without answering";
 
+/// What the store said of a run that memory does not know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RunLook {
+    /// It was not asked.
+    NotYet,
+    /// The run is there; it has ended.
+    Found,
+    /// There never was such a run.
+    Nothing,
+}
+
 impl Core {
     /// Gives the session's live run, starting one when there is none (S-30, D-47). The session is open.
     pub(super) fn ensure_run(&mut self, now: Timestamp, id: &SessionId) -> RunId {
@@ -48,7 +59,7 @@ impl Core {
             max_attempts: config.options.max_attempts.unwrap_or(DEFAULT_MAX_ATTEMPTS),
             options: config.options.clone(),
             status: RunStatus::Queued,
-            settled_at_start: session.settled,
+            settled_at_start: session.summary.settled,
             suspects,
             queued: self.state.next_queued(),
             created_at: now.into(),
@@ -83,8 +94,8 @@ impl Core {
             session_key: session.row.key().to_owned(),
             payload: run.payload.clone(),
             lease_ms: u64::try_from(self.lease.as_millis()).unwrap_or(u64::MAX),
-            settled_cursor: session.settled,
-            consumed_cursor: session.consumed,
+            settled_cursor: session.summary.settled,
+            consumed_cursor: session.summary.consumed,
             chat_started: session.row.chat_started_at.is_some(),
             preloaded: session.row.preloaded_at.is_some(),
             session_closed: session.row.is_closed(),
@@ -99,6 +110,16 @@ impl Core {
         let run = self.state.run(&writer.run).ok_or(Refused::LeaseLost)?;
         let valid = matches!(&run.status, RunStatus::Leased { expires_at, .. } if *expires_at > now.into());
         if valid && run.attempt == writer.attempt { Ok(run) } else { Err(Refused::LeaseLost) }
+    }
+
+    /// Checks that a run is or was there.
+    pub(super) fn check_run(&self, run: &RunId, look: RunLook) -> Result<(), Refused> {
+        match look {
+            _ if self.state.run(run).is_some() => Ok(()),
+            RunLook::Found => Ok(()),
+            RunLook::Nothing => Err(Refused::NoRun),
+            RunLook::NotYet => Err(Refused::ColdRun(run.clone())),
+        }
     }
 
     /// Checks that `writer` holds the lease of this session's run (D-36).
@@ -189,7 +210,7 @@ impl Core {
             return None;
         }
         let last_owed = session.last_owed()?;
-        if session.settled > run.settled_at_start {
+        if session.summary.settled > run.settled_at_start {
             return Some(self.start_run(now, &run.session, RunReason::Continuation, None));
         }
         match run.suspects {

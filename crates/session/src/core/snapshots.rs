@@ -24,21 +24,13 @@ impl Core {
         if let Some(writer) = writer {
             self.check_writer(now, session, writer)?;
         }
-        let new = last_out(&body);
-        let stored = self.snapshot_ends.get(id).copied();
-        let stored = stored.unwrap_or_else(|| self.state.snapshot(id).and_then(|text| last_out(text)));
-        if let Some(stored) = stored.filter(|stored| new.is_some_and(|new| new < *stored)) {
+        let end = last_out(&body);
+        if let Some(stored) = session.summary.snapshot_end.filter(|stored| end.is_some_and(|end| end < *stored)) {
             return Err(Refused::OldSnapshot { stored });
         }
-        self.snapshot_ends.insert(id.clone(), new);
         self.confirm(writer);
-        self.put(Change::Snapshot { session: id.clone(), body });
+        self.put(Change::Snapshot { session: id.clone(), end, body });
         Ok(())
-    }
-
-    /// Gives the object, nothing when none was stored (S-197).
-    pub(crate) fn snapshot(&self, id: &SessionId) -> Option<String> {
-        self.state.snapshot(id).cloned()
     }
 }
 

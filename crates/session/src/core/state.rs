@@ -4,13 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 use turnkeep_host::Timestamp;
-use turnkeep_protocol::{ChannelName, Record, RecordKind, RunId, SeqNum, SessionId, control, is_owed};
+use turnkeep_protocol::{ChannelName, RunId, SeqNum, SessionId};
 
 use super::list::Direction;
 use super::wait_index::Waits;
 use crate::change::Millis;
 use crate::channel::Channel;
 use crate::metrics::RunCounts;
+use crate::standing::{NewestOutput, Summary};
+use crate::storage::{Loaded, LoadedSession, Window, session_of};
 use crate::{Change, RunRow, RunStatus, SessionRow};
 
 /// Everything the server knows.
@@ -19,9 +21,9 @@ pub(crate) struct State {
     sessions: BTreeMap<SessionId, Session>,
     by_external: BTreeMap<String, SessionId>,
     by_age: BTreeSet<(Millis, SessionId)>,
+    /// Live runs, and the runs in the slots of their sessions; the others have ended and are in the store.
     runs: BTreeMap<RunId, RunRow>,
     waits: Waits,
-    snapshots: BTreeMap<SessionId, String>,
     queue: BTreeMap<u64, RunId>,
     last_queued: u64,
     leases: BTreeSet<(Millis, RunId)>,
@@ -36,20 +38,13 @@ pub(crate) struct Session {
     pub input: Channel,
     /// Run to clients.
     pub output: Channel,
-    /// The settled cursor (D-32).
-    pub settled: Option<SeqNum>,
-    /// The highest `in` seq_num a run has received (D-41).
-    pub consumed: Option<SeqNum>,
-    /// Records of `in` above the settled cursor that want a turn: the owed ones (D-33).
-    owed: BTreeSet<SeqNum>,
-    /// Whether `out` says that the session is closed (D-37).
-    pub announced: bool,
+    /// Its cursors, and what else its changes say of its turns.
+    pub summary: Summary,
 }
 
 impl Session {
     fn new(row: SessionRow) -> Self {
-        let (input, output) = (Channel::default(), Channel::default());
-        Self { row, input, output, settled: None, consumed: None, owed: BTreeSet::new(), announced: false }
+        Self { row, input: Channel::default(), output: Channel::default(), summary: Summary::default() }
     }
 
     /// Gives one of the two channels.
@@ -62,12 +57,12 @@ impl Session {
 
     /// Gives the highest owed record, if any is owed (D-33).
     pub(crate) fn last_owed(&self) -> Option<SeqNum> {
-        self.owed.last().copied()
+        self.summary.owed.last().copied()
     }
 
     /// Gives what the settled cursor becomes with a report: it never falls, and what was never sent cannot be settled (D-32).
     pub(crate) fn settled_with(&self, reported: Option<SeqNum>) -> Option<SeqNum> {
-        reported.min(self.input.last()).max(self.settled)
+        reported.min(self.input.last()).max(self.summary.settled)
     }
 
     /// Tells whether something would still be owed once everything up to `settled` is answered.
@@ -77,76 +72,102 @@ impl Session {
 
     /// Tells whether readers may stop: nothing is owed and the last turn is closed (D-33, S-116, S-120).
     pub(crate) fn is_settled(&self) -> bool {
-        self.owed.is_empty() && self.newest_output().is_some_and(Record::is_turn_complete)
+        self.summary.owed.is_empty() && self.newest_output().is_some_and(|newest| newest.ends_turn)
     }
 
     /// Tells whether a turn has begun on `out` and not ended.
     pub(crate) fn segment_is_open(&self) -> bool {
-        self.newest_output().is_some_and(|record| !record.is_turn_complete())
+        self.newest_output().is_some_and(|newest| !newest.ends_turn)
     }
 
-    /// Gives the newest `out` record that belongs to a turn, skipping commands and notices (D-33).
-    fn newest_output(&self) -> Option<&Record> {
-        let is_notice = |record: &&Record| {
-            let notices = [control::UPGRADE_REQUIRED, control::SESSION_CLOSED];
-            matches!(record.kind(), RecordKind::Command(_))
-                || matches!(record.kind(), RecordKind::Control(subtype) if notices.contains(&subtype))
-        };
-        self.output.backwards().find(|record| !is_notice(record))
+    /// Gives the newest `out` record that belongs to a turn (D-33), unless it was trimmed.
+    fn newest_output(&self) -> Option<NewestOutput> {
+        self.summary.newest_output.filter(|newest| newest.seq_num >= self.output.shape().first)
     }
 }
 
 impl State {
+    /// Makes the state from what a store keeps of it.
+    pub(crate) fn load(loaded: Loaded) -> Self {
+        let mut state = Self::default();
+        for LoadedSession { row, standing, input, output } in loaded.sessions {
+            let id = row.id.clone();
+            state.put_session(&row);
+            let session = state.session_mut(&id);
+            session.input = Channel::load(standing.input, input);
+            session.output = Channel::load(standing.output, output);
+            session.summary = standing.summary;
+        }
+        loaded.runs.iter().for_each(|row| state.put_run(row));
+        loaded.waitpoints.into_iter().for_each(|row| state.waits.put(row));
+        state.waits.remember_number(loaded.last_wait);
+        state
+    }
+
     /// Folds one change in. Never fails: whoever made the change has checked it.
-    pub(crate) fn apply(&mut self, change: Change) {
+    pub(crate) fn apply(&mut self, change: &Change) {
+        if let Some(id) = session_of(change) {
+            self.session_mut(id).summary.apply(change);
+        }
         match change {
-            Change::Session { row } => self.put_session(*row),
-            Change::Cursors { session, settled, consumed } => {
-                let session = self.session_mut(&session);
-                (session.settled, session.consumed) = (settled, consumed);
-                session.owed.retain(|seq| Some(*seq) > settled);
-            }
+            Change::Session { row } => self.put_session(row),
             Change::Record { session, channel, record, part, .. } => {
-                let session = self.session_mut(&session);
+                let session = self.session_mut(session);
                 match channel {
-                    ChannelName::In if wants_turn(&record) => _ = session.owed.insert(record.seq_num),
-                    ChannelName::Out if says_closed(&record) => session.announced = true,
-                    _ => {}
-                }
-                match channel {
-                    ChannelName::In => session.input.append(record, part),
-                    ChannelName::Out => session.output.append(record, part),
+                    ChannelName::In => session.input.append(record.clone(), part.clone()),
+                    ChannelName::Out => session.output.append(record.clone(), part.clone()),
                 }
             }
-            Change::Trim { session, first } => self.session_mut(&session).output.trim(first),
-            Change::Run { row } => self.put_run(*row),
+            Change::Trim { session, first } => self.session_mut(session).output.trim(*first),
+            Change::Run { row } => self.put_run(row),
             Change::Lease { run, expires_at } => {
-                let mut row = self.runs.get(&run).expect("a lease is prolonged on a known run").clone();
+                let mut row = self.runs.get(run).expect("a lease is prolonged on a known run").clone();
                 if let RunStatus::Leased { expires_at: until, confirmed, .. } = &mut row.status {
-                    (*until, *confirmed) = (expires_at, true);
+                    (*until, *confirmed) = (*expires_at, true);
                 }
-                self.put_run(row);
+                self.put_run(&row);
             }
-            Change::Waitpoint { row } => self.waits.put(*row),
-            Change::WaitpointGone { waitpoint } => self.waits.remove(&waitpoint),
-            Change::Snapshot { session, body } => _ = self.snapshots.insert(session, body),
+            Change::Waitpoint { row } => self.waits.put((**row).clone()),
+            Change::WaitpointGone { waitpoint } => self.waits.remove(waitpoint),
+            Change::Cursors { .. } | Change::Snapshot { .. } => {}
         }
     }
 
-    fn put_session(&mut self, row: SessionRow) {
+    /// Lets go of what a session's windows have no room for. Call it only when every record of it is in the store.
+    pub(crate) fn evict(&mut self, id: &SessionId, window: &Window) {
+        let session = self.session_mut(id);
+        session.input.evict(window);
+        session.output.evict(window);
+    }
+
+    fn put_session(&mut self, row: &SessionRow) {
         if let Some(external_id) = &row.external_id {
             self.by_external.insert(external_id.clone(), row.id.clone());
         }
         match self.sessions.get_mut(&row.id) {
-            Some(session) => session.row = row,
+            Some(session) => {
+                let before = std::mem::replace(&mut session.row, row.clone()).current_run;
+                if before != row.current_run {
+                    before.iter().for_each(|run| self.forget_ended(run));
+                }
+            }
             None => {
                 self.by_age.insert((row.created_at, row.id.clone()));
-                self.sessions.insert(row.id.clone(), Session::new(row));
+                self.sessions.insert(row.id.clone(), Session::new(row.clone()));
             }
         }
     }
 
-    fn put_run(&mut self, row: RunRow) {
+    /// Forgets a run outside of the slot that has ended: the store has it.
+    fn forget_ended(&mut self, run: &RunId) {
+        let Some(row) = self.runs.get(run) else { return };
+        let has_slot = self.sessions.get(&row.session).is_some_and(|it| it.row.current_run.as_ref() == Some(run));
+        if !has_slot && !row.status.is_live() {
+            self.runs.remove(run);
+        }
+    }
+
+    fn put_run(&mut self, row: &RunRow) {
         if let Some(old) = self.runs.get(&row.id) {
             match &old.status {
                 RunStatus::Queued => _ = self.queue.remove(&old.queued),
@@ -160,7 +181,8 @@ impl State {
             RunStatus::Leased { expires_at, .. } => _ = self.leases.insert((*expires_at, row.id.clone())),
             _ => {}
         }
-        self.runs.insert(row.id.clone(), row);
+        self.runs.insert(row.id.clone(), row.clone());
+        self.forget_ended(&row.id);
     }
 
     fn session_mut(&mut self, id: &SessionId) -> &mut Session {
@@ -211,7 +233,7 @@ impl State {
         self.by_age.range((from, to)).filter_map(|(_, id)| self.sessions.get(id)).map(|session| &session.row)
     }
 
-    /// Gives a run.
+    /// Gives a run that is live or in its session's slot.
     pub(crate) fn run(&self, id: &RunId) -> Option<&RunRow> {
         self.runs.get(id)
     }
@@ -248,11 +270,6 @@ impl State {
         &self.waits
     }
 
-    /// Gives a session's stored snapshot.
-    pub(crate) fn snapshot(&self, id: &SessionId) -> Option<&String> {
-        self.snapshots.get(id)
-    }
-
     /// Gives the earliest lease end or waitpoint timeout.
     pub(crate) fn next_deadline(&self) -> Option<Millis> {
         let lease = self.leases.first().map(|(at, _)| *at);
@@ -272,19 +289,5 @@ impl State {
     #[cfg(test)]
     pub(crate) fn runs(&self) -> impl Iterator<Item = &RunRow> {
         self.runs.values()
-    }
-}
-
-/// Tells whether an `in` record is owed an answer (D-33). The run answers it, or the server does so after two runs (D-34).
-fn wants_turn(record: &Record) -> bool {
-    record.envelope().is_some_and(|envelope| is_owed(&envelope.data))
-}
-
-/// Tells whether an `out` record announces the session's end, alone or on a turn's boundary (D-37).
-fn says_closed(record: &Record) -> bool {
-    match record.kind() {
-        RecordKind::Control(control::SESSION_CLOSED) => true,
-        RecordKind::Control(control::TURN_COMPLETE) => record.header(turnkeep_protocol::SESSION_CLOSED) == Some("true"),
-        _ => false,
     }
 }

@@ -8,7 +8,7 @@ use turnkeep_protocol::session_api::Swapped;
 use turnkeep_protocol::{NewRecord, RunId, SeqNum, control};
 
 use super::create::refuse_dead;
-use super::{Core, Refused, Session, Writer};
+use super::{Core, Refused, RunLook, Session, Writer};
 use crate::{RunReason, RunRow, RunStatus};
 
 /// A checked end-and-continue request.
@@ -30,14 +30,23 @@ pub(crate) struct NewSwap {
 
 impl Core {
     /// Gives the session to a new run if the caller has it, or says who has it (S-46…S-48).
-    pub(crate) fn end_and_continue(&mut self, now: Timestamp, swap: NewSwap) -> Result<Swapped, Refused> {
+    pub(crate) fn end_and_continue(
+        &mut self,
+        now: Timestamp,
+        swap: NewSwap,
+        look: RunLook,
+    ) -> Result<Swapped, Refused> {
         let session = self.require(&swap.url_id)?;
         refuse_dead(&session.row, now)?;
-        let calling = self.state.run(&swap.calling_run).ok_or(Refused::NoCallingRun)?;
+        self.check_run(&swap.calling_run, look).map_err(|refused| match refused {
+            Refused::NoRun => Refused::NoCallingRun,
+            other => other,
+        })?;
         let owner = session.row.current_run.as_ref().ok_or(Refused::NoRun)?;
-        if *owner != calling.id {
+        if *owner != swap.calling_run {
             return Ok(Swapped { run_id: owner.clone(), swapped: false });
         }
+        let calling = self.state.run(owner).expect("the run in the slot is never forgotten");
         let settled = swap.settled.filter(|_| swap.writer.is_some());
         if let Some(writer) = &swap.writer {
             self.check_writer(now, session, writer)?;

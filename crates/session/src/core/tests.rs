@@ -14,20 +14,22 @@ mod random;
 mod rows;
 mod swap;
 mod waits;
+mod windows;
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use turnkeep_host::{Entropy, Timestamp};
 use turnkeep_protocol::run_api::{EndRun, LeaseRequest, LeasedRun, RunOutcome};
-use turnkeep_protocol::session_api::{Swapped, TriggerConfig};
+use turnkeep_protocol::session_api::{DrainedRecord, Swapped, TriggerConfig};
 use turnkeep_protocol::{
     ChannelName, Header, NewRecord, PartId, Record, RecordKind, RunId, SeqNum, TaskId, WorkerId, control,
 };
 
 use super::create::Created;
-use super::{Core, NewSession, NewSwap, NewWait, Refused, State, Writer};
-use crate::{Change, RunReason};
+use super::{Core, Drained, NewSession, NewSwap, NewWait, Refused, RunLook, State, Writer};
+use crate::storage::{Loaded, Tables, WINDOW};
+use crate::{Change, RunReason, RunRow};
 
 const LEASE: Duration = Duration::from_secs(10);
 const IN: ChannelName = ChannelName::In;
@@ -43,7 +45,11 @@ struct Fixture {
 impl Fixture {
     fn new() -> Self {
         let ids = Entropy::from_seed(1).draws();
-        Self { core: Core::load(Vec::new(), ids, LEASE), now: Timestamp::from_millis(1_000_000), log: Vec::new() }
+        Self {
+            core: Core::load(Loaded::default(), ids, LEASE),
+            now: Timestamp::from_millis(1_000_000),
+            log: Vec::new(),
+        }
     }
 
     /// Makes a fixture with the session `chat`, its preload run queued.
@@ -55,7 +61,39 @@ impl Fixture {
 
     fn keep<T>(&mut self, result: T) -> T {
         self.log.extend(self.core.take_changes());
+        self.core.committed();
         result
+    }
+
+    /// Gives what a store would say of a run.
+    fn look(&self, run: &RunId) -> RunLook {
+        if self.tables().run(run).is_some() { RunLook::Found } else { RunLook::Nothing }
+    }
+
+    /// Gives what a store would hold.
+    fn tables(&self) -> Tables {
+        let mut tables = Tables::default();
+        tables.apply(self.log.clone());
+        tables
+    }
+
+    /// Makes the core that a restarted server would have.
+    fn reloaded(&self, seed: u64, lease: Duration) -> Core {
+        Core::load(self.tables().load(WINDOW), Entropy::from_seed(seed).draws(), lease)
+    }
+
+    /// Gives every run that ever was, as it is now.
+    fn runs(&self) -> Vec<RunRow> {
+        let mut ids: Vec<&RunId> = Vec::new();
+        for change in &self.log {
+            if let Change::Run { row } = change
+                && !ids.contains(&&row.id)
+            {
+                ids.push(&row.id);
+            }
+        }
+        let tables = self.tables();
+        ids.into_iter().map(|id| tables.run(id).expect("it was stored")).collect()
     }
 
     fn create(&mut self, base_payload: Value) -> Result<Created, Refused> {
@@ -68,7 +106,7 @@ impl Fixture {
     }
 
     fn append(&mut self, channel: ChannelName, body: &str, part: Option<&str>) -> Result<u64, Refused> {
-        let seq = self.core.append(self.now, "chat", channel, body.to_owned(), part.map(PartId::new), None);
+        let seq = self.core.append(self.now, "chat", channel, body, part.map(PartId::new), None, None);
         self.keep(seq).map(SeqNum::get)
     }
 
@@ -107,7 +145,7 @@ impl Fixture {
         part: Option<&str>,
     ) -> Result<Vec<u64>, Refused> {
         let writer = run.map(writer);
-        let seqs = self.core.write_out(self.now, "chat", writer.as_ref(), records, part.map(PartId::new));
+        let seqs = self.core.write_out(self.now, "chat", writer.as_ref(), &records, part.map(PartId::new), None);
         self.keep(seqs).map(|seqs| seqs.into_iter().map(SeqNum::get).collect())
     }
 
@@ -132,7 +170,8 @@ impl Fixture {
     }
 
     fn swap_as(&mut self, swap: NewSwap) -> Result<Swapped, Refused> {
-        let swapped = self.core.end_and_continue(self.now, swap);
+        let look = self.look(&swap.calling_run);
+        let swapped = self.core.end_and_continue(self.now, swap, look);
         self.keep(swapped)
     }
 
@@ -159,12 +198,20 @@ impl Fixture {
         self.records(OUT).iter().map(in_words).collect()
     }
 
+    /// Drains a channel of `chat` that is in memory whole.
+    fn drain(&self, channel: ChannelName, cursor: Option<u64>) -> Vec<DrainedRecord> {
+        match self.core.drain("chat", channel, cursor.map(SeqNum::new)).unwrap() {
+            Drained::Here(records) => records,
+            Drained::Cold(cold) => panic!("{cold:?}"),
+        }
+    }
+
     fn records(&self, channel: ChannelName) -> Vec<Record> {
         self.core.read("chat", channel, SeqNum::ZERO).unwrap().records
     }
 
     fn settled_cursor(&self) -> Option<u64> {
-        self.core.find("chat").unwrap().settled.map(SeqNum::get)
+        self.core.find("chat").unwrap().summary.settled.map(SeqNum::get)
     }
 
     fn is_settled(&self) -> bool {
@@ -180,7 +227,9 @@ impl Fixture {
         let text = serde_json::to_string(&self.log).unwrap();
         let changes: Vec<Change> = serde_json::from_str(&text).unwrap();
         let mut state = State::default();
-        changes.into_iter().for_each(|change| state.apply(change));
+        changes.iter().for_each(|change| state.apply(change));
+        let ids: Vec<_> = state.sessions().map(|session| session.row.id.clone()).collect();
+        ids.iter().for_each(|id| state.evict(id, &WINDOW));
         state
     }
 }
@@ -189,6 +238,8 @@ impl Drop for Fixture {
     fn drop(&mut self) {
         if !std::thread::panicking() {
             assert_eq!(&self.rebuilt(), self.core.state(), "folding the changes again gives another state");
+            let loaded = State::load(self.tables().load(WINDOW));
+            assert_eq!(&loaded, self.core.state(), "a store gives another state");
         }
     }
 }

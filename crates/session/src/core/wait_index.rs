@@ -36,6 +36,11 @@ impl Waits {
         self.rows.insert(row.id.clone(), row);
     }
 
+    /// Notes that a waitpoint had this number, even if it is forgotten by now.
+    pub(super) fn remember_number(&mut self, number: u64) {
+        self.last_number = self.last_number.max(number);
+    }
+
     /// Forgets a waitpoint.
     pub(super) fn remove(&mut self, id: &WaitpointId) {
         let Some(old) = self.rows.remove(id) else { return };

@@ -4,7 +4,7 @@ use turnkeep_host::Timestamp;
 use turnkeep_protocol::run_api::{CreatedWait, WaitOutcome};
 use turnkeep_protocol::{ChannelName, RunId, SeqNum, SessionId, WaitpointId};
 
-use super::{Core, Refused, Writer};
+use super::{Core, Refused, RunLook, Writer};
 use crate::change::Millis;
 use crate::{Change, WaitpointRow};
 
@@ -44,8 +44,9 @@ impl Core {
         now: Timestamp,
         writer: &Writer,
         new: NewWait,
+        look: RunLook,
     ) -> Result<CreatedWait, Refused> {
-        self.state.run(&writer.run).ok_or(Refused::NoRun)?;
+        self.check_run(&writer.run, look)?;
         let own_session = self.held(now, writer)?.session.clone();
         self.readable(&new.url_id)?;
         // A repeated request is a sign of life like the first, and tells the same settled cursor (D-32, D-35).

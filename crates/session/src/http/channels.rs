@@ -12,6 +12,7 @@ use turnkeep_protocol::{ChannelName, MAX_RECORD_BYTES, SeqNum};
 use super::params::Params;
 use super::reply::{Answer, Fail, Route, ok};
 use super::{App, body};
+use crate::core::{Core, Looked};
 
 /// `POST /realtime/v1/sessions/{session}/{io}/append`: one raw record. The order of checks is S-60's.
 pub(super) async fn append(
@@ -40,7 +41,11 @@ async fn append_record(app: &App, session: String, io: &str, request: Request) -
     }
     let url_id = located.id.map_or(session, |id| id.as_str().to_owned());
     let writer = body::writer(&head.headers)?;
-    let appended = app.actor.call(move |core, now| core.append(now, &url_id, channel, text, part, writer)).await?;
+    let (text, named) = (Arc::new(text), part.clone());
+    let append = move |core: &mut Core, now, looked: Option<&Looked>| {
+        core.append(now, &url_id, channel, &text, named.clone(), writer.clone(), looked)
+    };
+    let appended = app.write_once(part, append).await?;
     let seq = appended.map_err(|refused| Route::Append.refuse(refused))?;
     ok(&Appended { ok: true, seq: Some(seq) })
 }
@@ -61,8 +66,11 @@ pub(super) async fn batch(
     let part = body::part_id(&head.headers)?;
     let writer = body::writer(&head.headers)?;
     let OutBatch { records } = body::parse(&bytes)?;
-    let written =
-        app.actor.call(move |core, now| core.write_out(now, &session, writer.as_ref(), records, part)).await?;
+    let (records, named) = (Arc::new(records), part.clone());
+    let write = move |core: &mut Core, now, looked: Option<&Looked>| {
+        core.write_out(now, &session, writer.as_ref(), &records, named.clone(), looked)
+    };
+    let written = app.write_once(part, write).await?;
     let seqs = written.map_err(|refused| Route::Append.refuse(refused))?;
     ok(&OutBatchResponse { seqs })
 }
@@ -87,7 +95,7 @@ pub(super) async fn records(
         }
         None => None,
     };
-    let drained = app.actor.call(move |core, _| core.drain(&session, channel, cursor)).await?;
+    let drained = app.drain(&session, channel, cursor).await?;
     ok(&DrainedRecords { records: drained.map_err(|refused| Route::Other.refuse(refused))? })
 }
 

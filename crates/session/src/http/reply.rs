@@ -9,6 +9,7 @@ use turnkeep_host::Timestamp;
 use turnkeep_protocol::MAX_RECORD_BYTES;
 use turnkeep_protocol::session_api::{CODE_LEASE_LOST, CODE_SESSION_CLOSED, CODE_SESSION_EXPIRED, Refusal};
 
+use crate::StorageError;
 use crate::actor::Stopped;
 use crate::core::Refused;
 use crate::rate_limit::Taken;
@@ -72,6 +73,12 @@ impl Fail {
             "error": "Unauthorized", "code": "unauthorized", "param": "access_token", "type": "authorization"
         });
         Self::json(StatusCode::FORBIDDEN, &body)
+    }
+}
+
+impl From<StorageError> for Fail {
+    fn from(_: StorageError) -> Self {
+        Self::error(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error")
     }
 }
 
@@ -140,6 +147,9 @@ impl Route {
             Refused::TooLarge { metered } => {
                 let text = format!("Record of {metered} metered bytes exceeds the limit of {MAX_RECORD_BYTES} bytes");
                 (StatusCode::PAYLOAD_TOO_LARGE, None, text)
+            }
+            Refused::Busy | Refused::ColdPart(_) | Refused::ColdRun(_) => {
+                (StatusCode::SERVICE_UNAVAILABLE, None, "The channel is written to too fast; try again".to_owned())
             }
             Refused::Invalid(text) => (StatusCode::UNPROCESSABLE_ENTITY, None, text.clone()),
         };

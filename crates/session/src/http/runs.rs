@@ -91,7 +91,7 @@ pub(super) async fn wait(State(app): State<Arc<App>>, Params(run): Params<String
     let (asked, head) = read::<CreateWait>(&app, request).await?;
     let writer = writer(run, &head)?;
     let new = checked(asked, app.now())?;
-    let created = app.actor.call(move |core, now| core.create_wait(now, &writer, new)).await?;
+    let created = app.with_run(move |core, now, look| core.create_wait(now, &writer, new.clone(), look)).await?;
     ok(&created.map_err(|refused| Route::Other.refuse(refused))?)
 }
 

@@ -107,7 +107,7 @@ pub(super) async fn end_and_continue(
         settled: asked.settled_cursor,
         consumed: asked.consumed_cursor,
     };
-    let swapped = app.actor.call(move |core, now| core.end_and_continue(now, swap)).await;
+    let swapped = app.with_run(move |core, now, look| core.end_and_continue(now, swap.clone(), look)).await;
     // Like any other failure of the swap (S-45).
     let swapped = swapped.unwrap_or(Err(Refused::SwapLoop));
     ok(&swapped.map_err(|refused| Route::Swap.refuse(refused))?)

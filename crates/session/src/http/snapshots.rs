@@ -48,7 +48,7 @@ pub(super) async fn read(
 ) -> Answer {
     let checked = presign::check(&app.environment, &key, &query.unwrap_or_default(), Op::Get, app.now());
     let (session, _) = checked.ok_or_else(Fail::forbidden)?;
-    let stored = app.actor.call(move |core, _| core.snapshot(&session)).await?;
+    let stored = app.storage.snapshot(session).await?;
     let stored = stored.ok_or_else(|| Fail::error(StatusCode::NOT_FOUND, "Not found"))?;
     let mut response = Response::new(Body::from(stored));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));

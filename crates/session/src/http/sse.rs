@@ -113,8 +113,7 @@ impl Reader {
             let mut rung = std::pin::pin!(bell.notified());
             // Enabled before the read: a record that comes in between rings this bell.
             rung.as_mut().enable();
-            let (session, channel, next) = (self.session.clone(), self.channel, self.next);
-            let read = self.app.actor.call(move |core, _| core.read(&session, channel, next)).await;
+            let read = self.app.helping(&self.session, self.channel, self.next).await;
             let Ok(Ok(helping)) = read else {
                 return Some(self.finish("event: error\ndata: the server is stopping\n\n"));
             };

@@ -8,7 +8,11 @@ use futures::future::BoxFuture;
 use http::StatusCode;
 use serde_json::{Value, json};
 use turnkeep_host::Host;
-use turnkeep_session::{Change, Environment, Error, MemoryDisk, Server, Storage, StorageError};
+use turnkeep_protocol::{ChannelName, PartId, Record, RunId, SeqNum, SessionId};
+use turnkeep_session::{
+    Bounds, Change, Environment, Error, Loaded, MemoryDisk, MemoryStorage, Part, RunRow, Server, Storage, StorageError,
+    Window,
+};
 
 use crate::support::{SECRET, World, delta, message};
 
@@ -65,22 +69,50 @@ async fn a_restarted_server_repeats_no_id_it_gave_before_rc5() {
 }
 
 /// A store whose disk is full from the start.
-struct Full;
+struct Full(MemoryStorage);
 
 impl Storage for Full {
-    fn load(&self) -> BoxFuture<'_, Result<Vec<Change>, StorageError>> {
-        Box::pin(async { Ok(Vec::new()) })
+    fn load(&self, window: Window) -> BoxFuture<'_, Result<Loaded, StorageError>> {
+        self.0.load(window)
     }
 
     fn commit(&self, _: Vec<Change>) -> BoxFuture<'_, Result<(), StorageError>> {
         Box::pin(async { Err(io::Error::from(io::ErrorKind::StorageFull).into()) })
+    }
+
+    fn read(
+        &self,
+        session: SessionId,
+        channel: ChannelName,
+        from: SeqNum,
+        bounds: Bounds,
+    ) -> BoxFuture<'_, Result<Vec<Record>, StorageError>> {
+        self.0.read(session, channel, from, bounds)
+    }
+
+    fn part(
+        &self,
+        session: SessionId,
+        channel: ChannelName,
+        part: PartId,
+    ) -> BoxFuture<'_, Result<Option<Part>, StorageError>> {
+        self.0.part(session, channel, part)
+    }
+
+    fn snapshot(&self, session: SessionId) -> BoxFuture<'_, Result<Option<String>, StorageError>> {
+        self.0.snapshot(session)
+    }
+
+    fn run(&self, run: RunId) -> BoxFuture<'_, Result<Option<RunRow>, StorageError>> {
+        self.0.run(run)
     }
 }
 
 #[tokio::test]
 async fn a_failed_commit_ends_the_server_and_acknowledges_nothing_d12_sr16() {
     let host = Host::os();
-    let server = Server::new(host.clone(), Arc::new(Full), Environment::new("env_1", SECRET));
+    let full = Full(MemoryStorage::open(Arc::new(MemoryDisk::new())));
+    let server = Server::new(host.clone(), Arc::new(full), Environment::new("env_1", SECRET));
     let server = server.bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}", server.local_addr()).parse().unwrap();
     let client = turnkeep_host::http::HttpClient::new(host, base, turnkeep_host::http::Deadlines::default());

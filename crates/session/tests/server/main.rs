@@ -14,3 +14,4 @@ mod runs;
 mod sessions;
 mod snapshots;
 mod sse;
+mod windows;

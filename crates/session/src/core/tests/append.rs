@@ -100,7 +100,7 @@ fn every_session_has_two_channels_of_its_own_each_numbered_from_0_s53_s54() {
     let mut fixture = Fixture::with_chat();
     fixture.create_as(new_session(Some("other"), json!({}))).unwrap();
     let mut append = |chat: &str, channel| {
-        let seq = fixture.core.append(fixture.now, chat, channel, format!("{chat} {channel}"), None, None);
+        let seq = fixture.core.append(fixture.now, chat, channel, &format!("{chat} {channel}"), None, None, None);
         fixture.keep(seq).unwrap().get()
     };
 
@@ -122,7 +122,7 @@ fn equal_part_ids_on_other_channels_and_sessions_are_strangers_s77_sr19() {
     fixture.append(IN, "x", Some("p")).unwrap();
 
     let on_out = fixture.append(OUT, "x", Some("p"));
-    let elsewhere = fixture.core.append(fixture.now, "chat:in", IN, "x".to_owned(), Some(PartId::new("p")), None);
+    let elsewhere = fixture.core.append(fixture.now, "chat:in", IN, "x", Some(PartId::new("p")), None, None);
     fixture.keep(());
 
     assert_eq!((on_out, elsewhere), (Ok(0), Ok(SeqNum::ZERO)));
@@ -162,7 +162,7 @@ fn both_forms_of_the_id_reach_one_channel_s3_s56() {
     let id = fixture.core.find("chat").unwrap().row.id.clone();
     fixture.append(IN, "one", None).unwrap();
 
-    let seq = fixture.core.append(fixture.now, id.as_str(), IN, "two".to_owned(), None, None);
+    let seq = fixture.core.append(fixture.now, id.as_str(), IN, "two", None, None, None);
     fixture.keep(());
 
     assert_eq!(seq, Ok(SeqNum::new(1)));

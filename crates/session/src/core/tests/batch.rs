@@ -66,10 +66,10 @@ fn a_duplicate_from_a_fenced_run_is_refused_too_d36() {
 #[test]
 fn a_warm_server_writes_without_a_lease_until_the_session_is_closed_c188_d39() {
     let mut fixture = Fixture::with_chat();
-    let runs = fixture.core.state().runs().count();
+    let runs = fixture.runs().len();
 
     assert_eq!(fixture.write_part(None, vec![data("start")], None), Ok(vec![0]));
-    assert_eq!(fixture.core.state().runs().count(), runs, "a direct write ensures no run (S-96)");
+    assert_eq!(fixture.runs().len(), runs, "a direct write ensures no run (S-96)");
     fixture.close(None);
     assert!(matches!(fixture.write_part(None, vec![data("x")], None), Err(Refused::Closed { .. })));
 }
@@ -88,7 +88,7 @@ fn a_boundary_moves_the_rows_cursors_and_never_back_s84_s88_d4_d32_i4() {
     fixture.write(&run, vec![turn_complete(1)]).unwrap();
 
     let session = fixture.core.find("chat").unwrap();
-    assert_eq!((session.settled, session.consumed), (Some(SeqNum::new(2)), Some(SeqNum::new(3))));
+    assert_eq!((session.summary.settled, session.summary.consumed), (Some(SeqNum::new(2)), Some(SeqNum::new(3))));
 }
 
 #[test]
@@ -151,7 +151,7 @@ fn a_stored_record_names_the_run_and_attempt_that_wrote_it_d36() {
 
     fixture.write(&run, vec![data("start")]).unwrap();
     fixture.write_part(None, vec![data("warm")], None).unwrap();
-    let by_append = fixture.core.append(fixture.now, "chat", OUT, "x".to_owned(), None, Some(writer(&run)));
+    let by_append = fixture.core.append(fixture.now, "chat", OUT, "x", None, Some(writer(&run)), None);
     fixture.keep(by_append).unwrap();
     fixture.close(None);
     fixture.end(&run, failed()).unwrap();

@@ -26,7 +26,7 @@ fn a_queued_run_is_cancelled_and_the_news_written_at_once_d2_sr10() {
     fixture.close(Some("done"));
 
     assert!(fixture.try_lease().is_none());
-    assert_eq!(fixture.core.state().runs().map(|run| &run.status).collect::<Vec<_>>(), [&RunStatus::Cancelled]);
+    assert_eq!(fixture.runs().iter().map(|run| &run.status).collect::<Vec<_>>(), [&RunStatus::Cancelled]);
     assert_eq!(fixture.out(), [CLOSED]);
     assert!(fixture.is_settled());
 }

@@ -128,7 +128,7 @@ fn a_closed_or_expired_identity_is_refused_before_any_run_s15_sr2() {
     new.expires_at = Some(expired.now.plus(Duration::from_secs(1)));
     expired.create_as(new).unwrap();
     expired.pass(Duration::from_secs(1));
-    let runs = expired.core.state().runs().count();
+    let runs = expired.runs().len();
 
     let on_closed = closed.create(json!({}));
     let on_expired = expired.create(json!({}));
@@ -136,7 +136,7 @@ fn a_closed_or_expired_identity_is_refused_before_any_run_s15_sr2() {
     assert_eq!(on_closed.unwrap_err(), Refused::Closed { reason: Some("done".to_owned()) });
     assert_eq!(on_expired.unwrap_err(), Refused::Expired);
     assert!(closed.live_run().is_none());
-    assert_eq!(expired.core.state().runs().count(), runs);
+    assert_eq!(expired.runs().len(), runs);
 }
 
 #[test]

@@ -76,7 +76,7 @@ fn every_fenced_call_is_a_sign_of_life_and_prolongs_nothing_but_the_heartbeat_d3
         ("heartbeat", |fixture, run| _ = fixture.heartbeat(run).unwrap()),
         ("batch", |fixture, run| _ = fixture.write(run, vec![data("start")]).unwrap()),
         ("append", |fixture, run| {
-            let appended = fixture.core.append(fixture.now, "chat", OUT, "x".to_owned(), None, Some(writer(run)));
+            let appended = fixture.core.append(fixture.now, "chat", OUT, "x", None, Some(writer(run)), None);
             _ = fixture.keep(appended).unwrap();
         }),
         ("mark", |fixture, run| {
@@ -89,7 +89,7 @@ fn every_fenced_call_is_a_sign_of_life_and_prolongs_nothing_but_the_heartbeat_d3
             fixture.keep(stored).unwrap();
         }),
         ("wait", |fixture, run| {
-            let created = fixture.core.create_wait(fixture.now, &writer(run), new_wait("chat"));
+            let created = fixture.core.create_wait(fixture.now, &writer(run), new_wait("chat"), RunLook::NotYet);
             _ = fixture.keep(created).unwrap();
         }),
     ];

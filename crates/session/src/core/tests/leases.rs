@@ -81,7 +81,7 @@ fn the_last_attempts_lapse_ends_the_run_and_owed_input_gets_a_continuation_d9_d3
 
     assert_ne!(next.run_id, first.run_id);
     assert_eq!((next.attempt, &next.payload["previousRunId"]), (1, &json!(first.run_id)));
-    assert!(matches!(fixture.core.state().run(&first.run_id).unwrap().status, RunStatus::Crashed { .. }));
+    assert!(matches!(fixture.tables().run(&first.run_id).unwrap().status, RunStatus::Crashed { .. }));
 }
 
 #[test]
@@ -149,8 +149,7 @@ fn a_restart_keeps_leases_until_their_stored_end_d35() {
     let run = fixture.lease();
     fixture.pass(Duration::from_secs(4));
 
-    let ids = Entropy::from_seed(2).draws();
-    fixture.core = Core::load(fixture.log.clone(), ids, LEASE);
+    fixture.core = fixture.reloaded(2, LEASE);
 
     assert_eq!(fixture.core.next_deadline(), Some(fixture.now.plus(Duration::from_secs(6))));
     assert!(fixture.try_lease().is_none());
@@ -184,7 +183,7 @@ fn a_snapshot_is_replaced_as_a_whole_and_only_by_the_holder_d36_s194() {
     let mut fixture = Fixture::with_chat();
     let id = fixture.core.find("chat").unwrap().row.id.clone();
     let run = fixture.lease();
-    assert_eq!(fixture.core.snapshot(&id), None);
+    assert_eq!(fixture.tables().snapshot(&id), None);
 
     for body in ["{\"n\":1}", "{\"n\":2}"] {
         fixture.core.put_snapshot(fixture.now, &id, Some(&writer(&run)), body.to_owned()).unwrap();
@@ -193,7 +192,7 @@ fn a_snapshot_is_replaced_as_a_whole_and_only_by_the_holder_d36_s194() {
     let stale = fixture.core.put_snapshot(fixture.now, &id, Some(&writer(&run)), "{}".to_owned());
 
     assert_eq!(stale, Err(Refused::LeaseLost));
-    assert_eq!(fixture.core.snapshot(&id).as_deref(), Some("{\"n\":2}"));
+    assert_eq!(fixture.tables().snapshot(&id).as_deref(), Some("{\"n\":2}"));
     fixture.keep(());
 }
 
@@ -220,7 +219,7 @@ fn a_snapshot_of_an_older_turn_never_replaces_a_newer_one_s91_a108() {
         fixture.core.put_snapshot(fixture.now, &id, Some(&writer(&run)), newer.clone()).unwrap();
         fixture.keep(());
         // A server that has just started knows it too.
-        let mut restarted = Core::load(fixture.log.clone(), Entropy::from_seed(2).draws(), LEASE);
+        let mut restarted = fixture.reloaded(2, LEASE);
         let again = restarted.put_snapshot(fixture.now, &id, Some(&writer(&run)), body.clone());
         assert_eq!(again, want, "{body} after a restart");
 
@@ -228,7 +227,7 @@ fn a_snapshot_of_an_older_turn_never_replaces_a_newer_one_s91_a108() {
 
         fixture.keep(());
         assert_eq!(stored, want, "{body}");
-        assert_eq!(fixture.core.snapshot(&id), Some(if want.is_ok() { body } else { newer }));
+        assert_eq!(fixture.tables().snapshot(&id), Some(if want.is_ok() { body } else { newer }));
     }
 }
 

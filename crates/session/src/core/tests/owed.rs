@@ -97,7 +97,7 @@ fn a_session_that_does_not_exist_yet_reads_as_empty_under_its_external_id_s57() 
 
     assert!(!fixture.core.open("chat", OUT, Some(SeqNum::ZERO), true).unwrap().settled);
     assert_eq!(fixture.core.read("chat", OUT, SeqNum::ZERO).unwrap().records, []);
-    assert_eq!(fixture.core.drain("chat", OUT, None), Ok(Vec::new()));
+    assert_eq!(fixture.drain(OUT, None), []);
     assert_eq!(fixture.core.open("session_x", OUT, None, false), Err(Refused::NoSession));
     assert_eq!(fixture.core.drain("session_x", OUT, None), Err(Refused::NoSession));
 }
@@ -110,9 +110,9 @@ fn a_drain_unwraps_data_keeps_control_and_leaves_commands_out_s97_s98() {
     fixture.write(&run, vec![data("start"), turn_complete(0), NewRecord::trim(SeqNum::ZERO), broken]).unwrap();
     fixture.append(IN, "text", Some("p")).unwrap();
 
-    let out = serde_json::to_value(fixture.core.drain("chat", OUT, None).unwrap()).unwrap();
-    let after = fixture.core.drain("chat", OUT, Some(SeqNum::ZERO)).unwrap();
-    let input = serde_json::to_value(fixture.core.drain("chat", IN, None).unwrap()).unwrap();
+    let out = serde_json::to_value(fixture.drain(OUT, None)).unwrap();
+    let after = fixture.drain(OUT, Some(0));
+    let input = serde_json::to_value(fixture.drain(IN, None)).unwrap();
 
     let want = json!([
         { "data": { "type": "start" }, "id": "p", "seqNum": 0 },

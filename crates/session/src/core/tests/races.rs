@@ -32,7 +32,7 @@ fn ended_chat() -> Fixture {
 }
 
 fn live_runs(fixture: &Fixture) -> usize {
-    fixture.core.state().runs().filter(|run| run.status.is_live()).count()
+    fixture.runs().iter().filter(|run| run.status.is_live()).count()
 }
 
 #[test]
@@ -54,14 +54,14 @@ fn racing_appends_and_creates_on_a_dead_run_start_one_run_sr4_i1() {
     in_every_order(&[&append, &append, &create], ended_chat, |fixture| {
         assert_eq!(live_runs(fixture), 1);
         assert_eq!(fixture.records(IN).len(), 2);
-        assert_eq!(fixture.core.state().runs().count(), 2, "no run was triggered in vain");
+        assert_eq!(fixture.runs().len(), 2, "no run was triggered in vain");
     });
 }
 
 #[test]
 fn a_swap_an_append_and_the_runs_end_in_any_order_leave_one_live_run_sr11_i1() {
     let first = |fixture: &Fixture| {
-        let run = fixture.core.state().runs().find(|run| run.reason == RunReason::Initial).unwrap();
+        let run = fixture.runs().into_iter().find(|run| run.reason == RunReason::Initial).unwrap();
         (run.id.clone(), run.attempt)
     };
     let swap = |fixture: &mut Fixture| {
@@ -88,7 +88,7 @@ fn a_swap_an_append_and_the_runs_end_in_any_order_leave_one_live_run_sr11_i1() {
     in_every_order(&[&swap, &append, &end], leased, |fixture| {
         assert_eq!(live_runs(fixture), 1);
         assert_eq!(fixture.records(IN).len(), 1);
-        assert!(fixture.core.state().runs().count() <= 3, "no run was triggered in vain");
+        assert!(fixture.runs().len() <= 3, "no run was triggered in vain");
     });
 }
 
@@ -115,7 +115,7 @@ fn an_append_right_after_create_reuses_the_fresh_run_sr5_rc12() {
 
     fixture.send();
 
-    assert_eq!(fixture.core.state().runs().count(), 1);
+    assert_eq!(fixture.runs().len(), 1);
 }
 
 #[test]
@@ -183,6 +183,6 @@ fn a_lapse_and_the_late_workers_report_in_any_order_keep_one_run_d36_i1() {
 
     in_every_order(&[&lapse, &send, &take, &take], Fixture::with_chat, |fixture| {
         assert_eq!(live_runs(fixture), 1);
-        assert_eq!(fixture.core.state().runs().count(), 1);
+        assert_eq!(fixture.runs().len(), 1);
     });
 }

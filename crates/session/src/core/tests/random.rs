@@ -69,8 +69,7 @@ fn run_op(fixture: &mut Fixture, outside: &mut Outside, op: &Op) {
         (Op::Close, _) => fixture.close(Some("enough")),
         (Op::Restart, _) => {
             outside.restarts += 1;
-            let ids = Entropy::from_seed(100 + outside.restarts).draws();
-            fixture.core = Core::load(fixture.log.clone(), ids, LEASE);
+            fixture.core = fixture.reloaded(100 + outside.restarts, LEASE);
         }
         (Op::StaleWrite, _) => {
             if let Some(stale) = &outside.stale {
@@ -98,7 +97,7 @@ fn run_op(fixture: &mut Fixture, outside: &mut Outside, op: &Op) {
                 after: after.map(SeqNum::new),
                 ..new_wait("chat")
             };
-            let created = fixture.core.create_wait(fixture.now, &writer(&run), new);
+            let created = fixture.core.create_wait(fixture.now, &writer(&run), new, RunLook::NotYet);
             _ = fixture.keep(created);
         }
         (Op::End(outcome, settles), Some(run)) => {
@@ -125,7 +124,7 @@ fn check(fixture: &Fixture, cursor_before: Option<SeqNum>) {
             assert!(session.last_owed().is_none() || !live.is_empty(), "owed input and nobody to answer it (D-3)");
         } else {
             assert!(live.iter().all(|run| run.status.is_leased()), "a queued run on a closed session (D-2)");
-            assert!(session.announced || !live.is_empty(), "the close was never announced (D-37)");
+            assert!(session.summary.announced || !live.is_empty(), "the close was never announced (D-37)");
         }
         for channel in [&session.input, &session.output] {
             let seqs: Vec<_> = channel.from(SeqNum::ZERO).map(|record| record.seq_num.get()).collect();
@@ -137,8 +136,8 @@ fn check(fixture: &Fixture, cursor_before: Option<SeqNum>) {
             session.input.tail().get(),
             "`in` was trimmed (S-90)"
         );
-        assert!(session.settled >= cursor_before, "the settled cursor fell (I4)");
-        assert!(session.settled <= session.input.last(), "settled what was never sent (D-32)");
+        assert!(session.summary.settled >= cursor_before, "the settled cursor fell (I4)");
+        assert!(session.summary.settled <= session.input.last(), "settled what was never sent (D-32)");
     }
     let queued = state.runs().filter(|run| run.status == crate::RunStatus::Queued).count();
     assert_eq!(state.queued().count(), queued, "the queue and the rows disagree");
@@ -154,7 +153,7 @@ proptest! {
         let mut outside = Outside::default();
 
         for op in &ops {
-            let cursor_before = fixture.core.find("chat").unwrap().settled;
+            let cursor_before = fixture.core.find("chat").unwrap().summary.settled;
             run_op(&mut fixture, &mut outside, op);
             check(&fixture, cursor_before);
         }

@@ -112,7 +112,7 @@ fn each_run_that_takes_the_slot_raises_the_version_by_one_and_keeps_its_reason_s
     fixture.write(&second, vec![turn_complete(0)]).unwrap();
     fixture.swap(&second).unwrap();
 
-    let mut runs: Vec<_> = fixture.core.state().runs().map(|run| (run.queued, run.reason)).collect();
+    let mut runs: Vec<_> = fixture.runs().iter().map(|run| (run.queued, run.reason)).collect();
     runs.sort_by_key(|(queued, _)| *queued);
 
     let reasons: Vec<_> = runs.into_iter().map(|(_, reason)| reason).collect();

@@ -4,7 +4,7 @@ use super::*;
 use crate::RunStatus;
 
 fn row(fixture: &Fixture, run: &RunId) -> crate::RunRow {
-    fixture.core.state().run(run).unwrap().clone()
+    fixture.tables().run(run).unwrap()
 }
 
 fn swapped(run: &RunId) -> Swapped {

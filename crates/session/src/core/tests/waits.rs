@@ -22,7 +22,7 @@ impl Fixture {
             after: after.map(SeqNum::new),
             ..new_wait("chat")
         };
-        let created = self.core.create_wait(self.now, &writer(run), new);
+        let created = self.core.create_wait(self.now, &writer(run), new, self.look(&run.run_id));
         self.keep(created)
     }
 
@@ -179,7 +179,7 @@ fn a_wait_reports_the_settled_cursor_d32() {
     fixture.send();
     let new = NewWait { after: Some(SeqNum::ZERO), settled: Some(SeqNum::ZERO), ..new_wait("chat") };
 
-    fixture.core.create_wait(fixture.now, &writer(&run), new).unwrap();
+    fixture.core.create_wait(fixture.now, &writer(&run), new, RunLook::NotYet).unwrap();
     fixture.keep(());
 
     assert_eq!(fixture.settled_cursor(), Some(0));
@@ -196,10 +196,10 @@ fn a_repeated_wait_reports_the_settled_cursor_too_d32_s144() {
         idempotency_key: Some("k".to_owned()),
         ..new_wait("chat")
     };
-    fixture.core.create_wait(fixture.now, &writer(&run), new(None)).unwrap();
+    fixture.core.create_wait(fixture.now, &writer(&run), new(None), RunLook::NotYet).unwrap();
     fixture.keep(());
 
-    let again = fixture.core.create_wait(fixture.now, &writer(&run), new(Some(SeqNum::ZERO))).unwrap();
+    let again = fixture.core.create_wait(fixture.now, &writer(&run), new(Some(SeqNum::ZERO)), RunLook::NotYet).unwrap();
     fixture.keep(());
 
     assert_eq!((again.is_cached, fixture.settled_cursor()), (true, Some(0)));
@@ -232,14 +232,14 @@ fn a_completed_wait_is_found_by_its_key_as_long_as_the_key_counts_s133_s144() {
         idempotency_key_expires_at: Some(until),
         ..new_wait("chat")
     };
-    let first = fixture.core.create_wait(fixture.now, &writer(&run), keyed()).unwrap();
+    let first = fixture.core.create_wait(fixture.now, &writer(&run), keyed(), RunLook::NotYet).unwrap();
     fixture.keep(());
     for turn in 0..40 {
         fixture.send();
         fixture.wait(&run, Some(turn), None);
     }
 
-    let again = fixture.core.create_wait(fixture.now, &writer(&run), keyed()).unwrap();
+    let again = fixture.core.create_wait(fixture.now, &writer(&run), keyed(), RunLook::NotYet).unwrap();
     fixture.keep(());
 
     assert_eq!((again.is_cached, again.waitpoint_id), (true, first.waitpoint_id));
@@ -254,7 +254,7 @@ fn a_wake_stays_inside_its_session_s143_sr30() {
     let wait = fixture.wait(&run, None, None);
     fixture.create_as(new_session(Some("chat2"), json!({}))).unwrap();
 
-    fixture.core.append(fixture.now, "chat2", IN, "x".to_owned(), None, None).unwrap();
+    fixture.core.append(fixture.now, "chat2", IN, "x", None, None, None).unwrap();
     fixture.keep(());
 
     fixture.expect(&wait, None);
@@ -268,7 +268,7 @@ fn a_key_finds_its_waitpoint_until_its_time_is_up_and_then_names_a_new_one_s133_
         let until = Some(fixture.now.plus(Duration::from_secs(3)));
         let new =
             NewWait { idempotency_key: Some("k".to_owned()), idempotency_key_expires_at: until, ..new_wait("chat") };
-        let created = fixture.core.create_wait(fixture.now, &writer(&run), new);
+        let created = fixture.core.create_wait(fixture.now, &writer(&run), new, RunLook::NotYet);
         fixture.keep(created).unwrap()
     };
     let first = wait(&mut fixture);
@@ -295,7 +295,7 @@ fn a_wait_may_come_before_its_session_but_not_before_a_friendly_id_s133_s57() {
     let mut fixture = Fixture::with_chat();
     let run = fixture.lease();
     let wait = |fixture: &mut Fixture, url_id: &str| {
-        let created = fixture.core.create_wait(fixture.now, &writer(&run), new_wait(url_id));
+        let created = fixture.core.create_wait(fixture.now, &writer(&run), new_wait(url_id), RunLook::NotYet);
         fixture.keep(created)
     };
     let (later, never) = (wait(&mut fixture, "later").unwrap(), wait(&mut fixture, "session_x"));
@@ -303,7 +303,7 @@ fn a_wait_may_come_before_its_session_but_not_before_a_friendly_id_s133_s57() {
 
     fixture.create_as(new_session(Some("later"), json!({}))).unwrap();
     fixture.expect(&later, None);
-    fixture.core.append(fixture.now, "later", IN, "x".to_owned(), None, None).unwrap();
+    fixture.core.append(fixture.now, "later", IN, "x", None, None, None).unwrap();
     fixture.create_as(new_session(Some("with-message"), json!({ "message": { "id": "m" } }))).unwrap();
 
     fixture.expect(&later, Some(WaitOutcome::Record));
@@ -317,7 +317,7 @@ fn tags_are_kept_with_the_waitpoint_s133() {
     let run = fixture.lease();
     let new = NewWait { tags: vec!["a".to_owned()], ..new_wait("chat") };
 
-    let created = fixture.core.create_wait(fixture.now, &writer(&run), new).unwrap();
+    let created = fixture.core.create_wait(fixture.now, &writer(&run), new, RunLook::NotYet).unwrap();
     fixture.keep(());
 
     assert_eq!(fixture.core.state().waits().get(&created.waitpoint_id).unwrap().tags, ["a"]);
@@ -327,12 +327,12 @@ fn tags_are_kept_with_the_waitpoint_s133() {
 fn a_pending_wait_survives_a_restart_whatever_its_age_s141_s142() {
     let month = Duration::from_secs(30 * 24 * 3600);
     let mut fixture = Fixture::with_chat();
-    fixture.core = Core::load(fixture.log.clone(), Entropy::from_seed(2).draws(), month * 2);
+    fixture.core = fixture.reloaded(2, month * 2);
     let run = fixture.lease();
     let wait = fixture.wait(&run, None, None);
 
     fixture.pass(month);
-    fixture.core = Core::load(fixture.log.clone(), Entropy::from_seed(3).draws(), month * 2);
+    fixture.core = fixture.reloaded(3, month * 2);
 
     fixture.expect(&wait, None);
     fixture.send();
