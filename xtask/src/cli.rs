@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use turnkeep_session::cli::ServeArgs;
 
 use crate::address::{self, Address};
 use crate::bad_input::BadInput;
 use crate::rule_id::Area;
-use crate::{bench, bless, red, sim, spec, steps, tidy};
+use crate::{bench, bless, interop, red, serve, sim, spec, steps, tidy};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -55,6 +56,20 @@ Examples:
   cargo xtask red                    every defence of every story; half a minute each
   cargo xtask red several-turns      the defences of one story
   cargo xtask red --list             what is in the bank";
+
+const SERVE_EXAMPLES: &str = "\
+Examples:
+  cargo xtask serve --secret-key tr_dev_4f1c0a
+  cargo xtask serve --secret-key tr_dev_4f1c0a --port 0 --format json
+
+Server and conformance agents (docs/spec/conformance-agents.md) in one process; nothing is kept when it ends. The first line on stdout says
+that both are ready, with --format json as one object: {\"event\":\"ready\",\"url\":…,\"agents\":[…]}. Ctrl-C lets turns under way end, a second one
+ends at once. A flag wins over its environment variable, and that over the default.";
+
+const INTEROP_EXAMPLES: &str = "\
+Examples:
+  cargo xtask interop              every case, after npm ci where it is due
+  cargo xtask interop RC-10        only the cases that cite one fact of docs/spec/real-clients.md";
 
 const BENCH_EXAMPLES: &str = "\
 Examples:
@@ -105,6 +120,12 @@ enum Verb {
     /// Lists each id of docs/spec with the tests and scenarios that cite it, and the ids nobody cites
     #[command(after_long_help = SPEC_EXAMPLES)]
     Spec(SpecArgs),
+    /// Serves sessions and the conformance agents over TCP, for clients of all kinds
+    #[command(after_long_help = SERVE_EXAMPLES)]
+    Serve(ServeArgs),
+    /// Drives the served system with the real npm clients; needs Node 20 or newer and npm
+    #[command(after_long_help = INTEROP_EXAMPLES)]
+    Interop(InteropArgs),
     /// Measures how fast turns are on this machine
     Bench {
         #[command(subcommand)]
@@ -245,6 +266,14 @@ pub(crate) struct RedArgs {
     pub(crate) list: bool,
 }
 
+/// Which cases to run.
+#[derive(Debug, Args)]
+pub(crate) struct InteropArgs {
+    /// Words that a case's name has in it; all cases when none is given
+    #[arg(value_name = "WORDS")]
+    pub(crate) names: Vec<String>,
+}
+
 #[derive(Debug, Args)]
 struct TestArgs {
     /// Goes to `cargo test` in place of `--workspace`
@@ -263,6 +292,8 @@ pub fn main() -> ExitCode {
         Verb::Spec(args) => spec::spec(&args),
         Verb::Bench { what: Bench::Mock(args) } => bench::bench(&args),
         Verb::Bench { what: Bench::Serve(args) } => bench::serve::bench(&args),
+        Verb::Serve(args) => serve::serve(&args),
+        Verb::Interop(args) => interop::interop(&args),
         Verb::Test(args) => steps::test(&args.rest),
         Verb::Ci => steps::ci(),
     };
@@ -299,9 +330,17 @@ mod tests {
 
     #[test]
     fn every_example_of_the_help_is_a_command_that_exists() {
-        let examples =
-            [SIM_EXAMPLES, BLESS_EXAMPLES, RED_EXAMPLES, SPEC_EXAMPLES, BENCH_EXAMPLES, SERVE_BENCH_EXAMPLES]
-                .join("\n");
+        let examples = [
+            SIM_EXAMPLES,
+            BLESS_EXAMPLES,
+            RED_EXAMPLES,
+            SPEC_EXAMPLES,
+            SERVE_EXAMPLES,
+            INTEROP_EXAMPLES,
+            BENCH_EXAMPLES,
+            SERVE_BENCH_EXAMPLES,
+        ]
+        .join("\n");
         for line in examples.lines().filter(|line| line.contains("cargo xtask")) {
             let command = line.trim().split("  ").next().unwrap();
             let words = command.split_whitespace().skip(2);

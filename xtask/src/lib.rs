@@ -1,4 +1,4 @@
-//! `cargo xtask`: sim · bless · red · tidy · spec · bench · test · ci.
+//! `cargo xtask`: sim · bless · red · tidy · spec · serve · interop · bench · test · ci.
 //!
 //! ```text
 //!   cli ──▶ sim ───▶ plan (stories × seeds) ──▶ pool (threads) ──▶ judge (run, careless twin, golden) ──▶ print
@@ -6,6 +6,8 @@
 //!       ├─▶ red (a copy of the tree, a defence taken out) ────────▶ cargo build, sim in the copy
 //!       ├─▶ tidy (house rules over the sources)
 //!       ├─▶ spec (ids of docs/spec and who cites them)
+//!       ├─▶ serve (server and conformance agents over TCP)
+//!       ├─▶ interop (npm ci, serve, node --test)
 //!       ├─▶ bench (mock chats on this machine's clock)
 //!       └─▶ steps (test, ci: cargo, then all of the above)
 //! ```
@@ -17,12 +19,14 @@ mod bless;
 mod cast;
 mod cli;
 mod house;
+mod interop;
 mod judge;
 mod outside;
 mod pool;
 mod proposal;
 mod red;
 mod rule_id;
+mod serve;
 mod sim;
 mod spec;
 mod steps;

@@ -72,6 +72,15 @@ impl Tree {
 }
 
 #[cfg(test)]
+impl Tree {
+    /// Makes a tree of paths and texts.
+    pub(crate) fn of(files: &[(&str, &str)]) -> Self {
+        let file = |(path, text): &(&str, &str)| File { path: (*path).to_owned(), text: (*text).to_owned() };
+        Self { top: Vec::new(), files: files.iter().map(file).collect() }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -88,14 +97,5 @@ mod tests {
 
         assert_eq!(tree.top, ["interop"]);
         assert_eq!(tree.files.iter().map(|file| file.path.as_str()).collect::<Vec<_>>(), ["interop/d"]);
-    }
-}
-
-#[cfg(test)]
-impl Tree {
-    /// Makes a tree of paths and texts.
-    pub(crate) fn of(files: &[(&str, &str)]) -> Self {
-        let file = |(path, text): &(&str, &str)| File { path: (*path).to_owned(), text: (*text).to_owned() };
-        Self { top: Vec::new(), files: files.iter().map(file).collect() }
     }
 }

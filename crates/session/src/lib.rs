@@ -41,6 +41,9 @@ mod iso;
 mod presign;
 mod token;
 
+#[cfg(feature = "cli")]
+pub mod cli;
+
 mod error;
 
 pub use change::{Change, Millis, RecordWriter, RunReason, RunRow, RunStatus, SessionRow, WaitpointRow};

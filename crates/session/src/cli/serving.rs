@@ -1,0 +1,131 @@
+//! [`Serving`]: a server that has its address, from start to end.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+
+use serde_json::json;
+use turnkeep_host::Host;
+
+use super::args::{Format, ServeArgs};
+use crate::{BoundServer, Environment, Error, MemoryDisk, MemoryStorage, Server, Storage};
+
+/// The id of the one environment that is served.
+const ENVIRONMENT: &str = "env_local";
+
+/// Why a server did not start, or ended before it was told to. The text says what to do.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// Another program has the port.
+    #[error(
+        "port {0} is taken: end the program that has it, choose another with --port, or let --port 0 find a free one"
+    )]
+    PortTaken(u16),
+    /// The system does not let this user have the address.
+    #[error("{0} may not be used: ports below 1024 want more rights, and the address must be one of this machine")]
+    AddressRefused(SocketAddr),
+    /// The server failed.
+    #[error(transparent)]
+    Server(#[from] Error),
+    /// The system gives no signals.
+    #[error("signals cannot be heard: {0}")]
+    Signals(#[from] io::Error),
+}
+
+/// A server that has its address and waits to be run.
+pub struct Serving {
+    bound: BoundServer,
+    address: SocketAddr,
+}
+
+impl Serving {
+    /// Opens the store and takes the address.
+    ///
+    /// # Errors
+    ///
+    /// [`ServeError`], which says what to do.
+    pub async fn start(host: Host, args: &ServeArgs) -> Result<Self, ServeError> {
+        let asked = SocketAddr::new(args.host, args.port);
+        let environment = Environment::new(ENVIRONMENT, args.secret_key.expose());
+        let server = Server::new(host, storage(), environment);
+        let bound = server.bind(&asked.to_string()).await.map_err(|error| refusal(asked, error))?;
+        let address = bound.local_addr().parse().unwrap_or(asked);
+        Ok(Self { bound, address })
+    }
+
+    /// Gives the address by which programs on this machine reach the server.
+    pub fn url(&self) -> String {
+        let ip = match self.address.ip() {
+            IpAddr::V4(Ipv4Addr::UNSPECIFIED) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            IpAddr::V6(Ipv6Addr::UNSPECIFIED) => IpAddr::V6(Ipv6Addr::LOCALHOST),
+            ip => ip,
+        };
+        format!("http://{}", SocketAddr::new(ip, self.address.port()))
+    }
+
+    /// Says that the server is ready, and which agents are beside it.
+    pub fn ready_line(&self, format: Format, agents: &[&str]) -> String {
+        match format {
+            Format::Json => json!({ "event": "ready", "url": self.url(), "agents": agents }).to_string(),
+            Format::Text if agents.is_empty() => format!("ready on {}", self.url()),
+            Format::Text => format!("ready on {} with {}", self.url(), agents.join(", ")),
+        }
+    }
+
+    /// Serves until `stop` comes, then ends in order ([`BoundServer::run_until`]).
+    ///
+    /// # Errors
+    ///
+    /// [`ServeError::Server`] when the store fails.
+    pub async fn run_until(self, stop: impl Future<Output = ()>) -> Result<(), ServeError> {
+        self.bound.run_until(stop).await?;
+        Ok(())
+    }
+}
+
+/// Chooses the store: the one place to do so.
+fn storage() -> Arc<dyn Storage> {
+    Arc::new(MemoryStorage::open(Arc::new(MemoryDisk::new())))
+}
+
+fn refusal(asked: SocketAddr, error: Error) -> ServeError {
+    let Error::Listen { source, .. } = &error else { return error.into() };
+    match source.kind() {
+        io::ErrorKind::AddrInUse => ServeError::PortTaken(asked.port()),
+        io::ErrorKind::PermissionDenied | io::ErrorKind::AddrNotAvailable => ServeError::AddressRefused(asked),
+        _ => error.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::LogLevel;
+
+    fn args(port: u16) -> ServeArgs {
+        let secret_key = "tr_dev_4f1c0a".parse().unwrap();
+        ServeArgs { port, host: Ipv4Addr::LOCALHOST.into(), secret_key, format: Format::Text, log: LogLevel::Off }
+    }
+
+    #[tokio::test]
+    async fn a_free_port_is_found_and_said_and_a_taken_one_refused_with_what_to_do() {
+        let serving = Serving::start(Host::os(), &args(0)).await.unwrap();
+        let port = serving.address.port();
+
+        let refused = Serving::start(Host::os(), &args(port)).await.err().expect("the port is taken").to_string();
+
+        assert_ne!(port, 0);
+        assert!(refused.starts_with(&format!("port {port} is taken")) && refused.contains("--port 0"), "{refused}");
+        assert_eq!(serving.ready_line(Format::Text, &[]), format!("ready on http://127.0.0.1:{port}"));
+        let line: serde_json::Value = serde_json::from_str(&serving.ready_line(Format::Json, &["echo"])).unwrap();
+        assert_eq!(line, json!({ "event": "ready", "url": format!("http://127.0.0.1:{port}"), "agents": ["echo"] }));
+    }
+
+    #[tokio::test]
+    async fn a_server_that_is_told_to_stop_ends_in_order() {
+        let serving = Serving::start(Host::os(), &args(0)).await.unwrap();
+
+        serving.run_until(std::future::ready(())).await.unwrap();
+    }
+}
