@@ -150,7 +150,8 @@ export async function out(chatId) {
 
 export const headerOf = (record, name) => (record.headers ?? []).find(([key]) => key === name)?.[1];
 
-export const chunkOf = (record) => (typeof record.data === "string" ? JSON.parse(record.data) : record.data);
+/** The chunk of a data record; nothing of a control record. */
+export const chunkOf = (record) => (typeof record.data === "string" && record.data ? JSON.parse(record.data) : record.data);
 
 /** Starts a session as a server does. */
 export const start = (chatId, agent, more = {}) =>

@@ -2,29 +2,30 @@
 //!
 //! Installs what `interop/package-lock.json` names, starts this very binary as `serve` on a free port, and has Node run every case.
 
-use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
+use tempfile::TempDir;
 
 use crate::cli::InteropArgs;
 use crate::house;
 use crate::verdict::Verdict;
 
-/// The oldest Node that the suite runs on.
-const OLDEST_NODE: u32 = 20;
+/// The oldest Node that the suite runs on: the first whose test runner can leave the clients' timers behind.
+const OLDEST_NODE: (u32, u32) = (20, 14);
 
 /// How long the server may take until it is ready.
 const START_LIMIT: Duration = Duration::from_secs(20);
 
 /// How long the whole suite may take; each case has a limit of its own.
 const SUITE_LIMIT: Duration = Duration::from_secs(240);
+
+/// The rest between two looks at a process.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// The key of the served environment; it opens nothing else.
 const SECRET_KEY: &str = "tr_dev_interop";
@@ -49,20 +50,21 @@ pub(crate) fn interop(args: &InteropArgs) -> Result<Verdict> {
 fn check_node() -> Result<()> {
     let version = version_of("node")?;
     version_of("npm")?;
-    if major(&version).is_none_or(|major| major < OLDEST_NODE) {
+    if numbers(&version).is_none_or(|numbers| numbers < OLDEST_NODE) {
         bail!(
-            "the interop suite needs Node {OLDEST_NODE} or newer, and node is {version}: install a newer one and put it first in PATH"
+            "the interop suite needs {}, and node is {version}: install a newer one and put it first in PATH",
+            needed()
         );
     }
     Ok(())
 }
 
+fn needed() -> String {
+    format!("Node {}.{} or newer with npm", OLDEST_NODE.0, OLDEST_NODE.1)
+}
+
 fn version_of(program: &str) -> Result<String> {
-    let missing = || {
-        format!(
-            "the interop suite needs Node {OLDEST_NODE} or newer with npm, and `{program}` cannot be run: install Node"
-        )
-    };
+    let missing = || format!("the interop suite needs {}, and `{program}` cannot be run: install Node", needed());
     let output = Command::new(program).arg("--version").stderr(Stdio::null()).output().with_context(missing)?;
     if !output.status.success() {
         bail!(missing());
@@ -70,9 +72,10 @@ fn version_of(program: &str) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// Reads `v20.1.2`.
-fn major(version: &str) -> Option<u32> {
-    version.strip_prefix('v')?.split('.').next()?.parse().ok()
+/// Reads the first two numbers of `v20.14.1`.
+fn numbers(version: &str) -> Option<(u32, u32)> {
+    let mut numbers = version.strip_prefix('v')?.split('.').map(|number| number.parse().ok());
+    Some((numbers.next()??, numbers.next()??))
 }
 
 /// Brings node_modules to what the lockfile says, if it is not there yet.
@@ -91,48 +94,59 @@ fn install(folder: &Path) -> Result<()> {
     fs::write(&stamp, lock).with_context(|| format!("{} cannot be written", stamp.display()))
 }
 
-/// The served system; it ends with this.
+/// A process of ours; it ends with this.
+struct Ours(Child);
+
+impl Drop for Ours {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// The served system.
 struct Served {
-    process: Child,
+    _process: Ours,
+    _folder: TempDir,
     url: String,
 }
 
 impl Served {
     fn start() -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let said = folder.path().join("ready");
         let mut command = Command::new(house::this_binary()?);
         command.args(["serve", "--port", "0", "--host", "127.0.0.1", "--format", "json", "--log", "warn"]);
-        let mut process = command
-            .env("TURNKEEP_SECRET_KEY", SECRET_KEY)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .context("the served system could not be started")?;
-        let stdout = process.stdout.take().expect("it is piped");
-        let mut served = Self { process, url: String::new() };
-        let (tell, told) = mpsc::channel();
-        thread::spawn(move || {
-            let mut line = String::new();
-            // Whoever no longer waits has seen the limit pass.
-            let _ = BufReader::new(stdout).read_line(&mut line).map(|_| tell.send(line));
-        });
-        let line = told.recv_timeout(START_LIMIT);
-        let line = line.map_err(|_| anyhow!("the served system was not ready within {} s", START_LIMIT.as_secs()))?;
-        served.url =
-            ready_url(&line).with_context(|| format!("the served system did not say that it is ready: {line:?}"))?;
-        Ok(served)
+        command.env("TURNKEEP_SECRET_KEY", SECRET_KEY).stdin(Stdio::null()).stdout(File::create(&said)?);
+        let mut process = Ours(command.spawn().context("the served system could not be started")?);
+        let ready = watch(START_LIMIT, || {
+            if let Some(status) = process.0.try_wait()? {
+                bail!("the served system ended with {status}");
+            }
+            Ok(ready_url(&fs::read_to_string(&said)?))
+        })?;
+        let url =
+            ready.with_context(|| format!("the served system was not ready within {} s", START_LIMIT.as_secs()))?;
+        Ok(Self { _process: process, _folder: folder, url })
     }
 }
 
-impl Drop for Served {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+/// Looks until there is something to see, or the limit is over.
+#[expect(clippy::disallowed_methods, reason = "processes of this machine are bounded by its clock")]
+fn watch<T>(limit: Duration, mut look: impl FnMut() -> Result<Option<T>>) -> Result<Option<T>> {
+    let start = std::time::Instant::now();
+    while start.elapsed() < limit {
+        if let Some(seen) = look()? {
+            return Ok(Some(seen));
+        }
+        std::thread::sleep(LOOK);
     }
+    Ok(None)
 }
 
 fn ready_url(line: &str) -> Option<String> {
-    let ready: Value = serde_json::from_str(line).ok()?;
+    let ready: Value = serde_json::from_str(line.lines().next()?).ok()?;
     Some(ready["url"].as_str()?.to_owned())
 }
 
@@ -144,30 +158,24 @@ struct Counts {
 }
 
 fn run_cases(folder: &Path, url: &str, args: &InteropArgs) -> Result<Counts> {
+    let output = tempfile::tempdir()?;
+    let report = output.path().join("report.tap");
     let mut command = Command::new("node");
-    command.arg("--test");
+    // Clients leave timers of a minute behind.
+    command.args(["--test", "--test-force-exit"]);
     // People read the one, this program the other.
     command.args(["--test-reporter=spec", "--test-reporter-destination=stderr"]);
     command.args(["--test-reporter=tap", "--test-reporter-destination=stdout"]);
     command.args(args.names.iter().map(|name| format!("--test-name-pattern={name}")));
     command.args(files(&folder.join("test"))?);
-    let command = command.current_dir(folder).env("TURNKEEP_URL", url).env("TURNKEEP_SECRET_KEY", SECRET_KEY);
-    let mut suite = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("node could not be started")?;
-    let mut stdout = suite.stdout.take().expect("it is piped");
-    let reading = thread::spawn(move || {
-        let mut tap = String::new();
-        stdout.read_to_string(&mut tap).map(|_| tap)
-    });
-    let began = Instant::now();
-    while suite.try_wait()?.is_none() {
-        if began.elapsed() > SUITE_LIMIT {
-            suite.kill()?;
-            bail!("the suite did not end within {} s", SUITE_LIMIT.as_secs());
-        }
-        thread::sleep(Duration::from_millis(50));
+    command.current_dir(folder).env("TURNKEEP_URL", url).env("TURNKEEP_SECRET_KEY", SECRET_KEY);
+    command.stdin(Stdio::null()).stdout(File::create(&report)?);
+    let mut suite = Ours(command.spawn().context("node could not be started")?);
+    let ended = watch(SUITE_LIMIT, || Ok(suite.0.try_wait()?))?;
+    if ended.is_none() {
+        bail!("the suite did not end within {} s", SUITE_LIMIT.as_secs());
     }
-    let tap = reading.join().map_err(|_| anyhow!("the suite's output could not be read"))??;
-    Ok(counts(&tap))
+    Ok(counts(&fs::read_to_string(&report)?))
 }
 
 fn files(folder: &Path) -> Result<Vec<PathBuf>> {
@@ -181,8 +189,8 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>> {
 /// Reads the last lines of a TAP report: `# tests 3`, `# pass 2`.
 fn counts(tap: &str) -> Counts {
     let number = |name: &str| {
-        let lines = tap.lines().filter_map(|line| line.strip_prefix("# ")?.strip_prefix(name)?.trim().parse().ok());
-        lines.last().unwrap_or(0)
+        let mut lines = tap.lines().filter_map(|line| line.strip_prefix("# ")?.strip_prefix(name)?.trim().parse().ok());
+        lines.next_back().unwrap_or(0)
     };
     Counts { cases: number("tests ") - number("skipped "), held: number("pass ") }
 }
@@ -192,10 +200,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn node_is_known_by_its_major_version() {
-        assert_eq!(major("v20.20.2"), Some(20));
-        assert_eq!(major("v8"), Some(8));
-        assert_eq!(major("twenty"), None);
+    fn node_is_known_by_its_first_two_numbers() {
+        assert_eq!(numbers("v20.20.2"), Some((20, 20)));
+        assert!(numbers("v18.20.0") < Some(OLDEST_NODE));
+        assert_eq!((numbers("v8"), numbers("twenty")), (None, None));
     }
 
     #[test]
@@ -203,7 +211,7 @@ mod tests {
         let line = r#"{"event":"ready","url":"http://127.0.0.1:4811","agents":["echo"]}"#;
 
         assert_eq!(ready_url(line).as_deref(), Some("http://127.0.0.1:4811"));
-        assert_eq!(ready_url("ready"), None);
+        assert_eq!((ready_url("ready"), ready_url("")), (None, None));
     }
 
     #[test]
