@@ -1,7 +1,8 @@
 //! `acknowledged-kept`: what the server has acknowledged is kept, once and for ever.
 //!
 //! Exactly: a message acknowledged at seq_num n was durable on `in` at n, under its id, before the acknowledgement (D-12); one
-//! acknowledged without a seq_num was durable somewhere on `in`; an action or regenerate likewise, by its trigger. No place of any channel is ever given to a second, different
+//! acknowledged without a seq_num was durable somewhere on `in`. An action or regenerate likewise, by its trigger; since one is like
+//! another, so many as were acknowledged in all were durable by then. No place of any channel is ever given to a second, different
 //! record, crashes and power losses included. No part id makes two records of `in` (D-6), and a message id is stored at most as
 //! often as pages had it acknowledged, once if never.
 
@@ -25,20 +26,35 @@ pub(super) fn check(story: &Story<'_>) -> Vec<Violation> {
 /// Looks for acknowledgements of what was not durable.
 fn acknowledged(story: &Story<'_>) -> Vec<Violation> {
     let mut inputs: BTreeMap<&str, Vec<&Stored<'_>>> = BTreeMap::new();
+    let mut gestures: BTreeMap<(&str, &str), usize> = BTreeMap::new();
     let mut violations = Vec::new();
     for (entry, stored) in story.walk() {
         if let Some(stored) = stored.filter(|stored| stored.channel == ChannelName::In) {
             inputs.entry(stored.session).or_default().push(stored);
         }
-        if let Event::Asked { page, chat, gesture, seq_num: Some(seq_num) } = &entry.event {
-            let is_it = |stored: &&&Stored<'_>| {
-                stored.seq() == seq_num.get()
-                    && stored.payload().is_some_and(|payload| payload.trigger == Some(gesture.trigger()))
-            };
-            if !inputs.get(chat.as_str()).into_iter().flatten().any(|stored| is_it(&stored)) {
-                let (what, seq) = (gesture.name(), seq_num.get());
-                let what = format!("the {what} was acknowledged to {page} at seq_num {seq}, where it is not stored");
-                violations.push(broken_at(NAME, chat, entry, seq, what));
+        if let Event::Asked { page, chat, gesture, seq_num } = &entry.event {
+            let n_acknowledged = gestures.entry((chat.as_str(), gesture.name())).or_default();
+            *n_acknowledged += 1;
+            let stored = inputs.get(chat.as_str()).into_iter().flatten();
+            let mut likes = stored
+                .filter(|stored| stored.payload().is_some_and(|payload| payload.trigger == Some(gesture.trigger())));
+            let what = gesture.name();
+            match seq_num.map(|seq_num| seq_num.get()) {
+                Some(seq) if !likes.any(|stored| stored.seq() == seq) => {
+                    let what =
+                        format!("the {what} was acknowledged to {page} at seq_num {seq}, where it is not stored");
+                    violations.push(broken_at(NAME, chat, entry, seq, what));
+                }
+                None => {
+                    let (n_acknowledged, n_stored) = (*n_acknowledged, likes.count());
+                    if n_stored < n_acknowledged {
+                        let what = format!(
+                            "the {what} was acknowledged to {page}, but `in` has {n_stored} of {n_acknowledged} acknowledged"
+                        );
+                        violations.push(broken(NAME, chat, entry, what));
+                    }
+                }
+                Some(_) => {}
             }
         }
         let Event::Sent { page, chat, message, seq_num } = &entry.event else { continue };
@@ -136,14 +152,25 @@ mod tests {
     }
 
     #[test]
-    fn an_acknowledged_gesture_is_where_the_server_said() {
+    fn an_acknowledged_gesture_is_where_the_server_said_or_somewhere_when_it_did_not() {
         let undo = ChatInputChunk::message(ChatTaskWirePayload::new(crate::checks::tale::CHAT, Trigger::Action));
-        let asked = |gesture, seq| Event::Asked {
+        let asked = |gesture, seq_num| Event::Asked {
             page: "alice#1".to_owned(),
             chat: crate::checks::tale::CHAT.to_owned(),
             gesture,
-            seq_num: Some(SeqNum::new(seq)),
+            seq_num,
         };
+        let nowhere = |n_stored: usize| {
+            let stored = (0..n_stored).fold(Tale::new().stop(), |tale, _| tale.input(&undo));
+            judge(check, &stored.log("alice", asked(Gesture::Action, None)).log("alice", asked(Gesture::Action, None)))
+        };
+        let lacks = |n_stored: usize, n_acknowledged: usize| {
+            format!("the action was acknowledged to alice#1, but `in` has {n_stored} of {n_acknowledged} acknowledged")
+        };
+        assert_eq!(nowhere(2), [""; 0]);
+        assert_eq!(nowhere(1), [lacks(1, 2)]);
+        assert_eq!(nowhere(0), [lacks(0, 1), lacks(0, 2)]);
+        let asked = |gesture, seq: u64| asked(gesture, Some(SeqNum::new(seq)));
         let found = |gesture, seq| judge(check, &Tale::new().stop().input(&undo).log("alice", asked(gesture, seq)));
 
         assert_eq!(found(Gesture::Action, 1), [""; 0]);

@@ -10,10 +10,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use turnkeep_protocol::{ChannelName, MessageReducer, UiMessage, UiMessageChunk, cleanup_aborted_parts};
+use turnkeep_protocol::{ChannelName, MessageReducer, UiMessage, UiMessageChunk, UiPart, cleanup_aborted_parts};
 
 use super::chain::advance;
-use super::fold::{Messages, segment_id, turns};
+use super::fold::{Messages, Turn, segment_id, turns};
 use super::story::{Stored, Story, broken, broken_at, since};
 use super::whole::{first_difference, has_content, same};
 use crate::outcome::Violation;
@@ -121,19 +121,18 @@ fn judge_page(durable: &Messages, history: &[UiMessage], messages: &[UiMessage])
 /// Says which messages on a page no beginning of the records tells.
 fn judge_whole(story: &Story<'_>, chat: &str, history: &[UiMessage], messages: &[UiMessage]) -> Vec<String> {
     let mut faults = Vec::new();
+    let turns = turns(story.channel(chat, ChannelName::Out));
     for message in messages.iter().filter(|message| message.is_assistant() && has_content(message)) {
-        let tellings = tellings_of(story, chat, &message.id);
-        let mut versions = versions(&tellings);
-        let (told, right) = match versions.pop() {
-            None => {
-                let known = history.iter().find(|known| known.id == message.id).cloned();
-                let right = known.as_ref().is_none_or(|known| same(known, message));
-                (known, right)
-            }
-            Some(whole) => {
-                let right = is_version(&whole, message) || versions.iter().any(|version| is_version(version, message));
-                (Some(whole), right)
-            }
+        let tellings = tellings_of(story, chat, &turns, &message.id);
+        let (told, right) = if tellings.is_empty() {
+            let known = history.iter().find(|known| known.id == message.id).cloned();
+            let right = known.as_ref().is_none_or(|known| same(known, message));
+            (known, right)
+        } else {
+            let whole = Versions::of(&tellings).last();
+            let right =
+                is_version(&whole, message) || Versions::of(&tellings).any(|version| is_version(version, message));
+            (Some(whole), right)
         };
         if let Some(told) = told.filter(|_| !right) {
             let (id, how) = (&message.id, first_difference(message, &told));
@@ -151,10 +150,10 @@ enum Telling<'s> {
 
 /// Lists what the turns of a chat tell of the messages with an id: a turn's answers to calls, then its chunks. Answers that no
 /// turn has covered come last.
-fn tellings_of<'s>(story: &'s Story<'_>, chat: &'s str, id: &str) -> Vec<Telling<'s>> {
+fn tellings_of<'s>(story: &'s Story<'_>, chat: &'s str, turns: &[Turn<'s, '_>], id: &str) -> Vec<Telling<'s>> {
     let mut inputs = story.channel(chat, ChannelName::In).peekable();
     let mut tellings = Vec::new();
-    for turn in turns(story.channel(chat, ChannelName::Out)) {
+    for turn in turns {
         let settled = turn.settled();
         while let Some(input) = inputs.next_if(|input| Some(input.seq()) <= settled) {
             tellings.extend(answer_to(input, id));
@@ -172,28 +171,62 @@ fn answer_to<'s>(input: &'s Stored<'_>, id: &str) -> Option<Telling<'s>> {
     (message.is_assistant() && message.id == id).then_some(Telling::Answer(message))
 }
 
-/// Gives the message after each telling.
-fn versions(tellings: &[Telling<'_>]) -> Vec<UiMessage> {
-    let mut reducer = MessageReducer::new();
-    let versions = tellings.iter().map(|telling| {
-        match telling {
+/// The message after each telling, one after the other: a long answer has as many versions as chunks, so none is copied.
+struct Versions<'t> {
+    tellings: std::slice::Iter<'t, Telling<'t>>,
+    reducer: MessageReducer,
+}
+
+impl<'t> Versions<'t> {
+    fn of(tellings: &'t [Telling<'t>]) -> Self {
+        Self { tellings: tellings.iter(), reducer: MessageReducer::new() }
+    }
+
+    fn next(&mut self) -> Option<&UiMessage> {
+        match self.tellings.next()? {
             Telling::Chunk(chunk) => {
-                let _ = reducer.apply(chunk);
+                let _ = self.reducer.apply(chunk);
             }
             Telling::Answer(answer) => {
-                let mut message = reducer.message().clone();
+                let mut message = self.reducer.message().clone();
                 advance(&mut message, answer);
-                reducer = MessageReducer::resume(message);
+                self.reducer = MessageReducer::resume(message);
             }
         }
-        reducer.message().clone()
-    });
-    versions.collect()
+        Some(self.reducer.message())
+    }
+
+    fn any(mut self, is_it: impl Fn(&UiMessage) -> bool) -> bool {
+        while let Some(version) = self.next() {
+            if is_it(version) {
+                return true;
+            }
+        }
+        false
+    }
+
+    fn last(mut self) -> UiMessage {
+        while self.next().is_some() {}
+        self.reducer.into_message()
+    }
 }
 
 /// Tells whether `message` is this version, as it is or cleaned of half calls.
 fn is_version(version: &UiMessage, message: &UiMessage) -> bool {
+    // Cleaning takes calls away and no text: what differs there is not worth a closer look.
+    if n_bytes(version) != n_bytes(message) {
+        return false;
+    }
     same(version, message) || same(&cleanup_aborted_parts(version.clone()), message)
+}
+
+fn n_bytes(message: &UiMessage) -> usize {
+    let length = |part: &UiPart| match part {
+        UiPart::Text(text) => text.text.len(),
+        UiPart::Reasoning(reasoning) => reasoning.text.len(),
+        _ => 0,
+    };
+    message.parts.iter().map(length).sum()
 }
 
 /// Quotes a text, its end left out when it is long.

@@ -34,6 +34,9 @@ pub(super) fn tell(stage: &mut Stage<'_>, scenario: &Scenario) -> Result<Vec<Vio
             break;
         }
     }
+    // A button that was only pressed may have had nothing to act on, which shows when the story has gone on.
+    let refused = story.stage.people.values().find_map(|person| person.refusal()).filter(|_| late.is_empty());
+    late.extend(refused.map(|refused| story.lateness(scenario.steps.len().saturating_sub(1), &refused)));
     story.stage.machines.heal();
     if let Some(missed) = story.settle(scenario.settle_within_ms)? {
         late.push(missed);
@@ -124,12 +127,14 @@ impl Story<'_, '_> {
         let before = person.accepted_sends.load(Ordering::Relaxed);
         person.shown.store(0, Ordering::Relaxed);
         person.ask(command);
-        match until {
+        let missed = match until {
             SendUntil::Pressed => self.advance(1).map(|()| None),
-            SendUntil::Accepted => self.wait("the send's acknowledgement", GESTURE_MS, move |_| {
-                person.accepted_sends.load(Ordering::Relaxed) > before
+            SendUntil::Accepted => self.wait("the send's acknowledgement", GESTURE_MS, |_| {
+                person.accepted_sends.load(Ordering::Relaxed) > before || person.refusal().is_some()
             }),
-        }
+        };
+        // Whatever came of it else: the story asks for what is not there.
+        Ok(person.refusal().or(missed?))
     }
 
     fn load(&mut self, client: &str, command: Command) -> Result<Option<String>, String> {
@@ -265,5 +270,50 @@ fn io_name(channel: IoName) -> &'static str {
     match channel {
         IoName::In => "in",
         IoName::Out => "out",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use turnkeep_agent::{Agent, TurnInput};
+
+    use crate::outcome::ViolationKind;
+    use crate::run;
+    use crate::scenario::parse;
+    use crate::world::Cast;
+
+    /// Plays a story of an agent without tools; gives what did not come true.
+    fn played(steps: &str) -> Vec<(ViolationKind, String)> {
+        let text = format!(
+            r#"{{ "why": "w", "agent": "plain", "model": [{{ "parts": [{{ "say": "Hi." }}] }}], "steps": [{steps}], "expect": [] }}"#
+        );
+        let cast: Cast = Arc::new(|_, backstage| {
+            let agent = Agent::new("plain", |turn: TurnInput| async move { Ok(turn.stream_text()) });
+            Some(agent.idle_timeout(backstage.idle_timeout).turn_timeout(backstage.turn_timeout))
+        });
+        let outcome = run(&parse("plain", &text).unwrap(), 1, &cast);
+        outcome.violations.into_iter().map(|violation| (violation.kind, violation.what)).collect()
+    }
+
+    #[test]
+    fn a_person_who_is_asked_to_answer_what_nobody_has_asked_fails_the_step() {
+        let asked = r#"{ "send": { "client": "alice", "text": "Hello" } }, { "wait_answer": { "client": "alice" } }"#;
+        let decide =
+            |until| format!(r#"{{ "decide": {{ "client": "alice", "approved": true, "until": "{until}" }} }}"#);
+        let answer = r#"{ "answer": { "client": "alice", "output": 1 } }"#;
+        let closed = r#"{ "close_page": { "client": "alice" } }"#;
+
+        for (steps, want) in [
+            (asked.to_owned(), None),
+            (format!("{asked}, {}", decide("accepted")), Some("step 2: on alice#1 no call waits for a decision")),
+            (format!("{asked}, {}", decide("pressed")), Some("step 2: on alice#1 no call waits for a decision")),
+            (format!("{asked}, {answer}"), Some("step 2: on alice#1 no call waits for an answer")),
+            (format!("{asked}, {closed}, {answer}"), Some("step 3: alice has no page open to answer on")),
+        ] {
+            let want: Vec<_> = want.into_iter().map(|want| (ViolationKind::Liveness, want.to_owned())).collect();
+            assert_eq!(played(&steps), want, "{steps}");
+        }
     }
 }

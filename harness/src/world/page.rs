@@ -85,25 +85,28 @@ impl Page {
 
     /// Decides about the calls that wait for her consent.
     pub(super) fn decide(&self, approved: bool, reason: Option<&str>) {
-        self.post_answers(self.screen.change_last(|last| {
-            for id in last.pending_approvals() {
-                last.add_tool_approval_response(&id, approved, reason);
-            }
-        }));
+        let history = self.screen.change_last(|last| {
+            let pending = last.pending_approvals();
+            pending.iter().filter(|id| last.add_tool_approval_response(id, approved, reason)).count() > 0
+        });
+        self.post_answers(history, "no call waits for a decision");
     }
 
     /// Gives the calls that her page runs their result.
     pub(super) fn answer(&self, output: &Value) {
-        self.post_answers(self.screen.change_last(|last| {
-            for id in last.pending_outputs() {
-                last.add_tool_output(&id, output.clone());
-            }
-        }));
+        let history = self.screen.change_last(|last| {
+            let pending = last.pending_outputs();
+            pending.iter().filter(|id| last.add_tool_output(id, output.clone())).count() > 0
+        });
+        self.post_answers(history, "no call waits for an answer");
     }
 
-    /// Sends the message whose calls were answered again; what follows belongs to it.
-    fn post_answers(&self, history: Vec<UiMessage>) {
-        // Without a message there is nothing that could wait.
+    /// Sends the message whose calls were answered again; what follows belongs to it. Without one the person cannot do what the story
+    /// wants of her, for `want`.
+    fn post_answers(&self, history: Option<Vec<UiMessage>>, want: &str) {
+        let Some(history) = history else {
+            return self.person.refuse(format!("on {} {want}", self.screen.page));
+        };
         let Some(message) = history.last().cloned() else { return };
         self.screen.resume_last();
         self.post(Asked::Message(message), SendMessages::submit(history));

@@ -56,6 +56,8 @@ pub(super) struct Person {
     screen: Mutex<Option<Arc<Screen>>>,
     /// Sends and streams under way on the open page.
     busy: AtomicUsize,
+    /// Why the person could not do what was asked of her last.
+    refusal: Mutex<Option<String>>,
     /// Chunks shown since the last send or load.
     pub(super) shown: AtomicUsize,
     /// Sends, regenerations, decisions and actions that were acknowledged.
@@ -83,6 +85,7 @@ impl Person {
             device: Mutex::default(),
             screen: Mutex::default(),
             busy: AtomicUsize::new(0),
+            refusal: Mutex::default(),
             shown: AtomicUsize::new(0),
             accepted_sends: AtomicUsize::new(0),
             answered_steers: AtomicUsize::new(0),
@@ -134,6 +137,16 @@ impl Person {
         }
     }
 
+    /// Says why the person cannot do what was asked of her.
+    pub(super) fn refuse(&self, why: String) {
+        *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
+    }
+
+    /// Gives why the person could not do what was asked of her last, if so.
+    pub(super) fn refusal(&self) -> Option<String> {
+        self.refusal.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     pub(super) fn occupy(self: &Arc<Self>) -> Busy {
         self.busy.fetch_add(1, Ordering::Relaxed);
         Busy(self.clone())
@@ -179,16 +192,14 @@ pub(super) async fn live(person: Arc<Person>, host: Host) {
                     page.regenerate();
                 }
             }
-            Command::Decide { approved, reason } => {
-                if let Some(page) = &page {
-                    page.decide(approved, reason.as_deref());
-                }
-            }
-            Command::Answer { output } => {
-                if let Some(page) = &page {
-                    page.answer(&output);
-                }
-            }
+            Command::Decide { approved, reason } => match &page {
+                Some(page) => page.decide(approved, reason.as_deref()),
+                None => person.refuse(format!("{} has no page open to decide on", person.name)),
+            },
+            Command::Answer { output } => match &page {
+                Some(page) => page.answer(&output),
+                None => person.refuse(format!("{} has no page open to answer on", person.name)),
+            },
             Command::Act { action, takes_away } => {
                 if let Some(page) = &page {
                     page.act(action, takes_away);

@@ -77,14 +77,12 @@ impl Screen {
         state.messages.truncate(left);
     }
 
-    /// Changes the last message; gives the whole conversation.
-    pub(super) fn change_last(&self, change: impl FnOnce(&mut UiMessage)) -> Vec<UiMessage> {
+    /// Changes the last message; gives the whole conversation, or nothing when there was nothing to change.
+    pub(super) fn change_last(&self, change: impl FnOnce(&mut UiMessage) -> bool) -> Option<Vec<UiMessage>> {
         let mut state = self.state();
         state.close();
-        if let Some(last) = state.messages.last_mut() {
-            change(last);
-        }
-        state.messages.clone()
+        let is_changed = state.messages.last_mut().is_some_and(change);
+        is_changed.then(|| state.messages.clone())
     }
 
     /// Goes on with the last message if it is the assistant's.

@@ -1,21 +1,22 @@
 //! One teller a chat: two threads that change a chat's state must not tell it in the wrong order (C-64).
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// How often in a row a listener is told of changes that came while it was told. One that changes the chat whenever it hears of it would
+/// never be done; it hears of the rest with the next change of anybody else.
+const MAX_IN_A_ROW: usize = 1000;
 
 /// Who is being told right now, and whether there is news since.
 #[derive(Debug, Default)]
 pub(super) struct Telling(Mutex<BTreeMap<String, bool>>);
 
-/// A teller at work; dropped by a panic of the application, it makes room for the next.
-struct Teller<'a> {
-    telling: &'a Telling,
-    chat_id: &'a str,
-}
-
 impl Telling {
     /// Calls `tell`, which looks at the state itself. While it is called for the chat already, from another thread or further up on
     /// this one, that call is followed by one more instead.
+    ///
+    /// A panic of the application goes on when all news is told.
     pub(super) fn tell(&self, chat_id: &str, tell: impl Fn()) {
         let mut chats = self.chats();
         if let Some(has_news) = chats.get_mut(chat_id) {
@@ -24,36 +25,33 @@ impl Telling {
         }
         chats.insert(chat_id.to_owned(), false);
         drop(chats);
-        let teller = Teller { telling: self, chat_id };
-        loop {
-            tell();
-            if !teller.takes_news() {
-                // The chat has no teller from here on; the next one must not be taken for this one.
-                return std::mem::forget(teller);
+        let mut panicked = None;
+        for at in 1..=MAX_IN_A_ROW {
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(&tell)) {
+                panicked.get_or_insert(panic);
             }
+            if self.is_done(chat_id, at == MAX_IN_A_ROW) {
+                break;
+            }
+        }
+        if let Some(panic) = panicked {
+            resume_unwind(panic);
         }
     }
 
     fn chats(&self) -> MutexGuard<'_, BTreeMap<String, bool>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-impl Teller<'_> {
-    /// Tells whether there was news; without any the teller is done, in the same step.
-    fn takes_news(&self) -> bool {
-        let mut chats = self.telling.chats();
-        let has_news = chats.get_mut(self.chat_id).is_some_and(std::mem::take);
-        if !has_news {
-            chats.remove(self.chat_id);
+    /// Takes the news; without any, or when it `must_be`, the chat has no teller from here on.
+    fn is_done(&self, chat_id: &str, must_be: bool) -> bool {
+        let mut chats = self.chats();
+        let has_news = chats.get_mut(chat_id).is_some_and(std::mem::take);
+        let is_done = must_be || !has_news;
+        if is_done {
+            chats.remove(chat_id);
         }
-        has_news
-    }
-}
-
-impl Drop for Teller<'_> {
-    fn drop(&mut self) {
-        self.telling.chats().remove(self.chat_id);
+        is_done
     }
 }
 
@@ -89,5 +87,38 @@ mod tests {
         telling.tell("chat", || *told.lock().unwrap() += 1);
 
         assert_eq!(*told.lock().unwrap(), 1);
+    }
+
+    #[test]
+    fn what_came_while_a_listener_panicked_is_told_before_the_panic_goes_on_c64() {
+        let (telling, state, told) = (Telling::default(), Mutex::new(1), Mutex::new(Vec::new()));
+        let tell = || {
+            let seen = std::mem::replace(&mut *state.lock().unwrap(), 2);
+            if seen == 1 {
+                telling.tell("chat", || unreachable!("the teller is told of it"));
+                panic!("the listener's own");
+            }
+            told.lock().unwrap().push(seen);
+        };
+
+        let result = catch_unwind(AssertUnwindSafe(|| telling.tell("chat", tell)));
+
+        assert_eq!(result.unwrap_err().downcast_ref(), Some(&"the listener's own"));
+        assert_eq!(*told.lock().unwrap(), [2]);
+    }
+
+    #[test]
+    fn a_listener_that_changes_what_it_hears_of_does_not_stall_its_teller_c64() {
+        let (telling, told) = (Telling::default(), Mutex::new(0));
+        let tell = || {
+            *told.lock().unwrap() += 1;
+            telling.tell("chat", || ());
+        };
+
+        telling.tell("chat", tell);
+        assert_eq!(*told.lock().unwrap(), MAX_IN_A_ROW);
+        telling.tell("chat", || *told.lock().unwrap() = 0);
+
+        assert_eq!(*told.lock().unwrap(), 0, "the next change is told");
     }
 }
