@@ -185,6 +185,23 @@ async fn a_run_that_throws_fails_the_send_with_its_outcome_a267() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_message_after_a_runs_last_turn_is_answered_by_the_next_run_a112_rc22() {
+    const MAX_TURNS: usize = 100;
+    let model = (0..=MAX_TURNS).fold(MockLanguageModel::new(), |model, turn| model.step([say(format!("a{turn}"))]));
+    let mut chat = MockChatAgent::start(plain(), &model).await;
+    let first = chat.run_attempt();
+
+    for turn in 0..MAX_TURNS {
+        chat.send("again").await.assert_text(&format!("a{turn}"));
+    }
+    assert_eq!(chat.run_attempt(), first);
+    chat.send("once more").await.assert_text("a100");
+
+    assert_ne!(chat.run_attempt(), first);
+    chat.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_run_that_dies_in_a_turn_fails_the_send_with_place_and_records_a267() {
     let agent = Agent::new("plain", |turn: TurnInput| async move {
         let answer = turn.stream_text();

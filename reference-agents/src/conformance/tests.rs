@@ -154,13 +154,13 @@ async fn meta_tells_its_metadata_with_sorted_keys_in_one_delta() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn validate_rejects_a_blocked_word_before_the_model_runs() {
+async fn validate_rejects_a_blocked_word_before_the_model_runs_rc11() {
     // Row `validate`.
     let mut chat = start("validate").await;
 
     let refused = chat.send("this has a blocked-word in it").await;
     assert!(refused.error().is_some_and(|error| error.contains("content filter")), "{:?}", refused.error());
-    assert_eq!(kinds(&refused), ["error"]);
+    refused.assert_records(&["error", "turn-complete"]);
 
     chat.send("this has none").await.assert_text("echo: this has none");
     chat.finish().await;
@@ -194,14 +194,18 @@ async fn hitl_asks_for_a_colour_and_says_what_came() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn approval_deletes_when_it_may_and_keeps_when_not() {
+async fn approval_deletes_when_it_may_and_keeps_when_not_and_tells_so_before_its_next_step_rc11() {
     // Row `approval`.
     for (approved, want) in [(true, "deleted widget-1"), (false, "kept widget-1")] {
         let mut chat = start("approval").await;
         let asked = chat.send("delete it").await;
         assert!(kinds(&asked).contains(&"tool-approval-request".to_owned()), "{:?}", kinds(&asked));
 
-        chat.send_tool_approval(approved, None).await.assert_text(want);
+        let decided = chat.send_tool_approval(approved, None).await;
+
+        decided.assert_text(want);
+        let outcome = if approved { "tool-output-available" } else { "tool-output-denied" };
+        assert_eq!(kinds(&decided)[..3], ["start", outcome, "start-step"]);
 
         let ran = chat.messages()[1].tool_parts().next().unwrap().output.is_some();
         assert_eq!(ran, approved);
