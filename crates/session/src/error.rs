@@ -44,11 +44,30 @@ pub enum StorageError {
         /// What the parser says.
         reason: String,
     },
+    /// Another process has the store open.
+    #[error("the store is in use by another process")]
+    InUse,
+    /// The file is of a version that this server does not know.
+    #[error("store {file} has format {found}; this server knows {known} and older ones")]
+    Format {
+        /// The file.
+        file: String,
+        /// Its format's version.
+        found: u64,
+        /// The newest version that is known.
+        known: u64,
+    },
+    /// The file holds something that no commit wrote.
+    #[error("the store is damaged: {reason}")]
+    Damaged {
+        /// What was found.
+        reason: String,
+    },
 }
 
 impl StorageError {
     /// Tells whether the same call may succeed later.
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::Disk(_))
+        matches!(self, Self::Disk(_) | Self::InUse)
     }
 }

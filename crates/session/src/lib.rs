@@ -11,11 +11,12 @@
 //! ```no_run
 //! use std::sync::Arc;
 //! use turnkeep_host::Host;
-//! use turnkeep_session::{Environment, MemoryDisk, MemoryStorage, Server};
+//! use turnkeep_session::{Environment, RedbStorage, Server};
 //!
 //! # async fn example() -> Result<(), turnkeep_session::Error> {
-//! let storage = Arc::new(MemoryStorage::open(Arc::new(MemoryDisk::new())));
-//! let server = Server::new(Host::os(), storage, Environment::new("env_1", "tr_dev_secret")).bind("127.0.0.1:0").await?;
+//! let host = Host::os();
+//! let storage = Arc::new(RedbStorage::in_folder(&host, "data").await?);
+//! let server = Server::new(host, storage, Environment::new("env_1", "tr_dev_secret")).bind("127.0.0.1:0").await?;
 //! println!("listening on {}", server.local_addr());
 //! server.run().await?;
 //! # Ok(())
@@ -52,4 +53,8 @@ pub use error::{Error, StorageError};
 pub use rate_limit::RateLimit;
 pub use server::{BoundServer, Server, Stopped};
 pub use standing::{NewestOutput, Part, Shape, Standing, Summary};
-pub use storage::{Bounds, Disk, Loaded, LoadedChannel, LoadedSession, MemoryDisk, MemoryStorage, Storage, Window};
+#[cfg(feature = "conformance")]
+pub use storage::conformance;
+pub use storage::{
+    Bounds, Disk, Loaded, LoadedChannel, LoadedSession, MemoryDisk, MemoryStorage, RedbStorage, Storage, Window,
+};

@@ -1,11 +1,14 @@
-//! Where changes become durable: the [`Storage`] seam, and a store in memory with a journal on a [`Disk`].
+//! Where changes become durable: the [`Storage`] seam, a store in one file, and one in memory with a journal on a [`Disk`].
 //!
 //! A store folds the changes it is given into tables of its own and gives them back in two ways: [`Storage::load`] gives what the
 //! core needs to go on, small and bounded for each session, and the other reads give what has left the core's memory.
 
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
 mod disk;
 mod loaded;
 mod memory;
+mod redb;
 mod tables;
 
 use futures::future::BoxFuture;
@@ -14,6 +17,7 @@ use turnkeep_protocol::{ChannelName, PartId, Record, RunId, SeqNum, SessionId};
 pub use disk::{Disk, MemoryDisk};
 pub use loaded::{Loaded, LoadedChannel, LoadedSession};
 pub use memory::MemoryStorage;
+pub use redb::RedbStorage;
 pub(crate) use tables::{Tables, session_of};
 
 use crate::standing::Part;

@@ -49,6 +49,12 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("crates/host/src/os/files.rs", "std::fs", "these are the real machine's files behind Host::os()"),
     ("crates/host/src/os/process.rs", "std::process", "these are the real machine's programs behind Host::os()"),
     ("crates/host/src/os/process.rs", "tokio::process", "these are the real machine's programs behind Host::os()"),
+    (
+        "crates/session/src/storage/redb/folder.rs",
+        "std::fs",
+        "this is the real machine's folder behind RedbStorage::in_folder()",
+    ),
+    ("crates/session/src/storage/redb/tests.rs", "std::fs", "the test's stores are files of this machine"),
     ("crates/agent/src/skills/tests.rs", "std::fs", "the test's skills are folders of this machine"),
     ("crates/host/tests/host/machine.rs", "std::fs", "the test's folders are of this machine"),
     ("crates/session/src/main.rs", "std::process", "this is the process's own exit code"),
