@@ -146,6 +146,29 @@ async fn an_append_without_a_body_or_with_no_text_is_refused_and_stores_nothing_
 }
 
 #[tokio::test]
+async fn a_client_that_sends_all_before_it_listens_reads_the_refusal_of_a_body_that_is_too_large_s59_rc4() {
+    let world = World::start().await;
+    world.create().await;
+    let large = "x".repeat(8 * 1024 * 1024);
+    let head = format!("POST {APPEND} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\n", crate::support::SECRET);
+
+    let status = world.status_of(&format!("{head}content-length: {}\r\n\r\n{large}", large.len())).await;
+
+    assert_eq!(status, "HTTP/1.1 413 Payload Too Large");
+}
+
+#[tokio::test]
+async fn a_client_that_asks_before_it_sends_is_refused_before_it_does_s59() {
+    let world = World::start().await;
+    world.create().await;
+    let head = format!("POST {APPEND} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\n", crate::support::SECRET);
+
+    let status = world.status_of(&format!("{head}expect: 100-continue\r\ncontent-length: 8000000\r\n\r\n")).await;
+
+    assert_eq!(status, "HTTP/1.1 413 Payload Too Large");
+}
+
+#[tokio::test]
 async fn a_body_of_unannounced_length_is_413_s59_s191() {
     let world = World::start().await;
     world.create().await;
