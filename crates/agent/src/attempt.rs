@@ -31,6 +31,7 @@ use crate::out::OutWriter;
 use crate::pipe::Outlet;
 use crate::record::decode as decode_content;
 use crate::signal::Signal;
+use crate::task::Task;
 use crate::worker::Warn;
 
 /// The length of a message id, as the AI SDK makes them.
@@ -62,6 +63,7 @@ pub(crate) struct AttemptParts {
     pub(crate) gate: Gate,
     pub(crate) locals: Locals,
     pub(crate) boundaries: Boundaries,
+    pub(crate) task: Arc<Task>,
 }
 
 /// One attempt at a run.
@@ -83,23 +85,25 @@ pub(crate) struct Attempt {
     pub(crate) part_ids: Arc<Draws>,
     pub(crate) gate: Gate,
     pub(crate) message_ids: MessageIds,
+    pub(crate) task: Arc<Task>,
     warn: Warn,
 }
 
 impl Attempt {
     /// Makes the attempt; nothing is read or written yet.
     pub(crate) fn new(parts: AttemptParts) -> Result<Self, Error> {
-        let AttemptParts { host, link, input, lease, warn, gate, locals, boundaries } = parts;
+        let AttemptParts { host, link, input, lease, warn, gate, locals, boundaries, task } = parts;
         let payload = Value::Object(lease.payload.clone());
         let payload: ChatTaskWirePayload =
             serde_json::from_value(payload).map_err(|error| Error::BadPayload(error.to_string()))?;
         let entropy = attempt_entropy(&host, &lease);
         let out = OutWriter::start(&host, link.clone(), &entropy);
         let queued = QueuedParts::default();
+        let metadata = task.metadata.clone();
         let writer = ChunkWriter::new(out.clone(), queued.clone());
         let attempt = Self {
             ctx: gate.told(RunContext::of(&lease)),
-            chat: Chat::new(payload.chat_id.clone(), host.clone(), writer, locals),
+            chat: Chat::new(payload.chat_id.clone(), host.clone(), writer, locals, metadata),
             out,
             queued,
             boundaries,
@@ -114,6 +118,7 @@ impl Attempt {
             payload,
             warn,
             gate,
+            task,
         };
         // Boot hooks may pipe too.
         let metadata = attempt.payload.metadata.clone().unwrap_or_default();

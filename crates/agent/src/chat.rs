@@ -2,7 +2,8 @@
 
 use std::fmt;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use futures::{FutureExt, Stream, StreamExt};
@@ -17,6 +18,7 @@ use crate::error::{Error, HookError};
 use crate::history::ChatHistory;
 use crate::inject::{InjectQueue, InjectQueueFull};
 use crate::locals::{ChatLocal, Local, Locals};
+use crate::metadata::Metadata;
 use crate::out::OutWriter;
 use crate::pipe::Pipes;
 use crate::prompt::ChatPrompt;
@@ -46,7 +48,9 @@ struct Shared {
     store: ChatStore,
     writer: ChunkWriter,
     pipes: Pipes,
-    settings: Mutex<Settings>,
+    /// Whether the run ends behind its turn.
+    ends_after_turn: AtomicBool,
+    metadata: Arc<Metadata>,
     /// The turn or action under way, or the last one.
     turn: Mutex<Option<TurnContext>>,
     /// Hears of what an author should know; none for code that runs without turns.
@@ -67,17 +71,9 @@ pub(crate) struct TurnContext {
     pub(crate) client_data: Value,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
-struct Settings {
-    ends_after_turn: bool,
-    idle_timeout: Option<Duration>,
-    turn_timeout: Option<Duration>,
-}
-
 impl Chat {
-    pub(crate) fn new(id: String, host: Host, writer: ChunkWriter, locals: Locals) -> Self {
+    pub(crate) fn new(id: String, host: Host, writer: ChunkWriter, locals: Locals, metadata: Arc<Metadata>) -> Self {
         let deferred_done = Arc::new(Semaphore::new(MAX_DEFERRED as usize));
-        let settings = Mutex::default();
         let (history, injected) = (ChatHistory::default(), InjectQueue::default());
         let (prompt, skills, store) =
             (ChatPrompt::default(), ChatSkills::default(), ChatStore::new(writer.out.clone()));
@@ -95,7 +91,8 @@ impl Chat {
                 store,
                 writer,
                 pipes,
-                settings,
+                ends_after_turn: AtomicBool::new(false),
+                metadata,
                 turn: Mutex::default(),
                 warn: OnceLock::new(),
                 deferred,
@@ -195,29 +192,50 @@ impl Chat {
 
     /// Ends the run after the current turn and whatever is queued.
     pub fn end_run(&self) {
-        self.settings().ends_after_turn = true;
+        self.shared.ends_after_turn.store(true, Ordering::SeqCst);
     }
 
-    /// Sets how long the run stays warm between turns, from now on.
-    pub fn set_idle_timeout(&self, timeout: Duration) {
-        self.settings().idle_timeout = Some(timeout);
+    /// Sets how long the run stays warm between turns, whatever the agent's options say.
+    ///
+    /// Kept in the run's metadata as `chat.idleTimeout`: once this returns, later attempts of the run have it too. A continuation is a
+    /// run of its own and starts from the agent's options.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the server cannot note it; the time before holds then.
+    pub async fn set_idle_timeout_in_seconds(&self, seconds: u64) -> Result<(), Error> {
+        self.shared.metadata.set_idle_timeout(seconds).await
     }
 
-    /// Sets how long the run sleeps before it ends, from now on.
-    pub fn set_turn_timeout(&self, timeout: Duration) {
-        self.settings().turn_timeout = Some(timeout);
+    /// Sets how long the run sleeps before it ends, in whole seconds, and at least one; else as
+    /// [`Chat::set_idle_timeout_in_seconds`], as `chat.turnTimeout`.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn set_turn_timeout(&self, timeout: Duration) -> Result<(), Error> {
+        self.set_turn_timeout_in_seconds(timeout.as_secs().max(1)).await
+    }
+
+    /// Sets how long the run sleeps before it ends; see [`Chat::set_turn_timeout`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn set_turn_timeout_in_seconds(&self, seconds: u64) -> Result<(), Error> {
+        self.shared.metadata.set_turn_timeout(seconds).await
     }
 
     pub(crate) fn ends_after_turn(&self) -> bool {
-        self.settings().ends_after_turn
+        self.shared.ends_after_turn.load(Ordering::SeqCst)
     }
 
     pub(crate) fn idle_timeout(&self) -> Option<Duration> {
-        self.settings().idle_timeout
+        self.shared.metadata.idle_timeout()
     }
 
     pub(crate) fn turn_timeout(&self) -> Option<Duration> {
-        self.settings().turn_timeout
+        self.shared.metadata.turn_timeout()
     }
 
     /// Has the author warned of what is done outside turns.
@@ -239,10 +257,6 @@ impl Chat {
     pub(crate) async fn settle_deferred(&self) {
         let all = self.shared.deferred_done.acquire_many(MAX_DEFERRED);
         let _ = tokio::time::timeout(DEFERRED_LIMIT, all).await;
-    }
-
-    fn settings(&self) -> MutexGuard<'_, Settings> {
-        self.shared.settings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -27,6 +27,7 @@ use crate::checkpoint::Place;
 use crate::error::{Error, HookError};
 use crate::event::RunContext;
 use crate::run::RunParts;
+use crate::task::Task;
 
 /// What a custom agent's code is called in errors and checkpoints.
 const RUN: &str = "run";
@@ -212,11 +213,11 @@ impl fmt::Debug for CustomRun {
 /// # Errors
 ///
 /// Fails when the code does, or when the run cannot go on; what is not settled then is still owed.
-pub(crate) async fn serve(code: Hook<CustomRun>, parts: RunParts) -> Result<(), Error> {
+pub(crate) async fn serve(code: Hook<CustomRun>, parts: RunParts, task: Arc<Task>) -> Result<(), Error> {
     let RunParts { host, agent, model, link, input, lease, warn, gate } = parts;
     let code = gate.around(RUN, code);
     let (locals, boundaries) = (agent.fresh_locals(), Boundaries::kept_by_author(None));
-    let attempt = Attempt::new(AttemptParts { host, link, input, lease, warn, gate, locals, boundaries })?;
+    let attempt = Attempt::new(AttemptParts { host, link, input, lease, warn, gate, locals, boundaries, task })?;
     let leaving = attempt.leaving();
     let mut run = CustomRun {
         chat: attempt.chat.clone(),

@@ -5,6 +5,7 @@ mod compaction;
 mod hydrate;
 mod steering;
 mod store;
+mod task;
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -23,6 +24,7 @@ pub use self::compaction::{Compacted, CompactionCheck, CompactionSource, Compact
 pub use self::hydrate::HydrateMessages;
 pub use self::steering::{PendingMessageReceived, PendingMessagesBatch, PendingMessagesInjected};
 pub use self::store::HydrateStore;
+pub use self::task::{TaskComplete, TaskEvent, TaskFailure};
 
 /// Tells a hook which run it is in.
 #[derive(Clone, Debug, PartialEq, Eq)]

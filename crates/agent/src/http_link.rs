@@ -17,10 +17,10 @@ use turnkeep_host::http::{BaseUrl, Deadlines, HttpClient, segment};
 use turnkeep_host::{Draws, Entropy, Host};
 use turnkeep_protocol::run_api::{
     CreateWait, CreatedWait, EndRun, EndRunResponse, Heartbeat, HeartbeatResponse, Mark, MarkSession, OutBatch,
-    OutBatchResponse, RUN_ATTEMPT_HEADER, RUN_ID_HEADER, WaitOutcome, WaitpointStatus,
+    OutBatchResponse, RUN_ATTEMPT_HEADER, RUN_ID_HEADER, RunMetadata, WaitOutcome, WaitpointStatus,
 };
 use turnkeep_protocol::session_api::{CODE_LEASE_LOST, DrainedRecord, DrainedRecords, PresignedUrl, Refusal};
-use turnkeep_protocol::{ChannelName, ChatSnapshot, InputRecord, NewRecord, RunId, SeqNum};
+use turnkeep_protocol::{ChannelName, ChatSnapshot, InputRecord, JsonObject, NewRecord, RunId, SeqNum};
 
 use self::retry::Retries;
 use crate::error::Error;
@@ -292,6 +292,14 @@ impl Link for HttpLink {
     fn mark(&self, mark: Mark) -> BoxFuture<'_, Result<(), Error>> {
         Box::pin(async move {
             let call = Call::post("mark", self.session_path("/mark"), &MarkSession { mark });
+            self.retries.run(call.what, || self.send(&self.calls, &call)).await.map(drop)
+        })
+    }
+
+    fn write_metadata(&self, metadata: JsonObject) -> BoxFuture<'_, Result<(), Error>> {
+        Box::pin(async move {
+            let body = to_json(&RunMetadata { metadata });
+            let call = Call { body, ..Call::new("metadata", Method::PUT, self.run_path("/metadata")) };
             self.retries.run(call.what, || self.send(&self.calls, &call)).await.map(drop)
         })
     }

@@ -59,6 +59,7 @@ mod inject;
 mod input;
 mod link;
 mod locals;
+mod metadata;
 mod model_history;
 mod out;
 mod pipe;
@@ -70,6 +71,7 @@ mod skills;
 mod spoken;
 mod steering;
 mod store;
+mod task;
 #[cfg(test)]
 mod testing;
 mod tool;
@@ -100,7 +102,8 @@ pub use event::{
     Action, ActionAnswer, BeforeTurnComplete, Boot, ChatStart, Compacted, CompactionCheck, CompactionSource,
     CompactionSummary, HydrateMessages, HydrateStore, PendingMessageReceived, PendingMessagesBatch,
     PendingMessagesInjected, PendingToolCall, Preload, PrepareMessages, Recovery, RecoveryBoot, ResolveTools,
-    RunContext, SuspendPhase, Suspension, TurnComplete, TurnStart, ValidateMessages,
+    RunContext, SuspendPhase, Suspension, TaskComplete, TaskEvent, TaskFailure, TurnComplete, TurnStart,
+    ValidateMessages,
 };
 pub use history::{ChatHistory, PendingCall, ResolvedCall};
 pub use inject::{InjectQueueFull, MAX_INJECTED};

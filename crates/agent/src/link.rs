@@ -8,7 +8,7 @@ use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use turnkeep_protocol::run_api::{Mark, WaitOutcome};
 use turnkeep_protocol::session_api::DrainedRecord;
-use turnkeep_protocol::{ChannelName, ChatSnapshot, InputRecord, NewRecord, SeqNum};
+use turnkeep_protocol::{ChannelName, ChatSnapshot, InputRecord, JsonObject, NewRecord, SeqNum};
 
 use crate::error::Error;
 
@@ -31,6 +31,9 @@ pub(crate) trait Link: Send + Sync {
 
     /// Sets a write-once marker of the chat (D-45).
     fn mark(&self, mark: Mark) -> BoxFuture<'_, Result<(), Error>>;
+
+    /// Replaces what the run notes for its later attempts; resolves when it is durable.
+    fn write_metadata(&self, metadata: JsonObject) -> BoxFuture<'_, Result<(), Error>>;
 
     /// Waits durably for a record of `in` after `consumed` (S-133…S-138); ends within `limit` and a little.
     fn wait(&self, wait: DurableWait) -> BoxFuture<'_, Result<WaitOutcome, Error>>;

@@ -32,6 +32,7 @@ use crate::link::Link;
 use crate::model_history::ModelHistory;
 use crate::record::Asks;
 use crate::steering::SharedSteering;
+use crate::task::Task;
 use crate::tool::ServerTools;
 use crate::views::Views;
 use crate::worker::Warn;
@@ -55,9 +56,19 @@ impl RunParts {
     ///
     /// Fails when the run cannot go on; what is not settled then is still owed.
     pub(crate) async fn serve(self) -> Result<(), Error> {
+        let task = Task::new(&self.agent, &self.lease, self.link.clone(), self.warn.clone(), &self.gate);
+        let task = Arc::new(task);
+        let ended = match task.start().await {
+            Ok(()) => self.serve_in(task.clone()).await,
+            failed => failed,
+        };
+        task.end(ended).await
+    }
+
+    async fn serve_in(self, task: Arc<Task>) -> Result<(), Error> {
         match self.agent.custom.clone() {
-            Some(code) => custom::serve(code, self).await,
-            None => Run::new(self)?.serve().await,
+            Some(code) => custom::serve(code, self, task).await,
+            None => Run::new(self, task)?.serve().await,
         }
     }
 }
@@ -84,7 +95,7 @@ struct Run {
 
 impl Run {
     /// Makes the run; nothing happens before [`Run::serve`].
-    fn new(parts: RunParts) -> Result<Self, Error> {
+    fn new(parts: RunParts, task: Arc<Task>) -> Result<Self, Error> {
         let RunParts { host, agent, model, link, input, lease, warn, gate } = parts;
         let agent = agent.gated(&gate);
         let is_hydrated = agent.hooks.hydrate_messages.is_some();
@@ -93,7 +104,7 @@ impl Run {
         let tools = agent.tools.clone();
         let has_resolver = agent.hooks.tools.is_some();
         let mut run = Self {
-            attempt: Attempt::new(AttemptParts { host, link, input, lease, warn, gate, locals, boundaries })?,
+            attempt: Attempt::new(AttemptParts { host, link, input, lease, warn, gate, locals, boundaries, task })?,
             chain: Chain::default(),
             model_history: ModelHistory::default(),
             steering: SharedSteering::default(),

@@ -17,8 +17,8 @@ use turnkeep_host::Host;
 use turnkeep_protocol::run_api::{LeasedRun, Mark, WaitOutcome};
 use turnkeep_protocol::session_api::DrainedRecord;
 use turnkeep_protocol::{
-    ChannelName, ChatInputChunk, ChatSnapshot, ChatTaskWirePayload, Envelope, InputRecord, NewRecord, RecordKind,
-    RunId, SESSION_IN_EVENT_ID, SeqNum, SessionId, TRIGGER_CONTROL, TaskId, Trigger, UiMessage,
+    ChannelName, ChatInputChunk, ChatSnapshot, ChatTaskWirePayload, Envelope, InputRecord, JsonObject, NewRecord,
+    RecordKind, RunId, SESSION_IN_EVENT_ID, SeqNum, SessionId, TRIGGER_CONTROL, TaskId, Trigger, UiMessage,
 };
 
 pub(crate) use self::diary::*;
@@ -54,6 +54,9 @@ pub(crate) struct State {
     pub(crate) next_out: u64,
     pub(crate) snapshot: Option<ChatSnapshot>,
     pub(crate) fails_snapshots: bool,
+    /// What the run has noted for its later attempts.
+    pub(crate) metadata: JsonObject,
+    pub(crate) fails_metadata: bool,
     /// What is stored as the snapshot is none.
     pub(crate) holds_nonsense: bool,
     /// So many reads of the snapshot fail.
@@ -342,6 +345,15 @@ impl Link for FakeLink {
         async { Ok(()) }.boxed()
     }
 
+    fn write_metadata(&self, metadata: JsonObject) -> BoxFuture<'_, Result<(), Error>> {
+        Box::pin(async move {
+            self.unless_dead().await?;
+            let mut state = self.0.state();
+            let refused = Error::Refused { what: "metadata", status: 413, body: String::new() };
+            if state.fails_metadata { Err(refused) } else { Ok(state.metadata = metadata) }
+        })
+    }
+
     fn wait(&self, wait: DurableWait) -> BoxFuture<'_, Result<WaitOutcome, Error>> {
         self.0.state().waits.push(wait);
         self.0.changed.notify_waiters();
@@ -417,6 +429,7 @@ pub(crate) fn lease(session: &FakeSession, attempt: u32, payload: Value) -> Leas
         preloaded: state.marks.contains(&Mark::Preloaded),
         session_closed: state.is_closed,
         options: Default::default(),
+        metadata: state.metadata.clone(),
     }
 }
 

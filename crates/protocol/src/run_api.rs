@@ -69,6 +69,9 @@ pub struct LeasedRun {
     /// What the session's trigger config says about its runs (S-11).
     #[serde(default, skip_serializing_if = "RunOptions::is_empty")]
     pub options: RunOptions,
+    /// What earlier attempts of this run have noted for later ones.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub metadata: Map<String, Value>,
 }
 
 /// The parts of a session's trigger config that are handed to its runs as they are; absent where it says nothing (S-11).
@@ -125,6 +128,14 @@ pub struct Heartbeat {
 pub struct HeartbeatResponse {
     /// Whether the session has been closed: the next wait ends (D-2).
     pub session_closed: bool,
+}
+
+/// `PUT /api/v1/runs/{id}/metadata`: replaces what the run notes for its later attempts, and its answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RunMetadata {
+    /// All of it.
+    pub metadata: Map<String, Value>,
 }
 
 /// How a run's attempt ended.

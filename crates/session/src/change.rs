@@ -197,6 +197,9 @@ pub struct RunRow {
     /// What the trigger config said when the run was made; a later config concerns later runs (S-11, S-14).
     #[serde(default)]
     pub options: RunOptions,
+    /// What its attempts have noted for later ones.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub metadata: Map<String, Value>,
     /// Where the run is in its life.
     pub status: RunStatus,
     /// The session's settled cursor when the run was made: what "progress" is measured from (D-34).

@@ -19,7 +19,7 @@ mod tokens;
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 use tokio_util::sync::CancellationToken;
 use turnkeep_host::{Draws, Host, Timestamp};
 
@@ -79,6 +79,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/api/v1/workers/lease", post(runs::lease))
         .route("/api/v1/runs/{run}/heartbeat", post(runs::heartbeat))
         .route("/api/v1/runs/{run}/end", post(runs::end))
+        .route("/api/v1/runs/{run}/metadata", put(runs::metadata))
         .route("/api/v1/runs/{run}/session-streams/wait", post(runs::wait))
         .route("/api/v1/waitpoints/{waitpoint}", get(runs::waitpoint))
         .route("/healthz", get(operations::health))

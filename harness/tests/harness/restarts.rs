@@ -40,6 +40,32 @@ async fn a_crash_starts_the_next_attempt_which_knows_the_conversation_a275() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_turn_timeout_that_was_set_outlives_a_crash_a195() {
+    let ends_after = async |restart: bool| {
+        let sets = plain()
+            .idle_timeout(Duration::from_secs(1))
+            .on_chat_start(|event: ChatStart| async move { Ok(event.chat.set_turn_timeout_in_seconds(60).await?) });
+        let model = MockLanguageModel::new().step([say("one")]);
+        let mut chat = MockChatAgent::start(sets, &model).await;
+        chat.send("a").await;
+        if restart {
+            chat.restart(Restart::Crash).await;
+        }
+        let attempt = chat.run_attempt().unwrap().1;
+        chat.advance(Duration::from_secs(50)).await;
+        let slept = chat.outcome();
+        chat.advance(Duration::from_secs(70)).await;
+        let ended = chat.outcome();
+        chat.finish().await;
+        (attempt, slept, ended)
+    };
+
+    // The agent's own options say an hour.
+    assert_eq!(ends_after(false).await, (1, None, Some(MockOutcome::Ok)));
+    assert_eq!(ends_after(true).await, (2, None, Some(MockOutcome::Ok)));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_message_that_dies_with_its_worker_is_answered_by_the_next_attempt_a275_d35() {
     let model = MockLanguageModel::new().step([say("lost")]).step([say("said")]);
     let mut chat = MockChatAgent::start(plain(), &model).await;

@@ -11,7 +11,8 @@ use crate::checkpoint::Gate;
 use crate::error::HookError;
 use crate::event::{
     Action, ActionAnswer, BeforeTurnComplete, Boot, ChatStart, Compacted, HydrateMessages, HydrateStore, Preload,
-    PrepareMessages, Recovery, RecoveryBoot, ResolveTools, Suspension, TurnComplete, TurnStart, ValidateMessages,
+    PrepareMessages, Recovery, RecoveryBoot, ResolveTools, Suspension, TaskComplete, TaskEvent, TaskFailure,
+    TurnComplete, TurnStart, ValidateMessages,
 };
 use crate::tool::Tool;
 
@@ -36,6 +37,12 @@ pub(crate) struct Hooks {
     pub(crate) turn_complete: Option<Hook<TurnComplete>>,
     pub(crate) chat_suspend: Option<Hook<Suspension>>,
     pub(crate) chat_resume: Option<Hook<Suspension>>,
+    pub(crate) start: Option<Hook<TaskEvent>>,
+    pub(crate) wait: Option<Hook<TaskEvent>>,
+    pub(crate) resume: Option<Hook<TaskEvent>>,
+    pub(crate) success: Option<Hook<TaskEvent>>,
+    pub(crate) failure: Option<Hook<TaskFailure>>,
+    pub(crate) complete: Option<Hook<TaskComplete>>,
 }
 
 impl Hooks {
@@ -58,6 +65,13 @@ impl Hooks {
             turn_complete,
             chat_suspend,
             chat_resume,
+            // The task has gated its own.
+            start,
+            wait,
+            resume,
+            success,
+            failure,
+            complete,
         } = self;
         Self {
             recovery_boot: recovery_boot.map(|hook| gate.around("on_recovery_boot", hook)),
@@ -76,6 +90,12 @@ impl Hooks {
             turn_complete: turn_complete.map(|hook| gate.around("on_turn_complete", hook)),
             chat_suspend: chat_suspend.map(|hook| gate.around("on_chat_suspend", hook)),
             chat_resume: chat_resume.map(|hook| gate.around("on_chat_resume", hook)),
+            start,
+            wait,
+            resume,
+            success,
+            failure,
+            complete,
         }
     }
 }
@@ -206,4 +226,16 @@ layered_hooks! {
     on_chat_suspend = chat_suspend(Suspension);
     /// Runs when a record has woken the run.
     on_chat_resume = chat_resume(Suspension);
+    /// Runs before anything else of a run, until it has succeeded once in one of its attempts. A failure fails the run.
+    on_start = start(TaskEvent);
+    /// Runs before every durable wait, of custom agents too. A failure is only warned of.
+    on_wait = wait(TaskEvent);
+    /// Runs when a durable wait is over, whatever ended it. A failure is only warned of.
+    on_resume = resume(TaskEvent);
+    /// Runs when the run has ended by its own will. A failure is only warned of.
+    on_success = success(TaskEvent);
+    /// Runs when the run has failed for good; not when another attempt may follow. A failure is only warned of.
+    on_failure = failure(TaskFailure);
+    /// Runs behind `on_success` and `on_failure`. A failure is only warned of.
+    on_complete = complete(TaskComplete);
 }

@@ -97,12 +97,14 @@ impl Attempt {
             if limit.is_zero() {
                 return Ok(None);
             }
+            self.task.waits().await?;
             let (consumed, settled) = self.input.with(|inbox| (inbox.wait_cursor(), inbox.settled()));
             let woken = tokio::select! {
                 biased;
                 () = self.input.draining() => return Ok(None),
                 woken = self.link.wait(DurableWait { consumed, settled, limit }) => woken?,
             };
+            self.task.resumes().await?;
             match woken {
                 WaitOutcome::TimedOut => return Ok(None),
                 WaitOutcome::Closed => self.input.close_session(),

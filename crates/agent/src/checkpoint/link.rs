@@ -7,7 +7,7 @@ use futures::stream::BoxStream;
 use serde_json::Value;
 use turnkeep_protocol::run_api::{Mark, WaitOutcome};
 use turnkeep_protocol::session_api::DrainedRecord;
-use turnkeep_protocol::{ChannelName, ChatSnapshot, Envelope, InputRecord, NewRecord, RecordKind, SeqNum};
+use turnkeep_protocol::{ChannelName, ChatSnapshot, Envelope, InputRecord, JsonObject, NewRecord, RecordKind, SeqNum};
 
 use super::{Gate, Place};
 use crate::error::Error;
@@ -84,6 +84,10 @@ impl Link for GatedLink {
 
     fn mark(&self, mark: Mark) -> BoxFuture<'_, Result<(), Error>> {
         self.inner.mark(mark)
+    }
+
+    fn write_metadata(&self, metadata: JsonObject) -> BoxFuture<'_, Result<(), Error>> {
+        self.inner.write_metadata(metadata)
     }
 
     fn wait(&self, wait: DurableWait) -> BoxFuture<'_, Result<WaitOutcome, Error>> {

@@ -6,7 +6,7 @@ use futures::stream::BoxStream;
 use tokio::time::Duration;
 use turnkeep_protocol::run_api::{Mark, WaitOutcome};
 use turnkeep_protocol::session_api::DrainedRecord;
-use turnkeep_protocol::{ChannelName, ChatSnapshot, InputRecord};
+use turnkeep_protocol::{ChannelName, ChatSnapshot, InputRecord, JsonObject};
 
 use super::*;
 use crate::link::DurableWait;
@@ -41,6 +41,10 @@ impl Link for SlowLink {
     }
 
     fn read_snapshot(&self) -> BoxFuture<'_, crate::link::SnapshotRead> {
+        unreachable!("a writer only writes")
+    }
+
+    fn write_metadata(&self, _: JsonObject) -> BoxFuture<'_, Result<(), Error>> {
         unreachable!("a writer only writes")
     }
 

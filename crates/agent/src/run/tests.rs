@@ -18,6 +18,7 @@ mod patterns;
 mod prepare_step;
 mod recovery;
 mod responses;
+mod set_times;
 mod sharing;
 mod steering;
 mod taken_over;

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use turnkeep_host::Host;
+use turnkeep_protocol::JsonObject;
 
 use super::{FakeLink, FakeSession};
 use crate::chat::{Chat, ChunkWriter, QueuedParts};
 use crate::link::Link;
 use crate::locals::Locals;
+use crate::metadata::Metadata;
 use crate::out::OutWriter;
 use crate::signal::Signal;
 use crate::tool::ToolContext;
@@ -16,8 +18,9 @@ use crate::tool::ToolContext;
 pub(crate) fn tool_context() -> ToolContext {
     let host = Host::os();
     let link: Arc<dyn Link> = Arc::new(FakeLink(Arc::new(FakeSession::default())));
+    let metadata = Arc::new(Metadata::new(link.clone(), JsonObject::new()));
     let writer = ChunkWriter::new(OutWriter::start(&host, link, host.entropy()), QueuedParts::default());
-    let chat = Chat::new("chat".to_owned(), host, writer.clone(), Locals::new());
+    let chat = Chat::new("chat".to_owned(), host, writer.clone(), Locals::new(), metadata);
     ToolContext {
         tool_call_id: "call".to_owned(),
         messages: Vec::new(),

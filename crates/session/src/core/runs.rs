@@ -58,6 +58,7 @@ impl Core {
             unconfirmed_lapses: 0,
             max_attempts: config.options.max_attempts.unwrap_or(DEFAULT_MAX_ATTEMPTS),
             options: config.options.clone(),
+            metadata: Map::new(),
             status: RunStatus::Queued,
             settled_at_start: session.summary.settled,
             suspects,
@@ -100,6 +101,7 @@ impl Core {
             preloaded: session.row.preloaded_at.is_some(),
             session_closed: session.row.is_closed(),
             options: run.options.clone(),
+            metadata: run.metadata.clone(),
         };
         self.put(Change::Run { row: Box::new(run) });
         Some(leased)
@@ -150,6 +152,19 @@ impl Core {
         self.put(Change::Lease { run: writer.run.clone(), expires_at: now.plus(self.lease).into() });
         self.settle(&session, settled, consumed);
         Ok(self.session(&session).row.is_closed())
+    }
+
+    /// Replaces what a run notes for its later attempts; a continuation is another run and begins without.
+    pub(crate) fn set_run_metadata(
+        &mut self,
+        now: Timestamp,
+        writer: &Writer,
+        metadata: Map<String, Value>,
+    ) -> Result<(), Refused> {
+        let run = self.held(now, writer)?.clone();
+        self.put(Change::Run { row: Box::new(RunRow { metadata, ..run }) });
+        self.confirm(Some(writer));
+        Ok(())
     }
 
     /// Ends an attempt and, in the same step, starts what follows it (D-3, D-35); gives the run that goes on, if one does.

@@ -10,7 +10,8 @@ use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 use turnkeep_host::Timestamp;
 use turnkeep_protocol::run_api::{
-    CreateWait, EndRun, EndRunResponse, Heartbeat, HeartbeatResponse, LeaseRequest, LeaseResponse, WaitpointStatus,
+    CreateWait, EndRun, EndRunResponse, Heartbeat, HeartbeatResponse, LeaseRequest, LeaseResponse, RunMetadata,
+    WaitpointStatus,
 };
 use turnkeep_protocol::{ChannelName, RunId, WaitpointId};
 
@@ -76,6 +77,16 @@ pub(super) async fn heartbeat(State(app): State<Arc<App>>, Params(run): Params<S
     let (settled, consumed) = (beat.settled_cursor, beat.consumed_cursor);
     let beaten = app.actor.call(move |core, now| core.heartbeat(now, &writer, settled, consumed)).await?;
     ok(&HeartbeatResponse { session_closed: beaten.map_err(|refused| Route::Other.refuse(refused))? })
+}
+
+/// `PUT /api/v1/runs/{run}/metadata`, at most 10 KiB: durable when it is answered, and given to every later attempt.
+pub(super) async fn metadata(State(app): State<Arc<App>>, Params(run): Params<String>, request: Request) -> Answer {
+    let (asked, head) = read::<RunMetadata>(&app, request).await?;
+    let writer = writer(run, &head)?;
+    let metadata = asked.metadata.clone();
+    let set = app.actor.call(move |core, now| core.set_run_metadata(now, &writer, metadata)).await?;
+    set.map_err(|refused| Route::Other.refuse(refused))?;
+    ok(&asked)
 }
 
 /// `POST /api/v1/runs/{run}/end` (D-3).

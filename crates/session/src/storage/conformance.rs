@@ -241,6 +241,7 @@ fn run_row(session: &SessionId, draws: &Draws) -> RunRow {
         unconfirmed_lapses: 0,
         max_attempts: 3,
         options: RunOptions::default(),
+        metadata: [("chat.turnTimeout".to_owned(), "90s".into())].into_iter().collect(),
         status,
         settled_at_start: None,
         suspects: None,

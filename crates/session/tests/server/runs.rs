@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 use serde_json::{Value, json};
+use turnkeep_protocol::run_api::LeasedRun;
 use turnkeep_session::MemoryDisk;
 
 use crate::support::{World, create_body, delta, message, turn_complete};
@@ -212,4 +213,31 @@ async fn two_appends_at_once_find_one_run_sr4() {
     assert_eq!(seqs.iter().sum::<u64>(), 1);
     assert!(world.lease(0).await.is_some());
     assert!(world.lease(0).await.is_none());
+}
+
+#[tokio::test]
+async fn a_runs_notes_outlive_the_server_and_are_fenced_and_bounded_a195_d12_d36() {
+    let world = World::start_with(Arc::new(MemoryDisk::new()), Duration::from_millis(150)).await;
+    world.create().await;
+    let first = world.lease(0).await.unwrap();
+    let note = async |world: &World, run: &LeasedRun, value: &str| {
+        let path = format!("/api/v1/runs/{}/metadata", run.run_id);
+        let attempt = run.attempt.to_string();
+        let body = json!({ "metadata": { "chat.turnTimeout": value } });
+        world.call_with("PUT", &path, Some(body), &[("x-run-attempt", &attempt)]).await
+    };
+
+    let noted = note(&world, &first, "90s").await;
+    let large = note(&world, &first, &"9".repeat(10 * 1024)).await;
+    let world = world.restart().await;
+    let second = world.lease(5).await.expect("the lease lapses by itself");
+    let late = note(&world, &first, "1s").await;
+
+    assert_eq!(
+        (noted.status, noted.json::<Value>()),
+        (StatusCode::OK, json!({ "metadata": { "chat.turnTimeout": "90s" } }))
+    );
+    assert_eq!(large.status, StatusCode::PAYLOAD_TOO_LARGE);
+    assert_eq!(Value::Object(second.metadata), json!({ "chat.turnTimeout": "90s" }));
+    assert_eq!((late.status, late.json::<Value>()["code"].clone()), (StatusCode::CONFLICT, json!("lease_lost")));
 }

@@ -9,7 +9,7 @@ use turnkeep_protocol::{ChatInputChunk, SeqNum, Trigger, UiMessage};
 use crate::checkpoint::Gate;
 use crate::input::InputChannel;
 use crate::link::Link;
-use crate::run::{Run, RunParts};
+use crate::run::RunParts;
 use crate::testing::*;
 use crate::{Agent, Error, RunContext, SuspendPhase};
 
@@ -67,10 +67,7 @@ async fn suspend_hooks_run_once_however_many_stops_come_a32_a35() {
             event.chat.history().all();
             Ok(())
         })
-        .on_chat_resume(|event| async move {
-            event.chat.set_turn_timeout(Duration::from_secs(10));
-            Ok(())
-        });
+        .on_chat_resume(|event| async move { Ok(event.chat.set_turn_timeout(Duration::from_secs(10)).await?) });
     let talk = async {
         session.until(|state| state.waits.len() == 1).await;
         session.send(stop());
@@ -112,10 +109,7 @@ async fn idle_times_follow_override_agent_payload_default_a76_a195_af16() {
     assert_eq!(idle(bare(), payload()).await, 7);
     assert_eq!(idle(bare().idle_timeout(Duration::from_secs(3)), payload()).await, 3);
     assert_eq!(idle(bare().preload_idle_timeout(Duration::from_secs(2)), payload()).await, 2);
-    let boot = bare().on_boot(|event| async move {
-        event.chat.set_idle_timeout(Duration::from_secs(1));
-        Ok(())
-    });
+    let boot = bare().on_boot(|event| async move { Ok(event.chat.set_idle_timeout_in_seconds(1).await?) });
     assert_eq!(idle(boot, payload()).await, 1);
 }
 
@@ -247,7 +241,7 @@ async fn run_draining(session: &Arc<FakeSession>, agent: Agent, is_time: impl Fn
         session.until(is_time).await;
         input.drain();
     };
-    let (ended, ()) = tokio::join!(Run::new(parts).unwrap().serve(), drains);
+    let (ended, ()) = tokio::join!(parts.serve(), drains);
     ended.unwrap();
 }
 

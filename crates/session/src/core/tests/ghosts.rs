@@ -72,7 +72,7 @@ fn a_reported_crash_counts_without_any_sign_of_life_before_it_d35() {
 #[test]
 fn every_fenced_call_is_a_sign_of_life_and_prolongs_nothing_but_the_heartbeat_d35_d36() {
     type Sign = fn(&mut Fixture, &LeasedRun);
-    let signs: [(&str, Sign); 6] = [
+    let signs: [(&str, Sign); 7] = [
         ("heartbeat", |fixture, run| _ = fixture.heartbeat(run).unwrap()),
         ("batch", |fixture, run| _ = fixture.write(run, vec![data("start")]).unwrap()),
         ("append", |fixture, run| {
@@ -87,6 +87,10 @@ fn every_fenced_call_is_a_sign_of_life_and_prolongs_nothing_but_the_heartbeat_d3
             let id = run.session_id.clone();
             let stored = fixture.core.put_snapshot(fixture.now, &id, Some(&writer(run)), "{}".to_owned());
             fixture.keep(stored).unwrap();
+        }),
+        ("metadata", |fixture, run| {
+            let set = fixture.core.set_run_metadata(fixture.now, &writer(run), Default::default());
+            fixture.keep(set).unwrap();
         }),
         ("wait", |fixture, run| {
             let created = fixture.core.create_wait(fixture.now, &writer(run), new_wait("chat"), RunLook::NotYet);

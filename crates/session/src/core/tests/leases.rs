@@ -242,3 +242,27 @@ fn a_first_snapshot_and_one_over_an_unreadable_object_are_stored_s192_s193() {
     }
     fixture.keep(());
 }
+
+#[test]
+fn what_a_run_notes_is_given_to_its_later_attempts_and_to_no_other_run_a195_d36() {
+    let noted = |text: &str| json!({ "chat.turnTimeout": text }).as_object().cloned().unwrap();
+    let mut fixture = Fixture::with_chat();
+    let first = fixture.lease();
+    assert!(first.metadata.is_empty());
+
+    let set = fixture.core.set_run_metadata(fixture.now, &writer(&first), noted("90s"));
+    fixture.keep(set).unwrap();
+    fixture.lose(&first);
+    let second = fixture.lease();
+    let late = fixture.core.set_run_metadata(fixture.now, &writer(&first), noted("1s"));
+    assert_eq!(fixture.keep(late), Err(Refused::LeaseLost));
+    fixture.end(&second, crashed()).unwrap();
+    let third = fixture.lease();
+    fixture.end(&third, RunOutcome::Completed).unwrap();
+    fixture.send();
+    let continuation = fixture.lease();
+
+    assert_eq!((second.metadata, third.metadata), (noted("90s"), noted("90s")));
+    assert_ne!(continuation.run_id, first.run_id);
+    assert!(continuation.metadata.is_empty());
+}
