@@ -173,6 +173,7 @@ mod tests {
 
     #[test]
     fn waits_double_from_100_ms_to_5_s_and_never_end_c44_cr4() {
+        // S-124, SR-24.
         let mut longest = Retries::new(RetryPolicy::default());
         let mut shortest = Retries::new(RetryPolicy::default());
 
@@ -188,6 +189,7 @@ mod tests {
 
     #[test]
     fn jitter_takes_away_its_share_and_no_more_ca14() {
+        // S-124.
         let policy = RetryPolicy {
             retry_delay: Duration::from_millis(50),
             max_retry_delay: Duration::from_millis(50),
@@ -202,6 +204,7 @@ mod tests {
 
     #[test]
     fn final_statuses_end_at_once_and_keep_their_status_c41_c42_ca10_ca13() {
+        // S-125.
         for status in [400, 401, 403, 404, 409, 410, 422] {
             let mut retries = Retries::new(RetryPolicy::default());
             let Next::GiveUp(error) = retries.on_failure(refused(status), Failure::Other, 0.0) else {

@@ -23,6 +23,9 @@ use crate::reader::quietly;
 use crate::route::{HeadersFor, Route};
 use crate::{ChatSessionState, Error};
 
+/// The length of a part id, its time included (S-176).
+const PART_ID_CHARACTERS: usize = 21;
+
 /// Shared by every clone of a [`super::Transport`] and by its streams.
 pub(crate) struct Inner {
     pub(crate) host: Host,
@@ -234,9 +237,11 @@ impl Inner {
         quietly(|| heard(&event));
     }
 
-    /// Makes a part id: unique by this transport's name, by time and by draw (C-18).
+    /// Makes a part id: unique by this transport's name, by time and by draw (C-18, S-176).
     pub(crate) fn part_id(&self) -> PartId {
-        PartId::new(format!("{:x}-{}", self.host.clock().now().as_millis(), self.part_ids.alphanumeric(12)))
+        let stamp = format!("{:x}-", self.host.clock().now().as_millis());
+        let n_drawn = PART_ID_CHARACTERS.saturating_sub(stamp.len());
+        PartId::new(stamp + &self.part_ids.alphanumeric(n_drawn))
     }
 
     pub(crate) fn stream_id(&self) -> u64 {

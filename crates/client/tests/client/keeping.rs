@@ -37,6 +37,7 @@ async fn set_session_replaces_all_and_tells_only_the_newest_listener_c66_ca25() 
 
 #[tokio::test(start_paused = true)]
 async fn a_cursor_outlives_turns_and_upgrades_c9_c67_c244() {
+    // S-129.
     let rig = Rig::start().await;
     for turn in 0..2 {
         rig.fake.say("a");

@@ -13,6 +13,7 @@ mod resuming;
 mod rig;
 mod routing;
 mod sending;
+mod session_rules;
 mod sessions;
 mod starting;
 mod stopping;

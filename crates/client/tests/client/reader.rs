@@ -79,6 +79,7 @@ async fn every_byte_cut_of_the_body_reads_the_same_c27_ca23() {
 
 #[tokio::test(start_paused = true)]
 async fn a_break_after_every_record_loses_and_doubles_nothing_c37_cr3() {
+    // S-122.
     let n_records = 6;
     for at in 0..=n_records {
         let mut scene = Scene::new(out()).await;

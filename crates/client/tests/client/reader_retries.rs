@@ -16,6 +16,7 @@ fn stall_after(seconds: u64, max_stall_retries: Option<u32>) -> RetryPolicy {
 
 #[tokio::test(start_paused = true)]
 async fn seven_failures_then_success_are_eight_attempts_and_no_error_ca1() {
+    // SR-24.
     let mut scene = Scene::new(out()).await;
     (0..7).for_each(|_| scene.fake.on_read(ReadPlan::Refuse(503)));
     scene.fake.say("a");
@@ -46,6 +47,7 @@ async fn a_final_status_is_one_attempt_and_keeps_its_status_c41_c42_ca10_ca13_cf
 
 #[tokio::test(start_paused = true)]
 async fn hung_headers_are_dropped_after_their_deadline_c51_ca8() {
+    // S-124.
     let mut scene = Scene::new(out()).await;
     scene.fake.on_read(ReadPlan::Hang);
     scene.fake.say("a");
@@ -60,6 +62,7 @@ async fn hung_headers_are_dropped_after_their_deadline_c51_ca8() {
 
 #[tokio::test(start_paused = true)]
 async fn pings_do_not_restart_the_stall_timer_c52_ca9_rc2_cr3() {
+    // S-124.
     let mut scene = Scene::new(out().policy(stall_after(60, None))).await;
     scene.fake.on_read(ReadPlan::serve(0, After::Ping));
     scene.fake.say("a");
@@ -148,6 +151,7 @@ async fn the_stall_timer_stands_still_between_two_waits_and_runs_on_in_them_c57(
 
 #[tokio::test(start_paused = true)]
 async fn retry_now_ends_a_backoff_and_does_nothing_else_c47_ca4() {
+    // S-126.
     let policy = RetryPolicy { retry_delay: Duration::from_secs(5), ..RetryPolicy::default() };
     let mut scene = Scene::new(out().policy(policy)).await;
     let handle = scene.reader.handle();
@@ -252,6 +256,7 @@ async fn a_cancel_during_backoff_ends_at_once_c50_ca5() {
 
 #[tokio::test(start_paused = true)]
 async fn a_forced_drop_resumes_after_the_last_record_and_two_act_once_c48_c49_ca6() {
+    // S-126.
     let mut scene = Scene::new(out()).await;
     let handle = scene.reader.handle();
     handle.force_reconnect();

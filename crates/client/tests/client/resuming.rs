@@ -54,6 +54,7 @@ async fn text_of_first(rig: &Rig) {
 
 #[tokio::test(start_paused = true)]
 async fn a_page_that_knows_no_input_asks_the_server_and_ends_when_settled_c23_c96_c100_cr14() {
+    // S-119.
     let rig = Rig::resumed(ChatSessionState::new("saved")).await;
     rig.fake.on_read(ReadPlan::settled());
 

@@ -107,6 +107,7 @@ async fn client_data_reaches_the_start_and_every_send_c73_c75_cr6_ca27() {
 
 #[tokio::test(start_paused = true)]
 async fn a_send_appends_then_reads_without_peeking_c79_c100_cr1_ca29_ar42() {
+    // S-119, S-129.
     let rig = Rig::start().await;
     rig.fake.next_input(4);
     // The tail is the boundary of an earlier turn: a sender that peeked would be told that it is settled.
@@ -126,6 +127,7 @@ async fn a_send_appends_then_reads_without_peeking_c79_c100_cr1_ca29_ar42() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_persisted_around_a_turn_c64_c65_rc6_ca34() {
+    // S-132.
     let rig = Rig::start().await;
     rig.fake.say("a");
     rig.fake.control("turn-complete", &[("session-in-event-id", "0"), ("public-access-token", "fresh")]);
@@ -149,6 +151,7 @@ async fn what_is_persisted_around_a_turn_c64_c65_rc6_ca34() {
 
 #[tokio::test(start_paused = true)]
 async fn a_refused_token_is_renewed_under_the_same_part_id_c138_ca35() {
+    // S-190.
     let rig = Rig::resumed(ChatSessionState::new("expired")).await;
     rig.fake.accept_only("renewed-1");
 
@@ -196,6 +199,7 @@ async fn an_unknown_session_without_start_session_says_what_may_be_wrong_c142_ca
 
 #[tokio::test(start_paused = true)]
 async fn renewal_and_repair_never_make_more_than_three_posts_c138() {
+    // S-190.
     let plans: [(&[u16], usize); 5] =
         [(&[401, 404, 401], 3), (&[401, 404, 404], 3), (&[404, 401, 404], 3), (&[401, 401], 2), (&[404, 404], 2)];
     for (statuses, n_posts) in plans {
@@ -326,6 +330,7 @@ async fn a_send_takes_over_from_the_previous_reader_c80_cr9_ca47() {
 
 #[tokio::test(start_paused = true)]
 async fn undo_then_send_does_not_end_on_the_actions_boundary_c82_c118_cr7_ca40_ar43() {
+    // S-130, SR-25.
     let rig = Rig::start().await;
     rig.fake.next_input(4);
     let action = rig.transport.send_action(CHAT, json!({ "type": "undo" }), None).await.unwrap();

@@ -43,6 +43,7 @@ async fn eight_windows_with_one_record_each_are_all_delivered_c94_cr11_ca44() {
 
 #[tokio::test(start_paused = true)]
 async fn six_empty_windows_are_an_error_and_never_a_finished_reply_c95_ca45() {
+    // S-131.
     let rig = Rig::start().await;
     rig.fake.say("half");
     rig.fake.on_read(ReadPlan::serve(1, After::Done));
@@ -108,6 +109,7 @@ async fn a_break_of_the_network_is_invisible_c43_cr3_cr4() {
 
 #[tokio::test(start_paused = true)]
 async fn a_dead_connection_is_dropped_after_60_s_and_five_times_at_most_c136() {
+    // SR-24.
     let rig = Rig::start().await;
     (0..9).for_each(|_| rig.fake.on_read(ReadPlan::serve(0, After::Silent)));
 

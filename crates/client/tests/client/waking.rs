@@ -11,6 +11,7 @@ use crate::rig::{Rig, next_text};
 
 #[tokio::test(start_paused = true)]
 async fn a_dead_socket_is_replaced_when_the_page_wakes_up_c134_cr3() {
+    // SR-24.
     let long_sleep = [PageEvent::Hidden, PageEvent::Visible];
     let wakes: [&[PageEvent]; 3] = [&[PageEvent::Online], &[PageEvent::PageShow { persisted: true }], &long_sleep];
     for wake in wakes {
@@ -62,6 +63,7 @@ async fn a_short_absence_and_a_fresh_page_drop_no_connection_c134_c137() {
 
 #[tokio::test(start_paused = true)]
 async fn a_short_absence_ends_a_running_backoff_c47_c134() {
+    // SR-24.
     let rig = Rig::start().await;
     (0..9).for_each(|_| rig.fake.on_read(ReadPlan::Refuse(503)));
     rig.fake.say("a");

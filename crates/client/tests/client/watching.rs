@@ -23,6 +23,7 @@ async fn watching() -> (Rig, ChatStream) {
 
 #[tokio::test(start_paused = true)]
 async fn two_turns_come_through_one_subscription_that_never_peeks_c121_c122_cr22_cr23_ca48_ca42() {
+    // S-119.
     let (rig, mut stream) = watching().await;
     for turn in 0..2 {
         rig.fake.say(&turn.to_string());

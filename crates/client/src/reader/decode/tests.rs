@@ -37,6 +37,7 @@ fn a_data_record_comes_out_unwrapped_with_its_place_ca19() {
 
 #[test]
 fn a_command_is_dropped_and_still_moves_the_cursor_c32_ca20() {
+    // S-82.
     let mut decoder = Decoder::new(None);
     let trim = json!({ "seq_num": 5, "timestamp": 7, "body": "2", "headers": [["", "trim"]] });
 
@@ -49,6 +50,7 @@ fn a_command_is_dropped_and_still_moves_the_cursor_c32_ca20() {
 
 #[test]
 fn a_control_record_has_headers_and_no_chunk_c33_ca21() {
+    // S-176.
     let mut decoder = Decoder::new(None);
     let headers = json!([["trigger-control", "turn-complete"], ["session-in-event-id", "4"]]);
     let boundary = json!({ "seq_num": 9, "timestamp": 7, "body": "", "headers": headers });
@@ -123,6 +125,16 @@ fn a_known_id_is_dropped_even_on_the_next_connection_c34_c35() {
 }
 
 #[test]
+fn a_duplicate_is_not_given_again_and_moves_the_cursor_all_the_same_s122() {
+    let mut decoder = Decoder::new(None);
+
+    let decoded = decode(&mut decoder, &batch(&[data(0, "a", json!(1)), data(1, "a", json!(1))]));
+
+    assert_eq!(chunks(&decoded), [(0, Some(json!(1)))]);
+    assert_eq!((decoder.cursor(), decoder.last_event_id().as_deref()), (Some(SeqNum::new(1)), Some("1")));
+}
+
+#[test]
 fn records_without_id_are_never_dropped_c34() {
     let mut decoder = Decoder::new(None);
     let anonymous = |seq: u64| json!({ "seq_num": seq, "timestamp": 7, "body": r#"{"data":1}"# });
@@ -134,6 +146,7 @@ fn records_without_id_are_never_dropped_c34() {
 
 #[test]
 fn the_window_forgets_the_oldest_id_at_5000_c34_cf15() {
+    // S-122.
     let mut window = Window::default();
     for n in 0..DEDUPE_WINDOW {
         assert!(window.insert(&PartId::new(format!("p{n}"))));

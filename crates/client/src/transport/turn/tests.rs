@@ -58,6 +58,7 @@ fn every_record_moves_the_cursor_whatever_becomes_of_it_c37() {
 
 #[test]
 fn a_boundary_is_mine_unless_it_is_certainly_earlier_c82_cr7_ca38_rc10_aa137_aa138_aa139() {
+    // S-130.
     let mine = |baseline: Option<u64>, part: Part| {
         let mut state = ChatSessionState { active_input_seq: seq(5), ..state() };
         let verdict = verdict(&mut turn(baseline.map(SeqNum::new)), &mut state, part);
@@ -88,6 +89,7 @@ fn a_foreign_boundary_gives_no_token_and_no_news_c82() {
 
 #[test]
 fn the_own_boundary_brings_the_new_token_c86_c141() {
+    // S-132.
     let part = control(1, "turn-complete", &[("session-in-event-id", "5"), ("public-access-token", "new")]);
     let mut state = state();
 
@@ -114,6 +116,7 @@ fn markers_of_another_age_count_as_controls_c8_ca39() {
 
 #[test]
 fn upgrades_and_unknown_controls_are_invisible_and_reading_goes_on_ca33() {
+    // S-82.
     let mut state = state();
     let mut turn = turn(None);
 
@@ -239,6 +242,7 @@ fn a_pending_version_passes_the_gate_c107() {
 
 #[test]
 fn an_unsettled_end_in_mid_turn_resubscribes_five_times_then_fails_c93_c94_c95_cr10_ca45() {
+    // S-131.
     let mut state = state();
     let mut turn = turn(None);
     let mut waits = Vec::new();
@@ -268,6 +272,7 @@ fn the_wait_is_between_half_and_all_of_its_step_c94() {
 
 #[test]
 fn one_record_per_window_never_spends_the_budget_c94_cr11_ca44() {
+    // S-131.
     let mut state = state();
     let mut turn = turn(seq(9));
 
