@@ -137,7 +137,7 @@ impl Inbox {
         Some(taken)
     }
 
-    /// Shows the buffer, in channel order.
+    /// Shows the buffer, in channel order, and takes nothing (S-153).
     pub(crate) fn buffered(&self) -> impl Iterator<Item = &(SeqNum, ChatInputChunk)> {
         self.buffer.iter()
     }
@@ -150,12 +150,6 @@ impl Inbox {
         self.buffer.remove(at);
         self.consume(seq_num);
         self.joined.insert(seq_num);
-    }
-
-    /// Shows the head of the buffer without taking it (S-153).
-    #[cfg(test)]
-    pub(crate) fn peek(&self) -> Option<&(SeqNum, ChatInputChunk)> {
-        self.buffer.front()
     }
 
     /// Takes everything out of the buffer: boot decides by itself what becomes of each record.

@@ -50,6 +50,8 @@ struct State {
     /// The settled cursor that a boundary or a wait has told the server (D-32).
     published: Option<SeqNum>,
     tail: Option<Task>,
+    /// Which tail counts: a dropped one may still be in the middle of a step, on another thread (S-163, S-164).
+    tail_number: u64,
 }
 
 impl InputChannel {
@@ -62,6 +64,7 @@ impl InputChannel {
             is_draining: false,
             published: None,
             tail: None,
+            tail_number: 0,
         };
         let state = Mutex::new(state);
         Self {
@@ -168,10 +171,13 @@ impl InputChannel {
         self.state().session_closed
     }
 
-    /// Takes in one record of the tail; false when records before it are missing.
+    /// Takes in one record of a tail; false when records before it are missing, or the tail no longer counts (S-164).
     #[must_use]
-    fn receive(&self, record: InputRecord) -> bool {
+    fn receive(&self, tail_number: u64, record: InputRecord) -> bool {
         let mut state = self.state();
+        if state.tail_number != tail_number {
+            return false;
+        }
         let dispatched = state.inbox.receive(record);
         let is_next = dispatched != Dispatched::Gap;
         self.act_on(state, dispatched);
@@ -204,19 +210,30 @@ impl InputChannel {
     pub(crate) fn connect(&self) {
         let mut state = self.state();
         if state.tail.as_ref().is_none_or(Task::is_finished) {
-            state.tail = Some(self.shared.host.spawn(follow(Arc::downgrade(&self.shared))));
+            state.tail_number += 1;
+            let tail = follow(Arc::downgrade(&self.shared), state.tail_number);
+            state.tail = Some(self.shared.host.spawn(tail));
         }
     }
 
     /// Stops following; what is buffered stays (S-161). Nothing reconnects before the next [`InputChannel::connect`].
     pub(crate) fn disconnect(&self) {
-        let tail = self.state().tail.take();
+        let mut state = self.state();
+        state.tail_number += 1;
+        let tail = state.tail.take();
+        drop(state);
         drop(tail);
+    }
+
+    /// Gives where a tail goes on reading; none when it no longer counts: it must not open again beside its successor (S-163).
+    fn place_of_tail(&self, tail_number: u64) -> Option<Option<SeqNum>> {
+        let state = self.state();
+        (state.tail_number == tail_number).then(|| state.inbox.received())
     }
 }
 
 /// Opens the tail again and again until it is dropped. Never holds the state across an await: it would outlive its run.
-async fn follow(weak: Weak<Shared>) {
+async fn follow(weak: Weak<Shared>, tail_number: u64) {
     let Some((link, taken, jitter)) = weak
         .upgrade()
         .map(|shared| (shared.link.clone(), shared.taken.clone(), shared.entropy.child("tail-backoff").draws()))
@@ -225,7 +242,7 @@ async fn follow(weak: Weak<Shared>) {
     };
     let mut pause = FIRST_PAUSE;
     loop {
-        let Some(after) = channel(&weak).map(|channel| channel.with(|inbox| inbox.received())) else {
+        let Some(after) = channel(&weak).and_then(|channel| channel.place_of_tail(tail_number)) else {
             return;
         };
         let mut next_pause = FIRST_PAUSE;
@@ -237,7 +254,7 @@ async fn follow(weak: Weak<Shared>) {
                     let Some(channel) = channel(&weak) else {
                         return;
                     };
-                    if !channel.receive(record) {
+                    if !channel.receive(tail_number, record) {
                         break;
                     }
                     drop(channel);
@@ -260,3 +277,6 @@ async fn wait_for_room(weak: &Weak<Shared>, taken: &Notify) {
 fn channel(weak: &Weak<Shared>) -> Option<InputChannel> {
     weak.upgrade().map(|shared| InputChannel { shared })
 }
+
+#[cfg(test)]
+mod tests;

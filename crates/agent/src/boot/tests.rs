@@ -127,6 +127,7 @@ const TELLS: Option<Closing> = Some(Closing { aborts: false, tells: true, ends: 
 
 #[test]
 fn a_clean_continuation_waits_with_its_history_a38_aa78() {
+    // S-201.
     let found = Found {
         snapshot: snapshot(&[UiMessage::user("u0", "")], Some(99), Some(0)),
         out: script(&[text("a1", "x"), done(1)]),
@@ -159,6 +160,7 @@ fn unread_messages_run_in_order_a65_aa82() {
 
 #[test]
 fn a_partial_stays_under_its_message_and_the_rest_runs_a65_d31_aa83() {
+    // S-201.
     let found = Found {
         out: script(&[text("a0", "x"), done(0), begun("a1", "hal")]),
         input: vec![user(0, "u0"), user(1, "u1"), user(2, "u2")],
@@ -285,6 +287,7 @@ fn regenerates_and_actions_run_in_their_place_ar38_a54_aa91() {
 
 #[test]
 fn stops_of_the_dead_run_are_dropped_ar46_a55_d41_aa90() {
+    // SR-43.
     let found = Found {
         input: vec![
             stop(0),

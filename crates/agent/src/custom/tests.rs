@@ -67,6 +67,7 @@ async fn the_authors_code_drives_the_run_without_history_or_snapshot_a218_a209()
 
 #[tokio::test(start_paused = true)]
 async fn a_boundary_tells_its_place_and_what_is_settled_a209_a30() {
+    // S-172.
     let session = Arc::new(FakeSession::default());
     for said in ["a", "b", "c"] {
         session.say(said);

@@ -24,6 +24,11 @@ fn take(inbox: &mut Inbox) -> Option<u64> {
     inbox.take(Facade::Messages).map(|(seq_num, _)| seq_num.get())
 }
 
+/// Gives the place of what waits longest.
+fn head(inbox: &Inbox) -> Option<u64> {
+    inbox.buffered().next().map(|(seq_num, _)| seq_num.get())
+}
+
 fn places(taken: &[(SeqNum, ChatInputChunk)]) -> Vec<u64> {
     taken.iter().map(|(seq_num, _)| seq_num.get()).collect()
 }
@@ -59,7 +64,7 @@ fn attaching_takes_its_own_kind_and_leaves_the_rest_in_order_ar3_a21_a23_a24_s15
     }
 
     assert_eq!(places(&inbox.attach(Facade::Stops)), [1, 4]);
-    assert_eq!(inbox.peek().map(|(seq_num, _)| seq_num.get()), Some(0));
+    assert_eq!(head(&inbox), Some(0));
     assert_eq!(places(&inbox.attach(Facade::Handovers)), [2]);
     assert_eq!((take(&mut inbox), take(&mut inbox), take(&mut inbox)), (Some(0), Some(3), None));
 }
@@ -71,7 +76,53 @@ fn a_wait_for_messages_skips_other_kinds_and_leaves_them_a26_d46() {
     inbox.receive(record(1, message()));
 
     assert_eq!(take(&mut inbox), Some(1));
-    assert_eq!(inbox.peek().map(|(seq_num, _)| seq_num.get()), Some(0));
+    assert_eq!(head(&inbox), Some(0));
+}
+
+#[test]
+fn looking_shows_what_waits_longest_and_takes_nothing_s153() {
+    let mut inbox = Inbox::seeded(Some(seq(4)));
+    assert_eq!(head(&inbox), None);
+    inbox.receive(record(5, message()));
+    inbox.receive(record(6, message()));
+
+    assert_eq!((head(&inbox), head(&inbox), inbox.wait_cursor()), (Some(5), Some(5), Some(seq(4))));
+
+    assert_eq!((take(&mut inbox), head(&inbox)), (Some(5), Some(6)));
+}
+
+#[test]
+fn a_record_leaves_the_buffer_with_its_own_place_s155_sr40() {
+    let mut inbox = Inbox::default();
+    let said = |text: &str| ChatInputChunk::message(ChatTaskWirePayload::submit("c", UiMessage::user(text, text)));
+    let unreadable = InputRecord { input: None, ..record(2, stop()) };
+    inbox.receive(record(0, stop()));
+    inbox.receive(record(1, said("one")));
+    inbox.receive(unreadable);
+    inbox.receive(record(3, said("three")));
+
+    // A drain takes records from in front of those that stay.
+    assert_eq!(places(&inbox.attach(Facade::Stops)), [0]);
+
+    assert_eq!(inbox.take(Facade::Messages), Some((seq(1), said("one"))));
+    assert_eq!((inbox.wait_cursor(), inbox.settled_with(Some(seq(1)))), (Some(seq(2)), Some(seq(2))));
+    assert_eq!(inbox.take(Facade::Messages), Some((seq(3), said("three"))));
+}
+
+#[test]
+fn the_consumed_cursor_never_goes_back_s156() {
+    let mut inbox = Inbox::seeded(Some(seq(4)));
+    inbox.attach(Facade::Stops);
+    inbox.receive(record(5, message()));
+    assert_eq!((inbox.received(), inbox.wait_cursor()), (Some(seq(5)), Some(seq(4))));
+
+    // The stop is consumed at once, the message before it later.
+    inbox.receive(record(6, stop()));
+    take(&mut inbox);
+
+    assert_eq!((inbox.received(), inbox.wait_cursor()), (Some(seq(6)), Some(seq(6))));
+    assert_eq!(inbox.receive(record(5, message())), Dispatched::Repeated);
+    assert_eq!(inbox.received(), Some(seq(6)), "neither does the received one");
 }
 
 #[test]

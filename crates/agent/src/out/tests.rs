@@ -76,6 +76,7 @@ fn delta() -> UiMessageChunk {
 
 #[tokio::test(start_paused = true)]
 async fn chunks_collect_while_a_batch_is_under_way() {
+    // S-170, S-173.
     let (out, link) = writer(SlowLink::default());
 
     out.chunk(&delta()).await.unwrap();
@@ -90,6 +91,7 @@ async fn chunks_collect_while_a_batch_is_under_way() {
 
 #[tokio::test(start_paused = true)]
 async fn a_boundary_is_answered_with_its_place_when_everything_before_it_is_stored_a190_s174() {
+    // S-172.
     let (out, link) = writer(SlowLink::default());
     for _ in 0..3 {
         out.chunk(&delta()).await.unwrap();
@@ -103,6 +105,7 @@ async fn a_boundary_is_answered_with_its_place_when_everything_before_it_is_stor
 
 #[tokio::test(start_paused = true)]
 async fn batches_are_bounded() {
+    // S-173.
     let (out, link) = writer(SlowLink::default());
     out.chunk(&delta()).await.unwrap();
     tokio::time::sleep(Duration::from_millis(1)).await;

@@ -148,6 +148,7 @@ async fn a_captured_answer_is_complete_with_message_and_finish_reason_aa145_a208
 
 #[tokio::test(start_paused = true)]
 async fn captured_chunks_are_a_message_under_the_runtimes_id_aa145_a208_a123() {
+    // S-170.
     let session = Arc::new(FakeSession::default());
     session.say("a");
     let agent = agent(|turn| async move {
@@ -209,6 +210,7 @@ fn breaking() -> PipeSource {
 
 #[tokio::test(start_paused = true)]
 async fn a_source_that_breaks_is_told_to_readers_and_captured_aa146_a208() {
+    // S-171.
     let session = Arc::new(FakeSession::default());
     session.say("a");
     let agent = agent(|turn| async move {
@@ -440,6 +442,7 @@ async fn memory_that_ran_out_is_the_callers_to_pass_on_a151_a208() {
 
 #[tokio::test(start_paused = true)]
 async fn merged_chunks_are_streamed_and_no_message_keeps_them_a188() {
+    // S-171.
     let session = Arc::new(FakeSession::default());
     session.say("a");
     let agent = talker().on_turn_start(|event| async move {

@@ -8,6 +8,7 @@ mod boot;
 mod boot_matrix;
 mod builder;
 mod by_hand;
+mod channel_rules;
 mod client_data;
 mod compaction;
 mod events;

@@ -31,6 +31,7 @@ fn a_snapshot_and_what_was_streamed_since_make_one_history_a58_aa112_aa113_aa114
 
 #[test]
 fn of_equal_ids_the_newest_counts_where_the_first_stood_a58_aa116_aa117_aa120_aa121() {
+    // S-201.
     let saved = [said("a1", "x"), UiMessage::user("u1", "hi"), said("a2", "y")];
 
     // What goes on with a stored message goes on from its parts; a person's messages are nobody's to stream.
@@ -50,6 +51,7 @@ fn out_gives_one_assistant_message_a_text_turn_aa100_aa101_aa103() {
 
 #[test]
 fn a_message_without_its_end_is_kept_raw_and_cleaned_a51_a59() {
+    // S-201.
     let call = json!({ "type": "tool-input-start", "toolCallId": "c", "toolName": "t" });
     let replayed = replay(&found(&[text("a0", "x"), done(0), begun("a1", "hal"), vec![call]], vec![]));
 

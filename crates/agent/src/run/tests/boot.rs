@@ -74,6 +74,7 @@ async fn the_recovery_hook_is_told_all_there_is_a61_a59_a62() {
 
 #[tokio::test(start_paused = true)]
 async fn channels_are_read_from_where_the_snapshot_ends_a47_a48_aa94_aa104() {
+    // S-200.
     let session = Arc::new(FakeSession::default());
     for text in ["a", "b"] {
         session.say(text);

@@ -109,6 +109,7 @@ async fn a_chat_start_that_failed_runs_again_with_the_next_message_a103_af5() {
 
 #[tokio::test(start_paused = true)]
 async fn a_throw_before_the_merge_keeps_the_message_af3_aa28_a152() {
+    // S-199.
     let session = Arc::new(FakeSession::default());
     session.say("a");
     let seen = Diary::default();
@@ -132,6 +133,7 @@ async fn a_throw_before_the_merge_keeps_the_message_af3_aa28_a152() {
 
 #[tokio::test(start_paused = true)]
 async fn a_throw_after_commit_keeps_the_answer_as_committed_aa31_a153() {
+    // S-199.
     let session = Arc::new(FakeSession::default());
     session.say("a");
     let agent = talker().on_before_turn_complete(|_| async { Err("no".into()) });

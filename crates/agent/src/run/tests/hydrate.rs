@@ -142,6 +142,7 @@ async fn a_fresh_message_is_new_although_the_hook_has_stored_it_a89_ar14_aa16() 
 
 #[tokio::test(start_paused = true)]
 async fn a_history_of_the_authors_own_needs_no_snapshot_and_no_replay_aa14_aa86_a44_a60_a74_a108() {
+    // S-199.
     let session = Arc::new(FakeSession::default());
     session.say("a");
     let store = Store::default();

@@ -100,6 +100,7 @@ async fn a_resource_is_warm_until_deferred_work_is_done_and_cold_while_the_run_s
 // A-292, and with it A-143 of the writes (AA-143).
 #[tokio::test(start_paused = true)]
 async fn without_a_place_for_snapshots_the_chat_works_on_what_out_still_holds_and_the_run_warns_once_a292() {
+    // S-203.
     let session = Arc::new(FakeSession::default());
     session.state().fails_snapshots = true;
     for text in ["a", "b", "c"] {

@@ -56,6 +56,7 @@ async fn a_crash_after_any_write_loses_nothing_and_repeats_nothing_aa166_ar11_ar
 
 #[tokio::test(start_paused = true)]
 async fn a_crash_after_any_write_is_survived_without_any_snapshot_ar41_ar48() {
+    // S-203.
     for n_writes in 0..18 {
         let session = Arc::new(FakeSession::default());
         session.state().fails_snapshots = true;
@@ -140,6 +141,7 @@ async fn without_a_partial_the_recovery_hook_does_not_run_a60_aa81() {
 
 #[tokio::test(start_paused = true)]
 async fn a_stop_in_the_tail_does_not_abort_the_recovered_turn_ar46_a55() {
+    // SR-43.
     let session = Arc::new(FakeSession::default());
     session.say("a");
     session.send(stop());

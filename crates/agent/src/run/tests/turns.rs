@@ -31,6 +31,7 @@ async fn one_message_is_one_turn_and_one_boundary_aa2_a105() {
 
 #[tokio::test(start_paused = true)]
 async fn every_queued_message_gets_its_own_turn_in_order_ar13_aa4_aa133() {
+    // S-199.
     let session = Arc::new(FakeSession::default());
     for text in ["a", "b", "c"] {
         session.say(text);
@@ -45,6 +46,7 @@ async fn every_queued_message_gets_its_own_turn_in_order_ar13_aa4_aa133() {
 
 #[tokio::test(start_paused = true)]
 async fn a_fresh_chat_reads_no_history_a42_af1() {
+    // S-200.
     let session = Arc::new(FakeSession::default());
     session.say("hi");
 

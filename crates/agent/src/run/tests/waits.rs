@@ -40,6 +40,7 @@ async fn a_suspended_run_wakes_for_the_next_message_and_serves_it_once_a31_a196_
 
 #[tokio::test(start_paused = true)]
 async fn a_record_in_the_suspend_window_is_taken_instead_of_sleeping_ar6_a33_sr36() {
+    // S-167.
     let session = Arc::new(FakeSession::default());
     let sender = session.clone();
     let agent = talker().idle_timeout(Duration::ZERO).on_chat_suspend(move |event| {
@@ -86,6 +87,7 @@ async fn suspend_hooks_run_once_however_many_stops_come_a32_a35() {
 
 #[tokio::test(start_paused = true)]
 async fn an_idle_preload_may_end_instead_of_sleeping_a76() {
+    // S-169.
     let session = Arc::new(FakeSession::default());
 
     run(&session, talker().exit_after_preload_idle()).await.unwrap();
@@ -277,6 +279,7 @@ async fn a_draining_worker_finishes_its_turn_and_leaves_the_rest_owed_d35() {
 
 #[tokio::test(start_paused = true)]
 async fn without_idle_time_the_run_sleeps_at_once_and_keeps_its_memory_a197_a196() {
+    // S-152.
     let session = Arc::new(FakeSession::default());
     let n_boots = Arc::new(std::sync::atomic::AtomicUsize::new(0));
     let own = n_boots.clone();
@@ -306,6 +309,7 @@ async fn without_idle_time_the_run_sleeps_at_once_and_keeps_its_memory_a197_a196
 
 #[tokio::test(start_paused = true)]
 async fn a_wait_that_runs_out_ends_the_run_without_a_word_or_a_hook_a294_a196_a80() {
+    // S-169.
     for payload in [json!({ "trigger": "preload" }), json!({ "continuation": true, "previousRunId": "run_0" })] {
         let session = Arc::new(FakeSession::default());
         let agent = talker()
@@ -344,6 +348,7 @@ async fn after_a_failed_turn_the_run_waits_like_after_any_other_a156_a39() {
 
 #[tokio::test(start_paused = true)]
 async fn a_run_sleeps_only_when_its_snapshot_is_stored_ar18_a108() {
+    // SR-49.
     let session = Arc::new(FakeSession::default());
     session.say("a");
     session.state().snapshot_takes = Duration::from_secs(8);
@@ -442,6 +447,7 @@ async fn a_tail_that_breaks_is_opened_again_after_one_second_doubling_to_thirty_
 
 #[tokio::test(start_paused = true)]
 async fn nothing_is_read_behind_the_back_of_a_sleep_a36_ar7() {
+    // S-165.
     let session = Arc::new(FakeSession::default());
     let talk = async {
         session.until(|state| state.waits.len() == 1).await;

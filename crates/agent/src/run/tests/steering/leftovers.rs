@@ -4,6 +4,7 @@ use super::*;
 
 #[tokio::test(start_paused = true)]
 async fn what_did_not_join_runs_in_order_under_its_own_id_and_metadata_ar37_a163_d15_aa133() {
+    // SR-41.
     for options in [PendingMessages::new(), PendingMessages::new().should_inject(|_| async { Ok(false) })] {
         let (session, gate, diary) = (Arc::new(FakeSession::default()), WaitingTool::default(), Diary::default());
         session.say("a");
@@ -47,6 +48,27 @@ async fn what_a_failed_turn_has_heard_runs_once_and_steers_nothing_ar12_a85_a163
     assert_eq!(injected(&session), [] as [Value; 0]);
     assert_eq!(session.saved_texts(), ["a", "r1", "m", "r2"]);
     assert_eq!(entries(&diary).last().unwrap().matches("u:m").count(), 1, "{:?}", entries(&diary));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_listener_that_fails_takes_nothing_and_deafens_no_other_s150() {
+    let (session, gate, diary) = (Arc::new(FakeSession::default()), WaitingTool::default(), Diary::default());
+    session.say("a");
+    let heard_of = Diary::default();
+    let hearing = heard_of.clone();
+    let options = PendingMessages::new().on_received(move |event| {
+        note(&hearing, event.message.id);
+        async { Err("deaf".into()) }
+    });
+    let talk = gate.during(|| {
+        session.say("s1");
+        session.say("s2");
+    });
+
+    let ((), ()) = tokio::join!(run(&session, agent(&gate, options), working(&diary, 1)), talk);
+
+    assert_eq!(entries(&heard_of), ["s1", "s2"]);
+    assert_eq!(session.saved_texts(), ["a", "r1", "s1", "r2", "s2", "r3"]);
 }
 
 #[tokio::test(start_paused = true)]
