@@ -9,7 +9,7 @@ use futures::stream::{self, BoxStream};
 use futures::{FutureExt, StreamExt};
 use turnkeep_protocol::run_api::{Mark, WaitOutcome};
 use turnkeep_protocol::session_api::DrainedRecord;
-use turnkeep_protocol::{ChannelName, ChatSnapshot, NewRecord, UiMessage};
+use turnkeep_protocol::{ChannelName, ChatSnapshot, JsonObject, NewRecord, UiMessage};
 
 use super::*;
 use crate::error::Error;
@@ -61,6 +61,10 @@ impl Link for Scripted {
     }
 
     fn mark(&self, _: Mark) -> BoxFuture<'_, Result<(), Error>> {
+        unreachable!("a reader only reads")
+    }
+
+    fn write_metadata(&self, _: JsonObject) -> BoxFuture<'_, Result<(), Error>> {
         unreachable!("a reader only reads")
     }
 
