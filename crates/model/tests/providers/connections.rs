@@ -94,24 +94,29 @@ async fn an_answer_that_stalls_ends_at_a_named_deadline() {
 
 #[tokio::test]
 async fn dropping_the_answer_closes_the_connection() {
-    let (closed, mut heard) = tokio::sync::mpsc::channel(1);
-    let hear = move |mut connection: Connection| {
-        let closed = closed.clone();
-        async move {
-            connection.write_all(half().as_bytes()).await.expect("writes");
-            // The end of what the client sends is the end of the connection: it had said all.
-            let n_bytes = connection.read(&mut [0; 16]).await.unwrap_or(0);
-            closed.send(n_bytes).await.expect("heard");
-        }
-    };
-    let (base, _server) = serving(hear).await;
-    let mut parts = openai(&base).stream(question()).await.expect("begins");
-    while !matches!(parts.next().await, Some(StreamPart::TextDelta { .. })) {}
-    assert!(heard.try_recv().is_err(), "it is open while it is listened to");
+    for (at, words) in [OPENAI_TEXT, ANTHROPIC_TEXT].into_iter().enumerate() {
+        let (closed, mut heard) = tokio::sync::mpsc::channel(1);
+        let hear = move |mut connection: Connection| {
+            let closed = closed.clone();
+            async move {
+                let end = words.find("4 °C").expect("it says so");
+                let said = words[..end].rfind("\n\n").expect("an event before") + 2;
+                connection.write_all(format!("{HEAD}{}", &words[..said]).as_bytes()).await.expect("writes");
+                // The end of what the client sends is the end of the connection: it had said all.
+                let n_bytes = connection.read(&mut [0; 16]).await.unwrap_or(0);
+                closed.send(n_bytes).await.expect("heard");
+            }
+        };
+        let (base, _server) = serving(hear).await;
+        let model = providers(&base)[at].clone().language_model("m");
+        let mut parts = model.stream(question()).await.expect("begins");
+        while !matches!(parts.next().await.expect("it goes on"), StreamPart::TextDelta { .. }) {}
+        assert!(heard.try_recv().is_err(), "it is open while it is listened to");
 
-    drop(parts);
+        drop(parts);
 
-    assert_eq!(soon(&mut heard).await, Some(0));
+        assert_eq!(soon(&mut heard).await, Some(0), "{at}");
+    }
 }
 
 #[tokio::test]

@@ -1,8 +1,8 @@
 //! The adapters over real sockets: what they send, how they fail, and what they leave behind.
-#![cfg(all(feature = "anthropic", feature = "openai"))]
 
 mod connections;
 mod requests;
+mod shared;
 
 use std::sync::Arc;
 

@@ -8,7 +8,7 @@ use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use super::*;
 
-fn stream(body: &str) -> ResponseTemplate {
+pub(super) fn stream(body: &str) -> ResponseTemplate {
     ResponseTemplate::new(200).set_body_raw(body.to_owned(), "text/event-stream; charset=utf-8")
 }
 
@@ -19,7 +19,7 @@ fn refusal(status: u16, kind: &str, message: &str) -> ResponseTemplate {
 }
 
 /// Answers the calls in this order and fails the test when there are more, or fewer.
-async fn answering(answers: impl IntoIterator<Item = ResponseTemplate>) -> MockServer {
+pub(super) async fn answering(answers: impl IntoIterator<Item = ResponseTemplate>) -> MockServer {
     let server = MockServer::start().await;
     for answer in answers {
         Mock::given(method("POST")).respond_with(answer).up_to_n_times(1).expect(1).mount(&server).await;

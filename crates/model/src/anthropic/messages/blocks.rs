@@ -14,6 +14,9 @@ pub(in crate::anthropic) const BLOCK_TYPE: &str = "type";
 /// Names the server that a call went to, in its metadata.
 pub(in crate::anthropic) const SERVER_NAME: &str = "serverName";
 
+/// What a failed tool is made to say when it says nothing: the API refuses an empty error.
+const NO_WORDS: &str = "The tool failed without a word.";
+
 /// The API refuses text that is empty or nothing but white space.
 pub(super) fn text(text: &str) -> Option<Value> {
     (!text.trim().is_empty()).then(|| json!({ "type": "text", "text": text }))
@@ -119,11 +122,20 @@ pub(super) fn provider_result(part: &ToolResultContent) -> Option<Value> {
 pub(super) fn result(part: &ToolResultContent) -> Result<Value, ModelError> {
     let mut block = json!({ "type": "tool_result", "tool_use_id": part.tool_call_id });
     if let Some(content) = content_of(&part.output) {
-        block["content"] = content.iter().map(result_part).collect::<Result<_, _>>()?;
+        let parts = content.iter().map(result_part).filter_map(Result::transpose).collect::<Result<Vec<_>, _>>()?;
+        if !parts.is_empty() {
+            block["content"] = json!(parts);
+        }
         return Ok(block);
     }
     let output = ToolOutput::read(&part.output);
-    block["content"] = json!(output.text);
+    let is_empty = output.text.trim().is_empty();
+    // A tool that has nothing to say is no content at all; one that has failed must say something.
+    match (output.is_error, is_empty) {
+        (false, true) => {}
+        (true, true) => block["content"] = json!(NO_WORDS),
+        (_, false) => block["content"] = json!(output.text),
+    }
     if output.is_error {
         block["is_error"] = json!(true);
     }
@@ -138,16 +150,17 @@ fn content_of(output: &ToolResultOutput) -> Option<&Vec<Value>> {
     }
 }
 
-fn result_part(part: &Value) -> Result<Value, ModelError> {
+/// Gives a part of a result; none for a text that says nothing.
+fn result_part(part: &Value) -> Result<Option<Value>, ModelError> {
     let text = |key: &str| part.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
     let as_file = |data: String, media_type: String| {
-        file(&FileContent { data, media_type, filename: None, ..FileContent::default() })
+        file(&FileContent { data, media_type, filename: None, ..FileContent::default() }).map(Some)
     };
     match part.get("type").and_then(Value::as_str) {
-        Some("text") => Ok(json!({ "type": "text", "text": text("text") })),
+        Some("text") => Ok(self::text(&text("text"))),
         Some("image-url") => as_file(text("url"), "image/*".to_owned()),
         Some("file-url") => as_file(text("url"), "application/pdf".to_owned()),
         Some("media" | "image-data" | "file-data") => as_file(text("data"), text("mediaType")),
-        _ => Ok(json!({ "type": "text", "text": part.to_string() })),
+        _ => Ok(Some(json!({ "type": "text", "text": part.to_string() }))),
     }
 }

@@ -257,6 +257,27 @@ fn tools_of_the_provider_join_the_authors() {
 }
 
 #[test]
+fn an_empty_result_has_no_content_and_an_empty_error_says_so() {
+    #[track_caller]
+    fn check(output: Value, want: Value) {
+        let result = json!({ "type": "tool-result", "toolCallId": "a", "toolName": "t", "output": output });
+        let mut block = json!({ "type": "tool_result", "tool_use_id": "a" });
+        block.as_object_mut().unwrap().extend(object(want));
+        let sent = json!([{ "role": "user", "content": [block] }]);
+        check_sent(json!([{ "role": "tool", "content": [result] }]), sent);
+    }
+
+    check(json!({ "type": "text", "value": "" }), json!({}));
+    check(json!({ "type": "text", "value": " \n" }), json!({}));
+    check(json!({ "type": "content", "value": [{ "type": "text", "text": "" }] }), json!({}));
+    let two = json!([{ "type": "text", "text": "" }, { "type": "text", "text": "4" }]);
+    check(json!({ "type": "content", "value": two }), json!({ "content": [{ "type": "text", "text": "4" }] }));
+    check(json!({ "type": "json", "value": null }), json!({ "content": "null" }));
+    let failed = json!({ "content": "The tool failed without a word.", "is_error": true });
+    check(json!({ "type": "error-text", "value": "" }), failed);
+}
+
+#[test]
 fn nothing_but_white_space_is_no_text_since_the_api_refuses_it() {
     check_sent(
         json!([
