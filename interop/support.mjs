@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { setTimeout as pause } from "node:timers/promises";
-import { test } from "node:test";
+import { describe, test } from "node:test";
 import { auth, configure, sessions } from "@trigger.dev/sdk";
 import { chat as chatAgent } from "@trigger.dev/sdk/ai";
 import { AgentChat, TriggerChatTransport } from "@trigger.dev/sdk/chat";
@@ -22,11 +22,24 @@ function wanted(name) {
   return value;
 }
 
+/** How many cases of a file run at a time; most of them only wait. */
+const AT_A_TIME = 4;
+
+const cases = [];
+
 /** One case, with a chat id of its own. */
 export function about(name, body) {
-  test(name, { timeout: CASE_MS, concurrency: true }, async (t) => {
-    const slug = name.toLowerCase().replace(/[^a-z0-9]+/g, "-").slice(0, 40);
-    await body({ t, chatId: `${slug}-${randomBytes(4).toString("hex")}` });
+  if (cases.length === 0) queueMicrotask(register);
+  cases.push({ name, body });
+}
+
+/** Runs once the file has named all its cases. */
+function register() {
+  describe("interop", { concurrency: AT_A_TIME }, () => {
+    for (const { name, body } of cases) {
+      const slug = name.toLowerCase().replace(/[^a-z0-9]+/g, "-").slice(0, 40);
+      test(name, { timeout: CASE_MS }, (t) => body({ t, chatId: `${slug}-${randomBytes(4).toString("hex")}` }));
+    }
   });
 }
 

@@ -74,7 +74,7 @@ about("a page that does not know of the close is refused by the append, for good
   const began = Date.now();
   await within("the refusal", alice.chat.sendMessage({ text: "still there?" }));
 
-  assert.ok(Date.now() - began < 1000);
+  assert.ok(Date.now() - began < 5000);
   const [error] = alice.seen.errors;
   assert.deepEqual([error.status, error.code, error.closedReason], [409, "session_closed", "enough"]);
   assert.equal(alice.transport.sessionStatus(it.chatId), "closed");
@@ -115,7 +115,7 @@ about("the SDK's own client takes a closed session's refusal as final (RC-3)", a
   await assert.rejects(within("create", start(it.chatId, "echo")), (error) => error.status === 409);
   await assert.rejects(within("append", sessions.open(it.chatId).in.send({ kind: "stop" })), (error) => error.status === 409);
 
-  assert.ok(Date.now() - began < 2000, `${Date.now() - began} ms`);
+  assert.ok(Date.now() - began < 5000, `${Date.now() - began} ms`);
 });
 
 about("a server-side chat ends its run and goes on with another (`history`)", async (it) => {

@@ -117,7 +117,18 @@ impl Served {
         let folder = tempfile::tempdir()?;
         let said = folder.path().join("ready");
         let mut command = Command::new(house::this_binary()?);
-        command.args(["serve", "--port", "0", "--host", "127.0.0.1", "--format", "json", "--log", "warn"]);
+        command.args([
+            "serve",
+            "--in-memory",
+            "--port",
+            "0",
+            "--host",
+            "127.0.0.1",
+            "--format",
+            "json",
+            "--log",
+            "warn",
+        ]);
         command.env("TURNKEEP_SECRET_KEY", SECRET_KEY).stdin(Stdio::null()).stdout(File::create(&said)?);
         let mut process = Ours(command.spawn().context("the served system could not be started")?);
         let ready = watch(START_LIMIT, || {

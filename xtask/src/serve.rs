@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use turnkeep_agent::host::Host;
 use turnkeep_agent::{RunContext, Worker, WorkerOptions};
 use turnkeep_reference_agents::conformance::{self, Scripted, SessionServer};
-use turnkeep_session::cli::{ServeArgs, ServeError, Serving, Signals, log_to_stderr};
+use turnkeep_session::cli::{Keep, ServeArgs, ServeError, Serving, Signals, log_to_stderr};
 
 use crate::bad_input::BadInput;
 use crate::verdict::Verdict;
@@ -27,8 +27,8 @@ pub(crate) fn serve(args: &ServeArgs) -> Result<Verdict> {
 
 async fn serve_here(args: &ServeArgs) -> Result<Verdict> {
     let mut signals = Signals::listen().context("signals cannot be heard")?;
-    let serving = match Serving::start(Host::os(), args).await {
-        Err(error @ (ServeError::PortTaken(_) | ServeError::AddressRefused(_))) => {
+    let serving = match Serving::start(Host::os(), args, Keep::InMemory).await {
+        Err(error @ (ServeError::PortTaken(_) | ServeError::AddressRefused(_) | ServeError::DataInUse(_))) => {
             return Err(BadInput(error.to_string()).into());
         }
         started => started?,

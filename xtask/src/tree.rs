@@ -5,8 +5,8 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
-/// Folders at the top that are not of the house: what cargo and git keep.
-const FOREIGN: &[&str] = &["target", ".git"];
+/// Folders at the top that are not of the house: what cargo and git keep, and a server that was tried out.
+const FOREIGN: &[&str] = &["target", ".git", "turnkeep-data"];
 
 /// What npm keeps beside a package.json.
 const NPM_KEEPS: &str = "node_modules";

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use turnkeep_host::Host;
 
-pub use args::{Format, LogLevel, SecretKey, ServeArgs};
+pub use args::{Format, Keep, LogLevel, SecretKey, ServeArgs};
 pub use log::log_to_stderr;
 pub use serving::{ServeError, Serving};
 pub use signals::Signals;
@@ -21,12 +21,16 @@ const EXAMPLES: &str = "\
 Examples:
   turnkeep-session serve --secret-key tr_dev_4f1c0a
   TURNKEEP_SECRET_KEY=tr_prod_4f1c0a turnkeep-session serve --host 0.0.0.0 --port 8080
-  turnkeep-session serve --secret-key tr_dev_4f1c0a --port 0 --format json
+  turnkeep-session serve --secret-key tr_dev_4f1c0a --data /var/lib/turnkeep
+  turnkeep-session serve --secret-key tr_dev_4f1c0a --in-memory --port 0 --format json
 
-A flag wins over its environment variable, and that over the default. The first line on stdout says that the server is ready, and where;
+Sessions are kept in the folder turnkeep-data unless --data names another. A flag wins over its environment variable, and that over the default. The first line on stdout says that the server is ready, and where;
 with --format json it is one object: {\"event\":\"ready\",\"url\":…,\"agents\":[]}. Ctrl-C ends the server in order, a second one at once.
 
 Exit codes: 0 ended in order, 1 it could not start or its store failed, 2 the command line is wrong.";
+
+/// The folder that keeps the sessions unless somebody names another.
+const DATA: &str = "turnkeep-data";
 
 /// The session server of durable chats.
 #[derive(Parser)]
@@ -60,7 +64,7 @@ pub fn main() -> ExitCode {
 
 async fn serve(args: &ServeArgs) -> Result<(), ServeError> {
     let mut signals = Signals::listen()?;
-    let serving = Serving::start(Host::os(), args).await?;
+    let serving = Serving::start(Host::os(), args, Keep::Folder(DATA.into())).await?;
     println!("{}", serving.ready_line(args.format, &[]));
     let (stop, at_once) = signals.split();
     tokio::select! {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
@@ -18,12 +19,38 @@ pub struct ServeArgs {
     /// The environment's secret key, tr_dev_… or tr_prod_…; who has it may do everything
     #[arg(long, value_name = "K", env = "TURNKEEP_SECRET_KEY", hide_env_values = true)]
     pub secret_key: SecretKey,
+    /// The folder that keeps the sessions; it is made when it is not there
+    #[arg(long, value_name = "DIR", env = "TURNKEEP_DATA")]
+    pub data: Option<PathBuf>,
+    /// Keeps nothing when the server ends, whatever else is said
+    #[arg(long)]
+    pub in_memory: bool,
     /// How the ready line and the log are written
     #[arg(long, value_enum, env = "TURNKEEP_FORMAT", default_value_t = Format::Text)]
     pub format: Format,
     /// What is logged on stderr
     #[arg(long, value_enum, env = "TURNKEEP_LOG", default_value_t = LogLevel::Warn)]
     pub log: LogLevel,
+}
+
+impl ServeArgs {
+    /// Gives where sessions are kept, or what the program does when nobody says.
+    pub fn keep_or(&self, default: Keep) -> Keep {
+        match &self.data {
+            _ if self.in_memory => Keep::InMemory,
+            Some(folder) => Keep::Folder(folder.clone()),
+            None => default,
+        }
+    }
+}
+
+/// Where a server keeps its sessions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// In the process: nothing is left when it ends.
+    InMemory,
+    /// In a folder of this machine, durably (D-12).
+    Folder(PathBuf),
 }
 
 /// How a program's output is written.
@@ -130,6 +157,19 @@ mod tests {
     fn no_key_and_no_address_are_refused_by_name() {
         assert!(refusal(&[]).contains("--secret-key"));
         assert!(refusal(&["--secret-key", "tr_dev_1", "--host", "here"]).contains("such as 127.0.0.1"));
+    }
+
+    #[test]
+    fn where_sessions_are_kept_is_said_or_left_to_the_program() {
+        let keep = |words: &[&str]| {
+            let line = [&["serve", "--secret-key", "tr_dev_1"], words].concat();
+            Line::try_parse_from(line).map(|line| line.serve.keep_or(Keep::Folder("default".into())))
+        };
+
+        assert_eq!(keep(&[]).unwrap(), Keep::Folder("default".into()));
+        assert_eq!(keep(&["--data", "here"]).unwrap(), Keep::Folder("here".into()));
+        assert_eq!(keep(&["--in-memory"]).unwrap(), Keep::InMemory);
+        assert_eq!(keep(&["--in-memory", "--data", "here"]).unwrap(), Keep::InMemory);
     }
 
     #[test]

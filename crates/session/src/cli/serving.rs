@@ -7,8 +7,8 @@ use std::sync::Arc;
 use serde_json::json;
 use turnkeep_host::Host;
 
-use super::args::{Format, ServeArgs};
-use crate::{BoundServer, Environment, Error, MemoryDisk, MemoryStorage, Server, Storage};
+use super::args::{Format, Keep, ServeArgs};
+use crate::{BoundServer, Environment, Error, MemoryDisk, MemoryStorage, RedbStorage, Server, Storage, StorageError};
 
 /// The id of the one environment that is served.
 const ENVIRONMENT: &str = "env_local";
@@ -25,6 +25,17 @@ pub enum ServeError {
     /// The system does not let this user have the address.
     #[error("{0} may not be used: ports below 1024 want more rights, and the address must be one of this machine")]
     AddressRefused(SocketAddr),
+    /// Another server has the folder's store open.
+    #[error("the sessions in {0} are in use: end the server that has them, or name another folder with --data")]
+    DataInUse(String),
+    /// The folder's store cannot be opened.
+    #[error("the sessions in {folder} cannot be opened: {source}; name another folder with --data, or say --in-memory")]
+    Data {
+        /// The folder.
+        folder: String,
+        /// Why.
+        source: StorageError,
+    },
     /// The server failed.
     #[error(transparent)]
     Server(#[from] Error),
@@ -40,15 +51,16 @@ pub struct Serving {
 }
 
 impl Serving {
-    /// Opens the store and takes the address.
+    /// Opens the store, which is `default` unless the arguments name another, and takes the address.
     ///
     /// # Errors
     ///
     /// [`ServeError`], which says what to do.
-    pub async fn start(host: Host, args: &ServeArgs) -> Result<Self, ServeError> {
+    pub async fn start(host: Host, args: &ServeArgs, default: Keep) -> Result<Self, ServeError> {
         let asked = SocketAddr::new(args.host, args.port);
         let environment = Environment::new(ENVIRONMENT, args.secret_key.expose());
-        let server = Server::new(host, storage(), environment);
+        let storage = storage(&host, args.keep_or(default)).await?;
+        let server = Server::new(host, storage, environment);
         let bound = server.bind(&asked.to_string()).await.map_err(|error| refusal(asked, error))?;
         let address = bound.local_addr().parse().unwrap_or(asked);
         Ok(Self { bound, address })
@@ -84,9 +96,17 @@ impl Serving {
     }
 }
 
-/// Chooses the store: the one place to do so.
-fn storage() -> Arc<dyn Storage> {
-    Arc::new(MemoryStorage::open(Arc::new(MemoryDisk::new())))
+/// Opens the store: the one place where it is chosen.
+async fn storage(host: &Host, keep: Keep) -> Result<Arc<dyn Storage>, ServeError> {
+    let Keep::Folder(folder) = keep else {
+        return Ok(Arc::new(MemoryStorage::open(Arc::new(MemoryDisk::new()))));
+    };
+    let name = folder.display().to_string();
+    match RedbStorage::in_folder(host, folder).await {
+        Ok(storage) => Ok(Arc::new(storage)),
+        Err(StorageError::InUse) => Err(ServeError::DataInUse(name)),
+        Err(source) => Err(ServeError::Data { folder: name, source }),
+    }
 }
 
 fn refusal(asked: SocketAddr, error: Error) -> ServeError {
@@ -105,15 +125,18 @@ mod tests {
 
     fn args(port: u16) -> ServeArgs {
         let secret_key = "tr_dev_4f1c0a".parse().unwrap();
-        ServeArgs { port, host: Ipv4Addr::LOCALHOST.into(), secret_key, format: Format::Text, log: LogLevel::Off }
+        let host = Ipv4Addr::LOCALHOST.into();
+        let (format, log) = (Format::Text, LogLevel::Off);
+        ServeArgs { port, host, secret_key, data: None, in_memory: false, format, log }
     }
 
     #[tokio::test]
     async fn a_free_port_is_found_and_said_and_a_taken_one_refused_with_what_to_do() {
-        let serving = Serving::start(Host::os(), &args(0)).await.unwrap();
+        let serving = Serving::start(Host::os(), &args(0), Keep::InMemory).await.unwrap();
         let port = serving.address.port();
 
-        let refused = Serving::start(Host::os(), &args(port)).await.err().expect("the port is taken").to_string();
+        let refused =
+            Serving::start(Host::os(), &args(port), Keep::InMemory).await.err().expect("the port is taken").to_string();
 
         assert_ne!(port, 0);
         assert!(refused.starts_with(&format!("port {port} is taken")) && refused.contains("--port 0"), "{refused}");
@@ -123,8 +146,21 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_folder_serves_one_server_at_a_time_d12_d26() {
+        let folder = tempfile::tempdir().unwrap();
+        let start = || Serving::start(Host::os(), &args(0), Keep::Folder(folder.path().join("sessions")));
+        let serving = start().await.unwrap();
+
+        let refused = start().await.err().expect("the folder is in use").to_string();
+        drop(serving);
+
+        assert!(refused.contains("are in use: end the server that has them"), "{refused}");
+        start().await.expect("it is free again");
+    }
+
+    #[tokio::test]
     async fn a_server_that_is_told_to_stop_ends_in_order() {
-        let serving = Serving::start(Host::os(), &args(0)).await.unwrap();
+        let serving = Serving::start(Host::os(), &args(0), Keep::InMemory).await.unwrap();
 
         serving.run_until(std::future::ready(())).await.unwrap();
     }
