@@ -162,7 +162,7 @@ mod tests {
     #[test]
     fn where_sessions_are_kept_is_said_or_left_to_the_program() {
         let keep = |words: &[&str]| {
-            let line = [&["serve", "--secret-key", "tr_dev_1"], words].concat();
+            let line = ["serve", "--secret-key", "tr_dev_1"].into_iter().chain(words.iter().copied());
             Line::try_parse_from(line).map(|line| line.serve.keep_or(Keep::Folder("default".into())))
         };
 

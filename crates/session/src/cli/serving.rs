@@ -148,7 +148,8 @@ mod tests {
     #[tokio::test]
     async fn a_folder_serves_one_server_at_a_time_d12_d26() {
         let folder = tempfile::tempdir().unwrap();
-        let start = || Serving::start(Host::os(), &args(0), Keep::Folder(folder.path().join("sessions")));
+        let (args, keep) = (args(0), Keep::Folder(folder.path().join("sessions")));
+        let start = || Serving::start(Host::os(), &args, keep.clone());
         let serving = start().await.unwrap();
 
         let refused = start().await.err().expect("the folder is in use").to_string();
