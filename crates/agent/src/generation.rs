@@ -19,7 +19,7 @@ use turnkeep_model::{
     ChunkMapper, ConvertError, FinishReason, GenerationEvent, ModelError, ModelOutputs, Origin, StreamPart,
     StreamParts, UiStreamOptions, Usage,
 };
-use turnkeep_protocol::{MessageReducer, ModelMessage, UiMessage, UiMessageChunk};
+use turnkeep_protocol::{MessageReducer, ModelMessage, UiMessage, UiMessageChunk, Withheld};
 
 use self::history::StepHistory;
 pub(crate) use self::prepare::Preparation;
@@ -29,6 +29,7 @@ use crate::answer::{StepResult, Steps, StreamText};
 use crate::chat::{Chat, ChunkWriter};
 use crate::compaction::{Kept, Summed};
 use crate::error::{Error, HookError, OutOfMemory};
+use crate::model_history::{whole, withheld};
 use crate::signal::Signal;
 use crate::store::StoreError;
 
@@ -81,6 +82,8 @@ pub(crate) struct Generated {
     pub(crate) summary: Option<Kept>,
     /// The tools that ran here, or might have.
     pub(crate) executors: BTreeSet<String>,
+    /// What people did not get of an answer whose calls wait (D-68).
+    pub(crate) withheld: Option<Withheld>,
 }
 
 /// Messages for the model that came in behind the first `n_steps` steps of the response.
@@ -182,16 +185,20 @@ struct StepEnd {
 /// Fails when `out` cannot be written; the captured message then comes with the error.
 pub(crate) async fn generate(stream: StreamText, setting: Setting) -> (Generated, Result<(), Error>) {
     let mapper = ChunkMapper::new(setting.response.id.clone(), stream.ui_options.clone());
-    let is_abridged = !stream.ui_options.sends_reasoning() || stream.ui_options.masks_errors();
+    let old = whole(&setting.response, setting.preparation.withheld.as_ref());
+    let old = UiMessage { parts: old, ..setting.response.clone() };
+    let n_old_parts = old.parts.len();
+    let is_abridged =
+        old.parts != setting.response.parts || !stream.ui_options.sends_reasoning() || stream.ui_options.masks_errors();
     let unabridged = is_abridged.then(|| Unabridged {
         mapper: ChunkMapper::new(setting.response.id.clone(), UiStreamOptions::new()),
-        reducer: MessageReducer::resume(setting.response.clone()),
+        reducer: MessageReducer::resume(old),
     });
     let mut generation = Generation {
         mapper,
         unabridged,
         reducer: MessageReducer::resume(setting.response.clone()),
-        history: StepHistory::new(stream.messages.clone(), setting.response.parts.len()),
+        history: StepHistory::new(stream.messages.clone(), n_old_parts),
         steps: Steps::default(),
         usage: None,
         arrivals: Vec::new(),
@@ -220,6 +227,8 @@ pub(crate) async fn generate(stream: StreamText, setting: Setting) -> (Generated
     generated.summary = generation.kept_summary();
     generated.arrivals = generation.arrivals;
     generated.executors = generation.executors;
+    let full = generation.unabridged.as_ref().filter(|_| generated.ended == Ended::Whole);
+    generated.withheld = full.and_then(|full| withheld(generation.reducer.message(), full.reducer.message()));
     generated.message = Some(generation.reducer.into_message());
     (generated, result)
 }

@@ -7,17 +7,19 @@
 
 mod entry;
 mod spot;
+mod withheld;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use turnkeep_model::{ConvertError, ModelOutputs};
-use turnkeep_protocol::{Messages, ModelMessage, UiMessage};
+use turnkeep_protocol::{Messages, ModelMessage, UiMessage, Withheld};
 
 use self::entry::Entry;
 pub(crate) use self::entry::convert_pieces;
 use self::spot::{Move, is_same};
 pub(crate) use self::spot::{Spot, n_steps};
+pub(crate) use self::withheld::{whole, withheld};
 
 /// The model's view of the chain. Every method takes the chain as it is now.
 #[derive(Debug, Default)]
@@ -26,6 +28,8 @@ pub(crate) struct ModelHistory {
     entries: Vec<Entry>,
     notes: Vec<Note>,
     summary: Option<Summary>,
+    /// What people do not get of the newest answer (D-68).
+    withheld: Option<Withheld>,
 }
 
 /// Messages that only the model sees here.
@@ -79,7 +83,7 @@ impl ModelHistory {
             let hidden = until.n_steps.filter(|_| until.index == index);
             let cuts = hidden.into_iter().chain(inside.filter_map(|(spot, _)| spot.n_steps)).collect();
             let is_followed = last_user.is_some_and(|last| index < last);
-            for (behind, piece) in entry.convert(cuts, is_followed, &self.outputs)? {
+            for (behind, piece) in entry.convert(cuts, is_followed, self.withheld.as_ref(), &self.outputs)? {
                 tell(&mut messages, behind.and_then(|n_steps| notes.get(&Spot::within(index, n_steps))));
                 if hidden.is_none_or(|hidden| *behind >= Some(hidden)) {
                     messages.extend(piece.iter().cloned());
@@ -88,6 +92,25 @@ impl ModelHistory {
         }
         tell(&mut messages, notes.get(&Spot::before(self.entries.len())));
         Ok(messages)
+    }
+
+    /// Tells the model what people do not get of the newest answer, for as long as the message is as it is now.
+    pub(crate) fn withhold(&mut self, chain: &Messages, withheld: Option<Withheld>) {
+        let withheld = withheld.and_then(|withheld| {
+            let message = chain.iter().find(|message| message.id == withheld.message_id)?;
+            // Parts that were written beside the answer stand behind it.
+            (message.parts.len() >= withheld.n_parts).then(|| Withheld { n_parts: message.parts.len(), ..withheld })
+        });
+        let changed =
+            [&self.withheld, &withheld].map(|withheld| withheld.as_ref().map(|withheld| &withheld.message_id));
+        let is_changed = |entry: &&mut Entry| changed.contains(&Some(&entry.source().id));
+        self.entries.iter_mut().filter(is_changed).for_each(Entry::forget_outputs);
+        self.withheld = withheld;
+    }
+
+    /// Gives what people do not get of the newest answer.
+    pub(crate) fn withheld(&self) -> Option<&Withheld> {
+        self.withheld.as_ref()
     }
 
     /// Adds messages at the end that no person sees.

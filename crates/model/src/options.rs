@@ -36,6 +36,9 @@ impl UiStreamOptions {
     }
 
     /// Chooses whether reasoning is sent; by default it is.
+    ///
+    /// What is not sent is in no message. The model gets its own reasoning back within an answer, and with the outcomes of calls that
+    /// waited for a person (D-68).
     #[must_use]
     pub fn send_reasoning(mut self, send: bool) -> Self {
         self.send_reasoning = Some(send);

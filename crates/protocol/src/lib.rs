@@ -46,6 +46,6 @@ pub use record::{
 };
 pub use reduce::{MessageReducer, ReduceError, cleanup_aborted_parts};
 pub use slim::{slim_message, upsert_incoming_message};
-pub use snapshot::ChatSnapshot;
+pub use snapshot::{ChatSnapshot, Withheld};
 pub use sse::{Frame, FrameDecoder, FrameTooLarge};
 pub use wire::JsonObject;

@@ -3,7 +3,24 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{Messages, SeqNum};
+use crate::{Messages, SeqNum, UiPart};
+
+/// Reasoning of a message that the message itself does not have: a model that signs its thinking wants it back with the outcomes of its
+/// calls.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Withheld {
+    /// Names the message.
+    pub message_id: String,
+    /// How many parts the message had; one that has more or less is not what this is of.
+    pub n_parts: usize,
+    /// Each part, and how many parts of the message stand in front of it.
+    pub parts: Vec<(usize, UiPart)>,
+}
+
+fn lenient<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Withheld>, D::Error> {
+    Ok(serde_json::from_value(Value::deserialize(deserializer)?).ok())
+}
 
 /// A saved conversation, version 1 (S-192).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -23,6 +40,9 @@ pub struct ChatSnapshot {
     /// The chat's store, once it was ever set (D-56).
     #[serde(default, deserialize_with = "crate::wire::present", skip_serializing_if = "Option::is_none")]
     pub store: Option<Value>,
+    /// What people do not get of the newest answer while calls of it wait (D-68); anything else there counts as nothing.
+    #[serde(default, deserialize_with = "lenient", skip_serializing_if = "Option::is_none")]
+    pub withheld: Option<Withheld>,
     /// Fields of other versions.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
@@ -37,7 +57,16 @@ impl ChatSnapshot {
         last_in_event_id: Option<SeqNum>,
     ) -> Self {
         let messages = messages.into();
-        Self { version: 1, saved_at, messages, last_out_event_id, last_in_event_id, store: None, extra: Map::new() }
+        Self {
+            version: 1,
+            saved_at,
+            messages,
+            last_out_event_id,
+            last_in_event_id,
+            store: None,
+            withheld: None,
+            extra: Map::new(),
+        }
     }
 
     /// Reads a stored object; anything that is not a version 1 snapshot is no snapshot (S-193, A-44).

@@ -267,6 +267,7 @@ impl CustomSession {
             hearing: self.options.pending_messages.clone().map(|options| Hearing::open(parts(options))),
             compaction: self.options.compaction.clone(),
             surroundings: Surroundings { spent: self.total_usage, ..Surroundings::default() },
+            withheld: self.accumulator.model_history.withheld().cloned(),
         }
     }
 

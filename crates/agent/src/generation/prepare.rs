@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use turnkeep_model::{LanguageModel, Prompt};
-use turnkeep_protocol::ModelMessage;
+use turnkeep_protocol::{ModelMessage, Withheld};
 
 use super::{Arrived, Cut, Generation};
 use crate::answer::{PrepareStep, StepChange};
@@ -22,6 +22,8 @@ pub(crate) struct Preparation {
     /// None when nothing is compacted unasked.
     pub(crate) compaction: Option<Compaction>,
     pub(crate) surroundings: Surroundings,
+    /// What people did not get of the message that an answer goes on with (D-68).
+    pub(crate) withheld: Option<Withheld>,
 }
 
 /// One step, ready to be asked for.

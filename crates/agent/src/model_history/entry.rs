@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use turnkeep_model::{ConvertError, ModelOutputs, to_model_messages};
-use turnkeep_protocol::{ModelMessage, ToolPart, ToolState, UiMessage, UiPart};
+use turnkeep_protocol::{ModelMessage, ToolPart, ToolState, UiMessage, UiPart, Withheld};
 
 use super::spot::is_step;
+use super::withheld::whole;
 
 /// A message of the chain.
 #[derive(Debug)]
@@ -64,6 +65,7 @@ impl Entry {
         &mut self,
         mut cuts: Vec<usize>,
         is_followed: bool,
+        withheld: Option<&Withheld>,
         outputs: &ModelOutputs,
     ) -> Result<&[Piece], ConvertError> {
         cuts.sort_unstable();
@@ -71,7 +73,7 @@ impl Entry {
         let drops_unrun = is_followed && self.source.tool_parts().any(is_unrun);
         let is_fresh = |known: &Converted| known.cuts == cuts && known.drops_unrun == drops_unrun;
         if !self.converted.as_ref().is_some_and(is_fresh) {
-            let pieces = convert(&self.source, &cuts, drops_unrun, outputs)?;
+            let pieces = convert(&self.source, &cuts, drops_unrun, withheld, outputs)?;
             self.converted = Some(Converted { cuts, drops_unrun, pieces });
         }
         Ok(self.converted.as_ref().map_or(&[], |converted| &converted.pieces))
@@ -82,9 +84,10 @@ fn convert(
     message: &UiMessage,
     cuts: &[usize],
     drops_unrun: bool,
+    withheld: Option<&Withheld>,
     outputs: &ModelOutputs,
 ) -> Result<Vec<Piece>, ConvertError> {
-    let mut parts = message.parts.clone();
+    let mut parts = whole(message, withheld);
     if drops_unrun {
         parts.retain(|part| !part.as_tool().is_some_and(is_unrun));
     }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde_json::Value;
 use turnkeep_host::Draws;
 use turnkeep_model::{ModelOutputs, Origin};
-use turnkeep_protocol::UiMessage;
+use turnkeep_protocol::{UiMessage, Withheld};
 
 use crate::answer::StreamText;
 use crate::attempt::MessageIds;
@@ -61,6 +61,8 @@ pub(crate) struct PipedByHand {
     pub(crate) arrivals: Vec<(String, Arrived)>,
     /// The summary that the newest answer went on from.
     pub(crate) summary: Option<Kept>,
+    /// Whether a model has answered, and what people did not get of the newest answer (D-68).
+    pub(crate) withheld: Option<Option<Withheld>>,
 }
 
 /// One run's pipes.
@@ -142,6 +144,7 @@ impl Pipes {
         let by_hand = &mut self.state().by_hand;
         by_hand.executors.append(&mut generated.executors);
         let response_id = generated.message.as_ref().map(|message| message.id.clone()).unwrap_or_default();
+        by_hand.withheld = Some(generated.withheld.take());
         if let Some(summary) = generated.summary.take() {
             by_hand.summary = Some(summary);
         }

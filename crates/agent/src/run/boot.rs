@@ -56,6 +56,7 @@ impl Run {
         let found = self.read_history().await?;
         let saved = found.snapshot.as_ref().and_then(|snapshot| snapshot.store.clone());
         self.chat.store().restore(saved, &found.out);
+        let withheld = found.snapshot.as_ref().and_then(|snapshot| snapshot.withheld.clone());
         let replayed = replay(&found);
         if replayed.n_malformed > 0 {
             self.warn(format!("{} messages on `out` could not be rebuilt", replayed.n_malformed));
@@ -76,6 +77,7 @@ impl Run {
             plan(replayed, &self.payload, choice);
 
         self.chain = Chain::seeded(chain);
+        self.model_history.withhold(self.chain.messages(), withheld);
         self.chat.history().publish(self.chain.messages());
         self.boundaries = boundaries;
         self.recovered = recovered.into();

@@ -22,6 +22,7 @@ impl Run {
         let messages = self.chain.messages().clone();
         let mut snapshot = ChatSnapshot::new(saved_at, messages, self.boundaries.newest(), settled);
         snapshot.store = self.chat.store().get();
+        snapshot.withheld = self.model_history.withheld().cloned();
         match tokio::time::timeout(SNAPSHOT_LIMIT, self.link.write_snapshot(&snapshot)).await {
             Ok(Ok(())) => {
                 self.boundaries.snapshot_stored();

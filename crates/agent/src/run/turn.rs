@@ -12,7 +12,7 @@ use serde_json::Value;
 use turnkeep_model::{ConvertError, FinishReason, Usage};
 use turnkeep_protocol::run_api::Mark;
 use turnkeep_protocol::{
-    ChatTaskWirePayload, ModelMessage, SeqNum, Trigger, UiMessage, UiMessageChunk, cleanup_aborted_parts,
+    ChatTaskWirePayload, ModelMessage, SeqNum, Trigger, UiMessage, UiMessageChunk, Withheld, cleanup_aborted_parts,
 };
 
 use super::Run;
@@ -46,6 +46,8 @@ pub(super) struct Turn {
     pub(super) arrivals: Vec<(String, Arrived)>,
     /// The summary that the answer went on from.
     pub(super) summary: Option<Kept>,
+    /// Whether a model has answered, and what people did not get of its answer (D-68).
+    pub(super) withheld: Option<Option<Withheld>>,
     /// None when nobody may steer.
     pub(super) hearing: Option<Hearing>,
     /// The people's messages that have joined the answer and are not in the chain yet.
@@ -320,6 +322,7 @@ impl Turn {
             response: None,
             raw_response: None,
             arrivals: Vec::new(),
+            withheld: None,
             hearing: None,
             steered: Vec::new(),
             summary: None,

@@ -118,6 +118,62 @@ async fn reasoning_that_no_reader_gets_goes_into_the_next_step_with_its_signatur
 }
 
 #[tokio::test(start_paused = true)]
+async fn reasoning_that_no_reader_gets_comes_back_with_the_outcome_of_a_call_that_waited_a118_a121_a134_d68() {
+    for (decides, is_next_run) in [(true, false), (true, true), (false, false)] {
+        let session = Arc::new(FakeSession::default());
+        session.say("a");
+        let signed = || Some(serde_json::from_value(json!({ "anthropic": { "signature": "s" } })).unwrap());
+        let thoughts = |prompt: &turnkeep_model::Prompt| {
+            let parts = prompt.messages.iter().flat_map(|message| &message.content);
+            let kinds: Vec<_> = parts.map(turnkeep_protocol::ContentPart::kind).collect();
+            kinds.join(" ")
+        };
+        let model = FakeModel::new(move |prompt| {
+            let mut said = vec![part(StreamPart::ReasoningStart { id: "r".to_owned(), provider_metadata: None })];
+            said.push(part(StreamPart::ReasoningEnd { id: "r".to_owned(), provider_metadata: signed() }));
+            match prompt.messages.len() {
+                1 => said.extend(calls("c", "t", json!({}))),
+                _ => said.extend(says(&thoughts(prompt))),
+            }
+            said
+        });
+        let agent = || {
+            Agent::new("test", |turn: TurnInput| async move {
+                let tool = Tool::new("t", "", json!({}), |_: Value, _| async { Ok(json!(1)) }).needs_approval();
+                Ok(turn.stream_text().tools([tool]).stop_when(step_count_is(5)))
+            })
+            .ui_options(UiStreamOptions::new().send_reasoning(false))
+            .idle_timeout(std::time::Duration::from_secs(5))
+        };
+        let talk = async {
+            session.until_turns(1).await;
+            if !is_next_run {
+                session.send(decision(&saved(&session)[1], "c", decides));
+                session.until_turns(2).await;
+                session.say("b");
+            }
+        };
+        tokio::join!(run(&session, agent(), model.clone()), talk);
+        if is_next_run {
+            session.send(decision(&saved(&session)[1], "c", decides));
+            session.say("b");
+            let next = lease(&session, 1, json!({ "continuation": true }));
+            serve(&session, agent(), model, next).await.expect("the run ends well");
+        }
+
+        // With its signature, an empty thought is one that the provider has kept to itself.
+        let want = "text reasoning tool-call tool-approval-request tool-approval-response tool-result";
+        assert_eq!(saved(&session)[1].text(), want, "{decides} {is_next_run}");
+        // The answer is done with: later turns read what people have.
+        let later = "text tool-call tool-approval-request tool-approval-response tool-result text text";
+        assert_eq!(saved(&session)[3].text(), later, "{decides} {is_next_run}");
+        assert!(!session.story().contains("reasoning-"), "{}", session.story());
+        let snapshot = session.state().snapshot.clone().unwrap();
+        assert!(snapshot.withheld.is_none() && !serde_json::to_string(&snapshot).unwrap().contains("signature"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn errors_are_masked_and_ends_left_out_as_the_author_chooses_a121_a122_d14() {
     let session = Arc::new(FakeSession::default());
     session.say("a");

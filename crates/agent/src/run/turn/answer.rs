@@ -101,6 +101,7 @@ impl Run {
         self.server_tools.extend(generated.executors);
         turn.arrivals.extend(generated.arrivals.into_iter().map(|arrived| (response_id.clone(), arrived)));
         turn.summary = generated.summary;
+        turn.withheld = Some(generated.withheld);
         turn.raw_response = generated.message;
         turn.usage = generated.usage;
         turn.finish_reason = generated.finish_reason;

@@ -14,7 +14,7 @@ impl Run {
     /// Lets the author's own pipes be this turn's.
     pub(in crate::run) fn begin_pipes(&mut self, turn: &mut Turn) {
         self.take_piped(turn);
-        turn.summary = None;
+        (turn.summary, turn.withheld) = (None, None);
         self.open_pipes(turn.number, turn.client_data.clone(), turn.stop.clone(), self.agent.model_outputs.clone());
     }
 
@@ -24,6 +24,7 @@ impl Run {
         self.server_tools.extend(by_hand.executors);
         turn.arrivals.extend(by_hand.arrivals);
         turn.summary = by_hand.summary.or(turn.summary.take());
+        turn.withheld = by_hand.withheld.or(turn.withheld.take());
     }
 
     /// Gives the turn its ear, if the agent may be steered.
@@ -49,6 +50,7 @@ impl Run {
                 prepare_messages: self.agent.hooks.prepare_messages.clone(),
                 spent: self.total_usage,
             },
+            withheld: self.model_history.withheld().cloned(),
         });
     }
 
@@ -97,5 +99,8 @@ impl Run {
     pub(in crate::run) fn tell_arrivals(&mut self, turn: &mut Turn) {
         self.take_piped(turn);
         self.views().tell(std::mem::take(&mut turn.arrivals));
+        if let Some(withheld) = turn.withheld.take() {
+            self.model_history.withhold(self.chain.messages(), withheld);
+        }
     }
 }

@@ -51,6 +51,9 @@ impl CustomTurn<'_> {
         let summary = by_hand.summary.map(|kept| (kept, event));
         let taken_in = TakenIn { steered, arrivals: by_hand.arrivals, summary };
         let kept = accumulator.end_answer(response.clone(), taken_in).await;
+        if let Some(withheld) = by_hand.withheld {
+            accumulator.model_history.withhold(accumulator.chain.messages(), withheld);
+        }
         if let Some(response) = &response {
             self.response_id = Some(response.id.clone());
         }
