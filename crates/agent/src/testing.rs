@@ -350,7 +350,11 @@ impl Link for FakeLink {
             self.unless_dead().await?;
             let mut state = self.0.state();
             let refused = Error::Refused { what: "metadata", status: 413, body: String::new() };
-            if state.fails_metadata { Err(refused) } else { Ok(state.metadata = metadata) }
+            if state.fails_metadata {
+                return Err(refused);
+            }
+            state.metadata = metadata;
+            Ok(())
         })
     }
 
