@@ -11,7 +11,7 @@ use std::fmt::Write as _;
 pub use words::{describe, line};
 
 use crate::outcome::{Outcome, Violation, ViolationKind};
-use crate::scenario::Scenario;
+use crate::scenario::{Scenario, Store};
 use crate::trace::{Entry, Event};
 
 /// The most steps, faults and boots that are shown before the last entry which touches a violation.
@@ -32,9 +32,10 @@ pub fn report(scenario: &Scenario, outcome: &Outcome) -> String {
     if left > 0 {
         let _ = writeln!(text, "\nand {left} more");
     }
-    let _ = writeln!(text, "\nshow it again:  cargo xtask sim {name} --seed {seed}");
+    let store = if scenario.store == Store::Redb { " --store redb" } else { "" };
+    let _ = writeln!(text, "\nshow it again:  cargo xtask sim {name} --seed {seed}{store}");
     if let Some(first) = outcome.violations.first() {
-        let _ = writeln!(text, "and the moment: cargo xtask sim {}", address(outcome, first.at_ms));
+        let _ = writeln!(text, "and the moment: cargo xtask sim {}", address(outcome, first.at_ms) + store);
     }
     text
 }

@@ -29,6 +29,9 @@ pub struct Scenario {
     /// The file's stem; not written in the file.
     #[serde(skip)]
     pub name: String,
+    /// What the session server keeps its sessions in; not written in the file, since no story may depend on it.
+    #[serde(skip)]
+    pub store: Store,
     /// What the story shows, in one sentence.
     pub why: String,
     /// The id of the agent that answers.
@@ -87,6 +90,16 @@ pub enum HistorySource {
     Page,
     /// From the author's database on host `app`, messages and cursor in one read.
     App,
+}
+
+/// What a session server keeps its sessions in, on its machine's disk.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Store {
+    /// A state in memory with a journal.
+    #[default]
+    Journal,
+    /// The embedded store, as in production.
+    Redb,
 }
 
 fn one_person() -> Vec<String> {

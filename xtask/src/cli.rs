@@ -28,6 +28,7 @@ Examples:
   cargo xtask sim                                  every scenario on its own seed
   cargo xtask sim several-turns --seeds 1..50      one scenario on 49 seeds
   cargo xtask sim several-turns@7+1234             one run, the trace around that moment marked
+  cargo xtask sim --store redb                     every scenario on the embedded store
   cargo xtask sim --twin --seeds 1..20             each run three times, traces compared
   cargo xtask sim several-turns --trace target/trace --format json";
 
@@ -206,12 +207,25 @@ pub(crate) struct SimArgs {
     /// What goes to stdout: a line per scenario, or a JSON object per run
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub(crate) format: Format,
+    /// What the session server keeps its sessions in
+    #[arg(long, value_enum, default_value_t = StoreName::Journal)]
+    pub(crate) store: StoreName,
     /// Writes every run's trace to DIR/NAME@SEED.jsonl
     #[arg(long, value_name = "DIR")]
     pub(crate) trace: Option<PathBuf>,
     /// Prints name, seed and the trace's hash per run, nothing else; for the other process of `--twin`
     #[arg(long, hide = true, conflicts_with = "twin")]
     pub(crate) hashes: bool,
+}
+
+/// What the session server of a story keeps its sessions in; whichever it is, the story is the same.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum StoreName {
+    /// A state in memory with a journal on the world's disk
+    #[default]
+    Journal,
+    /// The embedded store on the world's disk
+    Redb,
 }
 
 /// How results are written.

@@ -118,7 +118,9 @@ impl Worker<'_> {
         let differs = match here {
             Some(difference) => Some(("in one process", difference.to_string())),
             None if elsewhere.get(&run) == Some(&trace::hash(&judged.outcome.entries)) => None,
-            None => Some(("in two processes", twin::compare_elsewhere(&judged.outcome.entries, &run)?)),
+            None => {
+                Some(("in two processes", twin::compare_elsewhere(&judged.outcome.entries, &run, self.args.store)?))
+            }
         };
         if let Some((place, difference)) = differs {
             let address = format!("{}@{}", run.0, run.1);

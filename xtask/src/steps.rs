@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::cli::SimArgs;
+use crate::cli::{SimArgs, StoreName};
 use crate::house;
 use crate::outside;
 use crate::sim::sim;
@@ -39,10 +39,11 @@ pub(crate) fn ci() -> Result<Verdict> {
     cargo(&["clippy"], &lints, &[])?;
     say("tests");
     test(&[])?;
-    let ours: [(&str, Step); 4] = [
+    let ours: [(&str, Step); 5] = [
         ("tidy", tidy),
         ("every scenario on its seed", || sim(&SimArgs::default())),
         ("every scenario on ten more", || sim(&SimArgs { seeds: Some(MORE_SEEDS), ..SimArgs::default() })),
+        ("every scenario on the embedded store", || sim(&SimArgs { store: StoreName::Redb, ..SimArgs::default() })),
         ("twins", || sim(&SimArgs { twin: true, ..SimArgs::default() })),
     ];
     for (name, step) in ours {

@@ -47,6 +47,7 @@ pub mod cli;
 
 mod error;
 
+pub use ::redb::StorageBackend;
 pub use change::{Change, Millis, RecordWriter, RunReason, RunRow, RunStatus, SessionRow, WaitpointRow};
 pub use environment::Environment;
 pub use error::{Error, StorageError};

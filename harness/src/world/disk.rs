@@ -9,10 +9,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use turmoil::fs::shim::std::fs::{self, File, OpenOptions};
-use turnkeep_session::Disk;
+use turnkeep_session::{Disk, StorageBackend};
 
 const FOLDER: &str = "/data";
-const JOURNAL: &str = "/data/journal";
+/// The file of the store that keeps a journal.
+pub(super) const JOURNAL: &str = "/data/journal";
+/// The file of the embedded store.
+pub(super) const STORE: &str = "/data/store";
 
 /// Which life of a host may write; clones share it.
 #[derive(Clone, Debug, Default)]
@@ -29,7 +32,8 @@ impl Fence {
     }
 }
 
-/// One boot's handle on its host's journal.
+/// One boot's handle on one file of its host.
+#[derive(Debug)]
 pub(super) struct WorldDisk {
     file: File,
     len: Mutex<u64>,
@@ -38,13 +42,13 @@ pub(super) struct WorldDisk {
 }
 
 impl WorldDisk {
-    /// Opens the journal of the host this runs on, and makes its folder on the first boot.
-    pub(super) fn open(fence: &Fence) -> io::Result<Self> {
+    /// Opens a file of the host this runs on, and makes its folder on the first boot.
+    pub(super) fn open(fence: &Fence, path: &str) -> io::Result<Self> {
         if !fs::exists(FOLDER) {
             fs::create_dir(FOLDER)?;
             fs::sync_dir("/")?;
         }
-        let file = OpenOptions::new().read(true).write(true).create(true).open(JOURNAL)?;
+        let file = OpenOptions::new().read(true).write(true).create(true).open(path)?;
         file.sync_all()?;
         fs::sync_dir(FOLDER)?;
         let len = Mutex::new(file.metadata()?.len());
@@ -86,6 +90,40 @@ impl Disk for WorldDisk {
         let mut len = self.len.lock().unwrap_or_else(PoisonError::into_inner);
         self.file.set_len(new_len)?;
         *len = new_len.min(*len);
+        Ok(())
+    }
+}
+
+/// The same file as the embedded store wants it: read and written anywhere.
+impl StorageBackend for WorldDisk {
+    fn len(&self) -> io::Result<u64> {
+        self.alive()?;
+        Ok(*self.len.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.alive()?;
+        self.file.read_exact_at(out, offset)
+    }
+
+    fn set_len(&self, new_len: u64) -> io::Result<()> {
+        self.alive()?;
+        let mut len = self.len.lock().unwrap_or_else(PoisonError::into_inner);
+        self.file.set_len(new_len)?;
+        *len = new_len;
+        Ok(())
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.alive()?;
+        self.file.sync_all()
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.alive()?;
+        let mut len = self.len.lock().unwrap_or_else(PoisonError::into_inner);
+        self.file.write_all_at(data, offset)?;
+        *len = (*len).max(offset + u64::try_from(data.len()).expect("a length fits 64 bits"));
         Ok(())
     }
 }

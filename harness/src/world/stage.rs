@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use turnkeep_agent::{Agent, Worker, WorkerOptions};
 use turnkeep_host::{Entropy, Host};
-use turnkeep_session::{Environment, MemoryStorage, Server};
+use turnkeep_session::{Environment, MemoryStorage, RedbStorage, Server, Storage, StorageError};
 
-use super::disk::{Fence, WorldDisk};
+use super::disk::{Fence, JOURNAL, STORE, WorldDisk};
 use super::host::world_host;
 use super::net::Shapes;
 use super::person::{Person, live};
@@ -17,7 +17,7 @@ use super::sim::Machines;
 use super::storage::TracedStorage;
 use crate::app::AppDatabase;
 use crate::model::{MockLanguageModel, ModelCall};
-use crate::scenario::Scenario;
+use crate::scenario::{Scenario, Store};
 use crate::trace::{Event, Trace};
 
 /// The chat of every story.
@@ -122,15 +122,14 @@ fn scripted_model(scenario: &Scenario, trace: &Trace) -> MockLanguageModel {
 fn add_session(machines: &mut Machines<'_>, site: &Site, scenario: &Scenario) {
     let site = site.clone();
     let (fence, boots) = (Fence::default(), Boots::default());
-    let lease = Duration::from_millis(scenario.lease_ms);
+    let (lease, store) = (Duration::from_millis(scenario.lease_ms), scenario.store);
     machines.add("session", fence.clone(), move || {
         let host = site.boot("session", &boots);
         let (trace, fence) = (site.trace.clone(), fence.clone());
         async move {
-            let failed = match WorldDisk::open(&fence) {
-                Ok(disk) => {
-                    let storage = MemoryStorage::open(Arc::new(disk));
-                    let storage = TracedStorage::new(Arc::new(storage), trace.clone());
+            let failed = match open(store, &host, &fence).await {
+                Ok(storage) => {
+                    let storage = TracedStorage::new(storage, trace.clone());
                     let environment = Environment::new("env_world", SECRET_KEY);
                     let served =
                         Server::new(host, Arc::new(storage), environment).lease(lease).serve("0.0.0.0:80").await;
@@ -142,6 +141,14 @@ fn add_session(machines: &mut Machines<'_>, site: &Site, scenario: &Scenario) {
             trace.log("session", Event::ServerFailed { error: failed });
         }
     });
+}
+
+/// Opens the session server's store on the disk of the host this runs on.
+async fn open(store: Store, host: &Host, fence: &Fence) -> Result<Arc<dyn Storage>, StorageError> {
+    Ok(match store {
+        Store::Journal => Arc::new(MemoryStorage::open(Arc::new(WorldDisk::open(fence, JOURNAL)?))),
+        Store::Redb => Arc::new(RedbStorage::open(host, STORE, WorldDisk::open(fence, STORE)?).await?),
+    })
 }
 
 fn add_app(machines: &mut Machines<'_>, site: &Site) {

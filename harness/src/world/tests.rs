@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use turnkeep_host::{Connection, Entropy, Host};
 use turnkeep_session::Disk as _;
 
-use super::disk::{Fence, WorldDisk};
+use super::disk::{Fence, JOURNAL, WorldDisk};
 use super::host::world_host;
 use super::net::Shapes;
 use super::sim::Machines;
@@ -181,7 +181,7 @@ fn after_crash(write: fn(&WorldDisk)) -> Vec<u8> {
     machines.add("server", fence, move || {
         let (gate, notes) = (gate.clone(), notes.clone());
         async move {
-            let disk = WorldDisk::open(&gate).unwrap();
+            let disk = WorldDisk::open(&gate, JOURNAL).unwrap();
             let bytes = disk.read().unwrap();
             let first_life = notes.borrow().is_none();
             *notes.borrow_mut() = Some(bytes);

@@ -1,10 +1,10 @@
 //! Which scenarios on which seeds.
 
-use turnkeep_harness::scenario::Scenario;
+use turnkeep_harness::scenario::{Scenario, Store};
 
 use crate::address::Address;
 use crate::bad_input::{BadInput, no_such};
-use crate::cli::SimArgs;
+use crate::cli::{SimArgs, StoreName};
 
 /// One scenario and the seeds it runs on.
 #[derive(Debug)]
@@ -62,7 +62,11 @@ pub(super) fn choose(all: Vec<Scenario>, args: &SimArgs) -> Result<Vec<Telling>,
     Ok(chosen.collect())
 }
 
-fn tell(scenario: Scenario, address: Option<&Address>, args: &SimArgs) -> Telling {
+fn tell(mut scenario: Scenario, address: Option<&Address>, args: &SimArgs) -> Telling {
+    scenario.store = match args.store {
+        StoreName::Journal => Store::Journal,
+        StoreName::Redb => Store::Redb,
+    };
     let seeds = match (address.and_then(|address| address.seed), &args.seeds, args.seed) {
         (Some(seed), _, _) | (None, None, Some(seed)) => vec![seed],
         (None, Some(range), _) => range.clone().collect(),

@@ -12,7 +12,7 @@ use turnkeep_harness::trace::{self, Entry};
 use turnkeep_harness::world::Cast;
 
 use crate::address::Address;
-use crate::cli::SimArgs;
+use crate::cli::{SimArgs, StoreName};
 use crate::house;
 use crate::verdict::Verdict;
 use crate::watchdog::run_watched;
@@ -80,6 +80,7 @@ pub(super) type Run = (String, u64);
 pub(super) fn hashes_elsewhere(args: &SimArgs, n_threads: usize) -> Result<BTreeMap<Run, String>> {
     let mut command = Command::new(house::this_binary()?);
     command.args(["sim", "--hashes", "--jobs", &n_threads.to_string()]);
+    command.args(store_flag(args.store));
     if let Some(seed) = args.seed {
         command.args(["--seed", &seed.to_string()]);
     }
@@ -96,6 +97,13 @@ pub(super) fn hashes_elsewhere(args: &SimArgs, n_threads: usize) -> Result<BTree
     parse_hashes(&String::from_utf8(output.stdout).context("the other process wrote no text")?)
 }
 
+fn store_flag(store: StoreName) -> [&'static str; 2] {
+    match store {
+        StoreName::Journal => ["--store", "journal"],
+        StoreName::Redb => ["--store", "redb"],
+    }
+}
+
 fn parse_hashes(text: &str) -> Result<BTreeMap<Run, String>> {
     let parse = |line: &str| {
         let mut words = line.split(' ');
@@ -106,12 +114,13 @@ fn parse_hashes(text: &str) -> Result<BTreeMap<Run, String>> {
 }
 
 /// Shows how the run of another process differs from `ours`.
-pub(super) fn compare_elsewhere(ours: &[Entry], run: &Run) -> Result<String> {
+pub(super) fn compare_elsewhere(ours: &[Entry], run: &Run, store: StoreName) -> Result<String> {
     let (name, seed) = run;
     let dir = tempfile::tempdir().context("no temporary folder")?;
     let address = format!("{name}@{seed}");
     let mut command = Command::new(house::this_binary()?);
     command.args(["sim", "--jobs", "1", "--format", "json", &address, "--trace"]).arg(dir.path());
+    command.args(store_flag(store));
     // Its verdict may be anything; only its trace is of interest.
     command.output().context("the other process could not be started")?;
     let theirs =
