@@ -8,6 +8,7 @@ mod ends;
 mod ghosts;
 mod leases;
 mod list;
+mod order;
 mod owed;
 mod races;
 mod random;
