@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use turnkeep_agent::host::Host;
 use turnkeep_agent::{RunContext, Worker, WorkerOptions};
 use turnkeep_reference_agents::conformance::{self, Scripted, SessionServer};
-use turnkeep_session::cli::{Keep, ServeArgs, ServeError, Serving, Signals, log_to_stderr};
+use turnkeep_session::cli::{Keep, ServeArgs, ServeError, Serving, Settings, Signals, log_to_stderr};
 
 use crate::bad_input::BadInput;
 use crate::verdict::Verdict;
@@ -20,25 +20,26 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Serves until Ctrl-C.
 pub(crate) fn serve(args: &ServeArgs) -> Result<Verdict> {
-    log_to_stderr(args);
+    let settings = args.settings(Keep::InMemory).map_err(|error| BadInput(error.to_string()))?;
+    log_to_stderr(&settings);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no runtime")?;
-    runtime.block_on(serve_here(args))
+    runtime.block_on(serve_here(&settings))
 }
 
-async fn serve_here(args: &ServeArgs) -> Result<Verdict> {
+async fn serve_here(settings: &Settings) -> Result<Verdict> {
     let mut signals = Signals::listen().context("signals cannot be heard")?;
-    let serving = match Serving::start(Host::os(), args, Keep::InMemory).await {
+    let serving = match Serving::start(Host::os(), settings).await {
         Err(error @ (ServeError::PortTaken(_) | ServeError::AddressRefused(_) | ServeError::DataInUse(_))) => {
             return Err(BadInput(error.to_string()).into());
         }
         started => started?,
     };
     let base_url = serving.url();
-    let server = SessionServer { base_url: base_url.parse()?, secret_key: args.secret_key.expose().to_owned() };
+    let server = SessionServer { base_url: base_url.parse()?, secret_key: settings.secret_key.expose().to_owned() };
     let agents = conformance::agents(&server);
     let ids: Vec<&str> = agents.iter().map(|agent| agent.id().as_str()).collect();
-    println!("{}", serving.ready_line(args.format, &ids));
-    let mut options = WorkerOptions::new(base_url, args.secret_key.expose(), "conformance");
+    println!("{}", serving.ready_line(settings.format, &ids));
+    let mut options = WorkerOptions::new(base_url, settings.secret_key.expose(), "conformance");
     options.concurrency = CONCURRENCY;
     let worker = agents.into_iter().fold(Worker::new(Host::os(), options), Worker::agent);
     let worker = worker.model(Arc::new(Scripted::saying(|_| String::new()))).on_warning(|run: &RunContext, text| {

@@ -4,44 +4,52 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use serde::Deserialize;
 
-/// How a server is to be served; flags win over the environment, and that over the defaults.
-#[derive(Clone, Debug, Args)]
+use crate::RateLimit;
+
+/// How a server is to be served; a flag wins over its environment variable, that over the file of settings, that over the default.
+#[derive(Clone, Debug, Default, Args)]
 pub struct ServeArgs {
-    /// The port to listen on; 0 takes a free one
-    #[arg(long, value_name = "P", env = "TURNKEEP_PORT", default_value_t = 3030)]
-    pub port: u16,
-    /// The address to listen on; 0.0.0.0 lets other machines in
-    #[arg(long, value_name = "H", env = "TURNKEEP_HOST", default_value = "127.0.0.1", value_parser = address)]
-    pub host: IpAddr,
+    /// A file of settings in TOML, by the names of the flags
+    #[arg(long, value_name = "FILE", env = "TURNKEEP_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// The port to listen on; 0 takes a free one [default: 3030]
+    #[arg(long, value_name = "P", env = "TURNKEEP_PORT")]
+    pub port: Option<u16>,
+    /// The address to listen on; 0.0.0.0 lets other machines in [default: 127.0.0.1]
+    #[arg(long, value_name = "H", env = "TURNKEEP_HOST", value_parser = address)]
+    pub host: Option<IpAddr>,
     /// The environment's secret key, tr_dev_… or tr_prod_…; who has it may do everything
     #[arg(long, value_name = "K", env = "TURNKEEP_SECRET_KEY", hide_env_values = true)]
-    pub secret_key: SecretKey,
+    pub secret_key: Option<SecretKey>,
+    /// A file that holds the secret key and nothing else
+    #[arg(long, value_name = "FILE", env = "TURNKEEP_SECRET_KEY_FILE", conflicts_with = "secret_key")]
+    pub secret_key_file: Option<PathBuf>,
     /// The folder that keeps the sessions; it is made when it is not there
     #[arg(long, value_name = "DIR", env = "TURNKEEP_DATA")]
     pub data: Option<PathBuf>,
     /// Keeps nothing when the server ends, whatever else is said
     #[arg(long)]
     pub in_memory: bool,
-    /// How the ready line and the log are written
-    #[arg(long, value_enum, env = "TURNKEEP_FORMAT", default_value_t = Format::Text)]
-    pub format: Format,
-    /// What is logged on stderr
-    #[arg(long, value_enum, env = "TURNKEEP_LOG", default_value_t = LogLevel::Warn)]
-    pub log: LogLevel,
-}
-
-impl ServeArgs {
-    /// Gives where sessions are kept, or what the program does when nobody says.
-    pub fn keep_or(&self, default: Keep) -> Keep {
-        match &self.data {
-            _ if self.in_memory => Keep::InMemory,
-            Some(folder) => Keep::Folder(folder.clone()),
-            None => default,
-        }
-    }
+    /// How many requests clients may make together: so many at once, and so many more each interval [default: unbounded]
+    #[arg(long, value_name = "BURST,REFILL/SECONDS", env = "TURNKEEP_RATE_LIMIT", value_parser = rate_limit)]
+    pub rate_limit: Option<RateLimit>,
+    /// How long a worker may be silent before its run goes to another one [default: 10]
+    #[arg(long, value_name = "S", env = "TURNKEEP_LEASE_SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub lease_seconds: Option<u64>,
+    /// How long requests under way may take once the server is told to end [default: 20]
+    #[arg(long, value_name = "S", env = "TURNKEEP_DRAIN_SECONDS")]
+    pub drain_seconds: Option<u64>,
+    /// How the ready line and the log are written [default: text]
+    #[arg(long, value_enum, env = "TURNKEEP_FORMAT")]
+    pub format: Option<Format>,
+    /// What is logged on stderr [default: warn]
+    #[arg(long, value_enum, env = "TURNKEEP_LOG")]
+    pub log: Option<LogLevel>,
 }
 
 /// Where a server keeps its sessions.
@@ -54,7 +62,8 @@ pub enum Keep {
 }
 
 /// How a program's output is written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Format {
     /// Lines for people.
     #[default]
@@ -64,13 +73,15 @@ pub enum Format {
 }
 
 /// The least important thing that is logged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum LogLevel {
     /// Nothing.
     Off,
     /// What failed.
     Error,
     /// What may have to be looked at.
+    #[default]
     Warn,
     /// What happened.
     Info,
@@ -114,11 +125,25 @@ impl FromStr for SecretKey {
     }
 }
 
-fn address(text: &str) -> Result<IpAddr, String> {
+pub(super) fn address(text: &str) -> Result<IpAddr, String> {
     match text {
         "localhost" => Ok(Ipv4Addr::LOCALHOST.into()),
         _ => text.parse().map_err(|_| "an address of this machine, such as 127.0.0.1, ::1 or 0.0.0.0".to_owned()),
     }
+}
+
+/// Reads `BURST,REFILL/SECONDS`.
+pub(super) fn rate_limit(text: &str) -> Result<RateLimit, String> {
+    let read = || {
+        let (burst, rest) = text.split_once(',')?;
+        let (refill, seconds) = rest.split_once('/')?;
+        let every = Duration::from_secs(seconds.trim().parse().ok()?);
+        let limit = RateLimit { burst: burst.trim().parse().ok()?, refill: refill.trim().parse().ok()?, every };
+        (limit.burst > 0 && limit.refill > 0 && !every.is_zero()).then_some(limit)
+    };
+    read().ok_or_else(|| {
+        "three numbers above 0 as in 750,250/10: 750 requests at once, and 250 more every 10 s".to_owned()
+    })
 }
 
 #[cfg(test)]
@@ -154,22 +179,11 @@ mod tests {
     }
 
     #[test]
-    fn no_key_and_no_address_are_refused_by_name() {
-        assert!(refusal(&[]).contains("--secret-key"));
+    fn what_cannot_be_meant_is_refused_with_what_could() {
         assert!(refusal(&["--secret-key", "tr_dev_1", "--host", "here"]).contains("such as 127.0.0.1"));
-    }
-
-    #[test]
-    fn where_sessions_are_kept_is_said_or_left_to_the_program() {
-        let keep = |words: &[&str]| {
-            let line = ["serve", "--secret-key", "tr_dev_1"].into_iter().chain(words.iter().copied());
-            Line::try_parse_from(line).map(|line| line.serve.keep_or(Keep::Folder("default".into())))
-        };
-
-        assert_eq!(keep(&[]).unwrap(), Keep::Folder("default".into()));
-        assert_eq!(keep(&["--data", "here"]).unwrap(), Keep::Folder("here".into()));
-        assert_eq!(keep(&["--in-memory"]).unwrap(), Keep::InMemory);
-        assert_eq!(keep(&["--in-memory", "--data", "here"]).unwrap(), Keep::InMemory);
+        for limit in ["750", "750,250", "0,1/1", "1,1/0", "a,b/c"] {
+            assert!(refusal(&["--rate-limit", limit]).contains("750,250/10"), "{limit}");
+        }
     }
 
     #[test]

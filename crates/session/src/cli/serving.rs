@@ -7,11 +7,9 @@ use std::sync::Arc;
 use serde_json::json;
 use turnkeep_host::Host;
 
-use super::args::{Format, Keep, ServeArgs};
-use crate::{BoundServer, Environment, Error, MemoryDisk, MemoryStorage, RedbStorage, Server, Storage, StorageError};
-
-/// The id of the one environment that is served.
-const ENVIRONMENT: &str = "env_local";
+use super::args::{Format, Keep};
+use super::settings::Settings;
+use crate::{BoundServer, Error, MemoryDisk, MemoryStorage, RedbStorage, Server, Storage, StorageError};
 
 /// Why a server did not start, or ended before it was told to. The text says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -51,16 +49,15 @@ pub struct Serving {
 }
 
 impl Serving {
-    /// Opens the store, which is `default` unless the arguments name another, and takes the address.
+    /// Opens the store and takes the address.
     ///
     /// # Errors
     ///
     /// [`ServeError`], which says what to do.
-    pub async fn start(host: Host, args: &ServeArgs, default: Keep) -> Result<Self, ServeError> {
-        let asked = SocketAddr::new(args.host, args.port);
-        let environment = Environment::new(ENVIRONMENT, args.secret_key.expose());
-        let storage = storage(&host, args.keep_or(default)).await?;
-        let server = Server::new(host, storage, environment);
+    pub async fn start(host: Host, settings: &Settings) -> Result<Self, ServeError> {
+        let asked = SocketAddr::new(settings.host, settings.port);
+        let storage = storage(&host, settings.keep.clone()).await?;
+        let server = settings.apply(Server::new(host, storage, settings.environment()));
         let bound = server.bind(&asked.to_string()).await.map_err(|error| refusal(asked, error))?;
         let address = bound.local_addr().parse().unwrap_or(asked);
         Ok(Self { bound, address })
@@ -121,22 +118,19 @@ fn refusal(asked: SocketAddr, error: Error) -> ServeError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::LogLevel;
+    use crate::cli::ServeArgs;
 
-    fn args(port: u16) -> ServeArgs {
-        let secret_key = "tr_dev_4f1c0a".parse().unwrap();
-        let host = Ipv4Addr::LOCALHOST.into();
-        let (format, log) = (Format::Text, LogLevel::Off);
-        ServeArgs { port, host, secret_key, data: None, in_memory: false, format, log }
+    fn settings(port: u16) -> Settings {
+        let secret_key = Some("tr_dev_4f1c0a".parse().unwrap());
+        ServeArgs { port: Some(port), secret_key, ..ServeArgs::default() }.settings(Keep::InMemory).unwrap()
     }
 
     #[tokio::test]
     async fn a_free_port_is_found_and_said_and_a_taken_one_refused_with_what_to_do() {
-        let serving = Serving::start(Host::os(), &args(0), Keep::InMemory).await.unwrap();
+        let serving = Serving::start(Host::os(), &settings(0)).await.unwrap();
         let port = serving.address.port();
 
-        let refused =
-            Serving::start(Host::os(), &args(port), Keep::InMemory).await.err().expect("the port is taken").to_string();
+        let refused = Serving::start(Host::os(), &settings(port)).await.err().expect("the port is taken").to_string();
 
         assert_ne!(port, 0);
         assert!(refused.starts_with(&format!("port {port} is taken")) && refused.contains("--port 0"), "{refused}");
@@ -148,8 +142,9 @@ mod tests {
     #[tokio::test]
     async fn a_folder_serves_one_server_at_a_time_d12_d26() {
         let folder = tempfile::tempdir().unwrap();
-        let (args, keep) = (args(0), Keep::Folder(folder.path().join("sessions")));
-        let start = || Serving::start(Host::os(), &args, keep.clone());
+        let mut settings = settings(0);
+        settings.keep = Keep::Folder(folder.path().join("sessions"));
+        let start = || Serving::start(Host::os(), &settings);
         let serving = start().await.unwrap();
 
         let refused = start().await.err().expect("the folder is in use").to_string();
@@ -161,7 +156,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_server_that_is_told_to_stop_ends_in_order() {
-        let serving = Serving::start(Host::os(), &args(0), Keep::InMemory).await.unwrap();
+        let serving = Serving::start(Host::os(), &settings(0)).await.unwrap();
 
         serving.run_until(std::future::ready(())).await.unwrap();
     }
