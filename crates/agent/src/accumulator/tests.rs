@@ -9,7 +9,7 @@ use turnkeep_protocol::UiPart;
 use super::*;
 use crate::answer::StepResult;
 use crate::event::PendingMessagesBatch;
-use crate::testing::tool_context;
+use crate::testing::{always, tool_context};
 
 fn user(id: &str) -> UiMessage {
     UiMessage::user(id, id)
@@ -177,10 +177,6 @@ fn step(number: usize, texts: &str) -> PrepareStep {
 
 fn changed(change: StepChange) -> String {
     change.messages.map_or("-".to_owned(), |messages| words(&messages))
-}
-
-fn always() -> PendingMessages {
-    PendingMessages::new().should_inject(|_| async { Ok(true) })
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use serde_json::json;
 use tokio::sync::Notify;
 
 use crate::error::HookError;
+use crate::steering::PendingMessages;
 use crate::tool::Tool;
 
 /// How often a test gives way until every other task waits.
@@ -33,6 +34,11 @@ pub(crate) fn notes<E>(
         note(&diary, name);
         ready(Ok(()))
     }
+}
+
+/// Lets whatever was said join the answer that streams.
+pub(crate) fn always() -> PendingMessages {
+    PendingMessages::new().should_inject(|_| async { Ok(true) })
 }
 
 /// Lets every task run until all of them wait.

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use serde_json::{Value, json};
-use turnkeep_protocol::ChatInputChunk;
+use turnkeep_protocol::{ChatInputChunk, SeqNum};
 
 use crate::testing::*;
-use crate::{Agent, Answer, HookError, Recovery, TurnInput};
+use crate::{Agent, Answer, Compaction, HookError, PendingMessages, Recovery, Tool, TurnInput, step_count_is};
 
 /// Takes its time between its first and its last word.
 async fn slowly(diary: Diary, name: &'static str) {
@@ -182,7 +182,8 @@ async fn check(hook: &str, payload: Value, input: ChatInputChunk, sleeps: bool, 
         Outcome::ErrorBehindAnswer => (true, format!("{ANSWER} error(no) done(0)"), 0),
         Outcome::Warning => (true, format!("{ANSWER} done(0)"), 1),
     };
-    assert_eq!((result.is_ok(), session.story()), (ends_well, story), "{hook}: {result:?}");
+    let end = if ends_well { Ok(()) } else { Err(format!("{hook} failed: no")) };
+    assert_eq!((result.map_err(|error| error.to_string()), session.story()), (end, story), "{hook}");
     let warnings = session.state().warnings.clone();
     assert_eq!(warnings.iter().filter(|warning| warning.contains(hook)).count(), n_warnings, "{hook}: {warnings:?}");
     if matches!(outcome, Outcome::ErrorBehindAnswer | Outcome::Warning) {
@@ -218,4 +219,113 @@ async fn every_hooks_failure_ends_as_appendix_b_says_a9_a32_a75_a76_a84_a86_a87_
     check("on_chat_suspend", preload(), message(), true, RunFails).await;
     check("on_chat_resume", preload(), message(), true, RunFails).await;
     check("on_chat_suspend", submit(), message(), false, Warning).await;
+}
+
+// The turn-phase row of the table: the record that woke the run is served.
+#[tokio::test(start_paused = true)]
+async fn a_resume_hook_that_fails_behind_a_turn_is_worth_a_warning_and_the_record_is_served_a32_a293() {
+    let session = Arc::new(FakeSession::default());
+    session.say("a");
+    let talk = async {
+        session.until(|state| !state.waits.is_empty()).await;
+        session.say("b");
+        session.until_turns(2).await;
+        session.close();
+    };
+    let first = lease(&session, 1, json!({ "trigger": "submit-message" }));
+
+    let (result, ()) = tokio::join!(serve(&session, failing("on_chat_resume"), FakeModel::echo(), first), talk);
+
+    assert_eq!(result, Ok(()));
+    assert_eq!(session.saved_texts(), ["a", "re a", "b", "re b"]);
+    assert_eq!(session.state().boundaries(), [Some(SeqNum::new(0)), Some(SeqNum::new(1))]);
+    assert_eq!(session.state().warnings, ["on_chat_resume failed: no"]);
+}
+
+/// An agent of which one hook between the steps of an answer fails, every time.
+fn failing_between_steps(hook: &str, ran: &Diary) -> Agent {
+    macro_rules! fails {
+        () => {{
+            let (ran, hook) = (ran.clone(), hook.to_owned());
+            move |_| {
+                note(&ran, &hook);
+                no()
+            }
+        }};
+    }
+    let sums_up = || Compaction::new(|_| async { Ok(true) }, |_| async { Ok("sum".to_owned()) });
+    let tool = Tool::new("t", "", json!({}), |_, _| async { Ok(json!(1)) });
+    let agent = Agent::new("test", move |turn: TurnInput| {
+        let tool = tool.clone();
+        async move { Ok(turn.stream_text().tools([tool]).stop_when(step_count_is(5))) }
+    });
+    let agent = agent.idle_timeout(Duration::from_secs(5));
+    match hook {
+        "on_received" => agent.pending_messages(always().on_received(fails!())),
+        "on_injected" => agent.pending_messages(always().on_injected(fails!())),
+        "should_inject" => agent.pending_messages(PendingMessages::new().should_inject(fails!())),
+        "prepare" => agent.pending_messages(always().prepare(fails!())),
+        "should_compact" => agent.compaction(Compaction::new(fails!(), |_| no())),
+        "summarize" => agent.compaction(Compaction::new(|_| async { Ok(true) }, fails!())),
+        "on_compacted" => agent.compaction(sums_up()).on_compacted(fails!()),
+        "prepare_messages" => {
+            let fails = fails!();
+            agent.compaction(sums_up()).prepare_messages(move |event| match event.reason {
+                "run" => futures::future::ready(Ok(event.messages)),
+                _ => fails(()),
+            })
+        }
+        other => panic!("{other} is no hook between steps"),
+    }
+}
+
+/// Lets a message come in before the first step, which calls a tool, and checks what becomes of the hook's failure.
+async fn check_between_steps(hook: &str, want: &str) {
+    let session = Arc::new(FakeSession::default());
+    session.say("a");
+    let says_more = session.clone();
+    let ran = Diary::default();
+    let agent = failing_between_steps(hook, &ran).on_turn_start(move |event| {
+        let session = says_more.clone();
+        async move {
+            if event.turn == 0 {
+                session.say("s");
+                heard().await;
+            }
+            Ok(())
+        }
+    });
+    let model = FakeModel::new(|prompt| match prompt.messages.last().unwrap().role.as_str() {
+        "tool" => says("done"),
+        _ => calls("c", "t", json!({})),
+    });
+    let first = lease(&session, 1, json!({ "trigger": "submit-message" }));
+
+    let result = serve(&session, agent, model, first).await;
+
+    assert_eq!(result, Ok(()), "{hook}");
+    assert_eq!(entries(&ran).first().map(String::as_str), Some(hook));
+    assert!(session.story().starts_with(want), "{hook}: {}", session.story());
+    assert_eq!(session.state().settled, Some(SeqNum::new(1)), "{hook}: whoever did not join has a turn");
+    // Compaction is tried once more at each turn's end, where it is only worth a warning.
+    let warnings = session.state().warnings.clone();
+    assert!(warnings.iter().all(|warning| warning == "the compaction failed: no"), "{hook}: {warnings:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_hook_between_two_steps_fails_its_answer_or_nobody_a97_a163_a165_a169() {
+    const CALL: &str = "start-step tool-input-available tool-output-available finish-step";
+    let joined = format!(
+        "start data-pending-message-injected {CALL} start-step text-start done text-end finish-step finish done(1)"
+    );
+    for ignored in ["on_received", "on_injected"] {
+        check_between_steps(ignored, &joined).await;
+    }
+    for steering in ["should_inject", "prepare"] {
+        check_between_steps(steering, &format!("start error(no) done(0) start {CALL}")).await;
+    }
+    check_between_steps("should_compact", &format!("start {CALL} error(no) done(0) start {CALL}")).await;
+    for summing_up in ["summarize", "on_compacted", "prepare_messages"] {
+        check_between_steps(summing_up, &format!("start {CALL} data-compaction data-compaction error(no) ")).await;
+    }
 }

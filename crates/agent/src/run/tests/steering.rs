@@ -21,10 +21,6 @@ fn agent(gate: &WaitingTool, options: PendingMessages) -> Agent {
     .idle_timeout(std::time::Duration::from_secs(5))
 }
 
-fn always() -> PendingMessages {
-    PendingMessages::new().should_inject(|_| async { Ok(true) })
-}
-
 /// A model that calls the tool in so many first steps of its life, then answers with a count.
 fn working(diary: &Diary, n_calls: usize) -> Arc<FakeModel> {
     noting(

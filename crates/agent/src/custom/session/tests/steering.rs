@@ -6,10 +6,6 @@ use crate::compaction::Compaction;
 use crate::event::CompactionCheck;
 use crate::steering::PendingMessages;
 
-fn always() -> PendingMessages {
-    PendingMessages::new().should_inject(|_| async { Ok(true) })
-}
-
 /// Answers in steps, and notes the conversation behind each turn.
 fn agent(gate: &WaitingTool, options: SessionOptions, told: &Diary) -> CustomAgent {
     let diary = told.clone();
