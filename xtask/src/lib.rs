@@ -21,6 +21,7 @@ mod cli;
 mod house;
 mod interop;
 mod judge;
+mod markdown;
 mod outside;
 mod pool;
 mod proposal;

@@ -22,6 +22,7 @@ use crate::house;
 use crate::tree::Tree;
 use crate::verdict::Verdict;
 pub(crate) use chapters::{definitions, not_applicable};
+pub(crate) use citations::test_names;
 use report::Report;
 
 /// Prints what `args` ask for; with `--check`, an id that nobody cites is a failure.

@@ -56,7 +56,7 @@ pub(crate) fn tidy() -> Result<Verdict> {
     findings.extend(rule_ids::check(&tree));
     findings.extend(goldens::check(&tree));
     findings.extend(red_bank::check(&tree)?);
-    findings.extend(races::check(&tree));
+    findings.extend(races::check(&tree)?);
     findings.extend(readme::check(&tree));
     findings.extend(links::check(&tree));
     for finding in &findings {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::markdown;
 use crate::rule_id::{self, RuleId};
 use crate::tree::{File, Tree};
 
@@ -54,8 +55,8 @@ pub(crate) fn definitions(tree: &Tree) -> BTreeMap<RuleId, Definition> {
 pub(crate) fn not_applicable(tree: &Tree) -> BTreeMap<RuleId, String> {
     let rows = tree.files.iter().filter(|page| page.path == NOT_APPLICABLE).flat_map(|page: &File| page.text.lines());
     rows.filter_map(|row| {
-        let (id, reason) = row.trim().strip_prefix('|')?.trim_end_matches('|').split_once('|')?;
-        Some((RuleId::parse(id.trim())?, reason.trim().to_owned()))
+        let cells = markdown::cells(row)?;
+        Some((RuleId::parse(cells[0])?, (*cells.get(1)?).to_owned()))
     })
     .collect()
 }

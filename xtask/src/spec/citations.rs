@@ -55,6 +55,16 @@ pub(super) fn citations(tree: &Tree, known: &BTreeSet<RuleId>) -> Result<Citatio
     Ok(found.places.into_iter().map(|(id, places)| (id, places.into_iter().map(citation).collect())).collect())
 }
 
+/// Names every test of the house.
+///
+/// # Errors
+///
+/// As [`citations`].
+pub(crate) fn test_names(tree: &Tree) -> Result<BTreeSet<String>> {
+    let scopes = sources(tree)?.into_iter().flat_map(|(_, source)| source.lines);
+    Ok(scopes.filter_map(|(scope, _)| if let Scope::Test(name) = scope { Some(name) } else { None }).collect())
+}
+
 /// Reads every Rust source, those of test modules as test code.
 fn sources(tree: &Tree) -> Result<Vec<(&File, Source)>> {
     let mut sources = Vec::new();

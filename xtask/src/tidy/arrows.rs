@@ -10,7 +10,7 @@ use crate::house;
 
 const OURS: &str = "turnkeep-";
 
-/// Who may depend on whom; who is not listed may not exist.
+/// Who may depend on whom; who is not listed may not exist, and who does not exist may not be listed.
 const ARROWS: &[(&str, &[&str])] = &[
     ("protocol", &[]),
     ("host", &[]),
@@ -18,10 +18,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("session", &["host", "protocol"]),
     ("client", &["host", "protocol"]),
     ("agent", &["client", "host", "model", "protocol"]),
-    ("head-start", &["client", "host", "model", "protocol"]),
-    ("mcp", &["client", "host", "protocol"]),
-    ("harness", &["agent", "client", "head-start", "host", "mcp", "model", "protocol", "session"]),
-    ("reference-agents", &["agent", "head-start"]),
+    ("harness", &["agent", "client", "host", "model", "protocol", "session"]),
+    ("reference-agents", &["agent"]),
 ];
 
 /// What only tests of a crate may use besides.
@@ -40,8 +38,9 @@ struct Arrow {
 }
 
 pub(super) fn check() -> Result<Vec<Finding>> {
-    let mut findings =
-        judge(&arrows(&serde_json::from_str(&cargo(&["metadata", "--no-deps", "--format-version", "1"])?)?));
+    let metadata = serde_json::from_str(&cargo(&["metadata", "--no-deps", "--format-version", "1"])?)?;
+    let mut findings = judge(&arrows(&metadata));
+    findings.extend(strangers(&packages(&metadata)));
     for package in SHIPPED {
         let tree = cargo(&["tree", "-p", package, "-e", "normal", "--prefix", "none"])?;
         findings.extend(stowaways(package, &tree));
@@ -57,19 +56,41 @@ fn cargo(args: &[&str]) -> Result<String> {
     String::from_utf8(output.stdout).context("cargo wrote no text")
 }
 
-/// Lists the arrows between our packages; xtask and the root package stand outside and see everything.
+/// Gives a list in cargo's answer.
+fn list<'v>(value: &'v Value, key: &str) -> &'v [Value] {
+    value[key].as_array().map_or(&[], Vec::as_slice)
+}
+
+/// Gives the short name of a package of ours.
+fn ours(package: &Value) -> Option<&str> {
+    package["name"].as_str()?.strip_prefix(OURS)
+}
+
+/// Names our packages; xtask and the root package stand outside and see everything.
+fn packages(metadata: &Value) -> Vec<&str> {
+    list(metadata, "packages").iter().filter_map(ours).collect()
+}
+
+/// Lists the arrows between our packages.
 fn arrows(metadata: &Value) -> Vec<Arrow> {
-    let text = |value: &Value, key: &str| value[key].as_str().unwrap_or_default().to_owned();
-    let list = |value: &Value, key: &str| value[key].as_array().cloned().unwrap_or_default();
     let mut arrows = Vec::new();
     for package in list(metadata, "packages") {
-        let Some(from) = text(&package, "name").strip_prefix(OURS).map(str::to_owned) else { continue };
-        for dependency in list(&package, "dependencies") {
-            let Some(to) = text(&dependency, "name").strip_prefix(OURS).map(str::to_owned) else { continue };
-            arrows.push(Arrow { from: from.clone(), to, dev: text(&dependency, "kind") == "dev" });
+        let Some(from) = ours(package) else { continue };
+        for dependency in list(package, "dependencies") {
+            let Some(to) = ours(dependency) else { continue };
+            arrows.push(Arrow { from: from.to_owned(), to: to.to_owned(), dev: dependency["kind"] == "dev" });
         }
     }
     arrows
+}
+
+/// Finds packages without a row and rows without a package.
+fn strangers(packages: &[&str]) -> Vec<Finding> {
+    let listed = |name: &str| ARROWS.iter().any(|(from, _)| *from == name);
+    let unlisted = packages.iter().filter(|name| !listed(name)).map(|name| (name, "D-52 has no such crate"));
+    let missing = ARROWS.iter().map(|(from, _)| from).filter(|name| !packages.contains(name));
+    let missing = missing.map(|name| (name, "its arrows are listed, and there is no such crate"));
+    unlisted.chain(missing).map(|(name, what)| Finding::new(format!("{OURS}{name}"), 0, what)).collect()
 }
 
 fn judge(arrows: &[Arrow]) -> Vec<Finding> {
@@ -111,6 +132,23 @@ mod tests {
         ] });
 
         assert_eq!(arrows(&metadata), [arrow("agent", "host", false), arrow("agent", "harness", true)]);
+        assert_eq!(packages(&metadata), ["agent"]);
+    }
+
+    #[test]
+    fn who_is_listed_exists_and_who_exists_is_listed() {
+        let mut packages: Vec<&str> = ARROWS.iter().map(|(from, _)| *from).filter(|name| *name != "session").collect();
+        packages.push("utils");
+
+        let found: Vec<String> = strangers(&packages).iter().map(Finding::to_string).collect();
+
+        assert_eq!(
+            found,
+            [
+                "turnkeep-utils: D-52 has no such crate",
+                "turnkeep-session: its arrows are listed, and there is no such crate",
+            ]
+        );
     }
 
     #[test]

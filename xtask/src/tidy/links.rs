@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::Finding;
+use crate::markdown;
 use crate::tree::Tree;
 
 /// Links that lead out of the house are not followed.
@@ -31,8 +32,7 @@ fn links(page: &str) -> Vec<(usize, &str)> {
         if in_code || line.starts_with("    ") {
             continue;
         }
-        // Every second piece between backticks is code.
-        for text in line.split('`').step_by(2) {
+        for text in markdown::prose(line) {
             let ends = text.match_indices("](").map(|(at, mark)| at + mark.len());
             found.extend(ends.filter_map(|at| text[at..].split_once(')')).map(|(target, _)| (index + 1, target)));
         }

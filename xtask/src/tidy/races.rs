@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use anyhow::Result;
+
 use super::Finding;
+use crate::markdown;
 use crate::rule_id::RuleId;
-use crate::spec::{definitions, not_applicable};
+use crate::spec::{definitions, not_applicable, test_names};
 use crate::tree::Tree;
 
 const PAGE: &str = "docs/design/races.md";
@@ -19,7 +22,8 @@ struct Row<'t> {
     tests: &'t str,
 }
 
-pub(super) fn check(tree: &Tree) -> Vec<Finding> {
+pub(super) fn check(tree: &Tree) -> Result<Vec<Finding>> {
+    let tests = test_names(tree)?;
     let page = tree.text(PAGE).unwrap_or_default();
     let rows = rows(page);
     let mut findings = Vec::new();
@@ -30,7 +34,7 @@ pub(super) fn check(tree: &Tree) -> Vec<Finding> {
         }
     }
     for (id, row) in &rows {
-        let names = quoted(row.tests);
+        let names: Vec<&str> = markdown::code(row.tests).collect();
         if row.defence != NONE {
             findings.extend(
                 defence(tree, row.defence)
@@ -41,19 +45,20 @@ pub(super) fn check(tree: &Tree) -> Vec<Finding> {
                 findings.push(Finding::new(PAGE, row.line, format!("{id} names no test")));
             }
         }
-        for name in names.into_iter().filter(|name| !is_proof(tree, name)) {
+        let is_story = |name: &str| tree.text(&format!("scenarios/{name}.json")).is_some();
+        for name in names.into_iter().filter(|name| !tests.contains(*name) && !is_story(name)) {
             findings.push(Finding::new(PAGE, row.line, format!("{id}: there is no test or story `{name}`")));
         }
     }
-    findings
+    Ok(findings)
 }
 
 fn rows(page: &str) -> BTreeMap<RuleId, Row<'_>> {
     let mut rows = BTreeMap::new();
     for (index, line) in page.lines().enumerate() {
-        let mut cells = line.trim().trim_matches('|').split('|').map(str::trim);
-        if let (Some(id), Some(defence), Some(tests)) =
-            (cells.next().and_then(RuleId::parse), cells.next(), cells.next())
+        let cells = markdown::cells(line).unwrap_or_default();
+        if let [id, defence, tests] = cells[..]
+            && let Some(id) = RuleId::parse(id)
         {
             rows.insert(id, Row { line: index + 1, defence, tests });
         }
@@ -61,14 +66,9 @@ fn rows(page: &str) -> BTreeMap<RuleId, Row<'_>> {
     rows
 }
 
-/// Gives the words between backquotes.
-fn quoted(cell: &str) -> Vec<&str> {
-    cell.split('`').skip(1).step_by(2).collect()
-}
-
 /// Says what is wrong with a defence, which is a file of the crates and functions in it: `` `agent/src/inbox.rs` `receive` ``.
 fn defence(tree: &Tree, cell: &str) -> Vec<String> {
-    let words = quoted(cell);
+    let words: Vec<&str> = markdown::code(cell).collect();
     let Some((file, functions)) = words.split_first() else {
         return vec!["the defence names no file".to_owned()];
     };
@@ -81,12 +81,6 @@ fn defence(tree: &Tree, cell: &str) -> Vec<String> {
 
 fn declares(text: &str, function: &str) -> bool {
     [format!("fn {function}("), format!("fn {function}<")].iter().any(|head| text.contains(head))
-}
-
-/// Tells whether a name is that of a function in Rust or of a story.
-fn is_proof(tree: &Tree, name: &str) -> bool {
-    tree.text(&format!("scenarios/{name}.json")).is_some()
-        || tree.below("", "rs").any(|file| declares(&file.text, name))
 }
 
 #[cfg(test)]
@@ -105,13 +99,13 @@ mod tests {
             (
                 PAGE,
                 "| AR-1 | `a.rs` `guard` | `holds_ar1` `story` |\n| AR-2 | `a.rs` `gone` | `holds_ar1` |\n\
-                 | AR-3 | `b.rs` | `holds_ar1` `no_more` |\n| AR-4 | — | another crate's |\n",
+                 | AR-3 | `b.rs` | `holds_ar1` `no_more` `no_test` |\n| AR-4 | — | another crate's |\n",
             ),
-            ("crates/a.rs", "fn guard() {}\nfn holds_ar1() {}"),
+            ("crates/a.rs", "fn guard() {}\n#[test]\nfn holds_ar1() {}\nfn no_test() {}"),
             ("scenarios/story.json", "{}"),
         ]);
 
-        let found: Vec<String> = check(&tree).iter().map(Finding::to_string).collect();
+        let found: Vec<String> = check(&tree).unwrap().iter().map(Finding::to_string).collect();
 
         assert_eq!(
             found,
@@ -120,6 +114,7 @@ mod tests {
                 "docs/design/races.md:2: AR-2: crates/a.rs has no function `gone`",
                 "docs/design/races.md:3: AR-3: there is no crates/b.rs",
                 "docs/design/races.md:3: AR-3: there is no test or story `no_more`",
+                "docs/design/races.md:3: AR-3: there is no test or story `no_test`",
             ]
         );
     }
