@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use turnkeep_agent::{Agent, Boot, Suspension, TurnComplete, TurnStart};
 use turnkeep_harness::model::{MockLanguageModel, say};
-use turnkeep_harness::{At, MockChatAgent, Restart};
+use turnkeep_harness::{At, MockChat, MockChatAgent, Restart};
 use turnkeep_protocol::UiMessage;
 
 use crate::support::*;
@@ -132,6 +132,29 @@ async fn a_message_in_the_exit_window_is_answered_by_a_continuation_ar21_d3() {
     let noted = slips_in(awake_or_asleep(&diary).max_turns(1), &diary, At::before_exit()).await;
 
     assert_eq!(noted, "boot boot");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_first_message_outlives_a_run_that_ends_before_any_snapshot_ar36_a72_d38() {
+    // 1 a run boots for its first message; 2 it ends before anything is stored; 3 a continuation starts, whose payload has no message.
+    let diary = Diary::default();
+    let model = MockLanguageModel::new().step([say("a")]);
+    let first = UiMessage::user("u-1", "hi");
+    let chat = MockChat::new(awake_or_asleep(&diary)).first_message(first).hold(At::before("run"));
+    let mut chat = chat.start(&model).await;
+    let (barrier, posted) = (chat.first_barrier(0), chat.first_turn().through_crashes());
+    barrier.reached().await;
+    let (run, _) = chat.run_attempt().unwrap();
+    assert_eq!((chat.get_snapshot().await, chat.all_raw_chunks().len()), (None, 0));
+
+    chat.restart(Restart::Cancel).await;
+    barrier.release();
+
+    posted.turn().await.assert_text("a");
+    assert_ne!(chat.run_attempt().unwrap().0, run);
+    assert_eq!(diary.read(), "boot boot");
+    model.assert_prompt(0).reads(&["user: hi"]);
+    chat.finish().await;
 }
 
 #[tokio::test(start_paused = true)]
