@@ -402,7 +402,7 @@ async fn out_of_memory_ends_the_attempt_even_behind_a_stop_a151() {
             let session = own.clone();
             async move {
                 session.send(stop());
-                tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+                heard().await;
                 Err::<(), HookError>(OutOfMemory.into())
             }
         };

@@ -5,7 +5,7 @@ use turnkeep_model::Prompt;
 use turnkeep_protocol::{ChatSnapshot, ModelMessage, UiMessage};
 
 use crate::testing::*;
-use crate::{Agent, PendingMessages, Tool, ToolContext, TurnInput, step_count_is};
+use crate::{Agent, Tool, ToolContext, TurnInput, step_count_is};
 
 /// Says what a model was sent: a letter for each role, and the text or the kinds of the parts.
 pub(super) fn sent(prompt: &Prompt) -> String {
@@ -150,19 +150,17 @@ async fn nothing_is_put_behind_an_approval_that_the_provider_waits_for_ar26_a167
     let answer = part("approval-responded", json!({ "id": "x", "approved": true }));
     session.send(submit(serde_json::from_value(answer).unwrap()));
     let (diary, late) = (Arc::default(), session.clone());
-    let agent = talker().pending_messages(PendingMessages::new().should_inject(|_| async { Ok(true) })).on_turn_start(
-        move |event| {
-            let session = late.clone();
-            async move {
-                if event.turn == 0 {
-                    event.chat.inject(note("note"))?;
-                    session.say("steer");
-                    tokio::time::sleep(std::time::Duration::from_millis(1)).await;
-                }
-                Ok(())
+    let agent = talker().pending_messages(always()).on_turn_start(move |event| {
+        let session = late.clone();
+        async move {
+            if event.turn == 0 {
+                event.chat.inject(note("note"))?;
+                session.say("steer");
+                heard().await;
             }
-        },
-    );
+            Ok(())
+        }
+    });
     let lease = lease(&session, 1, json!({ "continuation": true, "previousRunId": "run_0" }));
 
     serve(&session, agent, noting(&diary, |call| says(&format!("r{call}"))), lease).await.unwrap();

@@ -85,16 +85,17 @@ async fn a_resource_is_warm_until_deferred_work_is_done_and_cold_while_the_run_s
         note(&diary, "asleep");
         session.say("b");
     };
-    let agent = pooled(&diary).on_chat_resume(|event| async move {
-        assert!(!event.chat.locals().get(&POOL).unwrap().is_warm());
+    let resumes = diary.clone();
+    let agent = pooled(&diary).on_chat_resume(move |event| {
+        note(&resumes, if event.chat.locals().get(&POOL).unwrap().is_warm() { "woken warm" } else { "woken cold" });
         event.chat.end_run();
-        Ok(())
+        async { Ok(()) }
     });
 
     tokio::join!(run(&session, agent), talk);
 
     // The second turn's pool goes with the run, behind the work that uses it.
-    assert_eq!(diary.lock().unwrap().join(" "), "warm used sleep cold asleep warm used cold");
+    assert_eq!(diary.lock().unwrap().join(" "), "warm used sleep cold asleep woken cold warm used cold");
 }
 
 // A-292, and with it A-143 of the writes (AA-143).
@@ -186,12 +187,14 @@ async fn head_start_messages_seed_turn_0_and_no_chat_that_has_messages_a73_aa13(
     assert_eq!(session.saved_texts(), ["planted", "a", "re a", "b", "re b"]);
     let session = Arc::new(FakeSession::default());
     session.say("a");
-    let hydrated = talker().hydrate_messages(|event| async move {
-        assert!(event.previous_messages.is_empty(), "the head start is no history of the author's");
-        Ok(event.incoming_messages)
+    let n_previous = Diary::default();
+    let own = n_previous.clone();
+    let hydrated = talker().hydrate_messages(move |event| {
+        note(&own, event.previous_messages.len().to_string());
+        async { Ok(event.incoming_messages) }
     });
     serve(&session, hydrated, FakeModel::echo(), boot(&session, 1)).await.unwrap();
-    assert_eq!(session.state().boundaries().len(), 1);
+    assert_eq!(entries(&n_previous), ["0"], "the head start is no history of the author's");
 }
 
 #[tokio::test(start_paused = true)]
@@ -224,7 +227,7 @@ async fn work_deferred_before_the_first_turn_is_done_and_warned_about_a178() {
 
     assert_eq!(done.lock().unwrap().join(" "), "early late", "nothing is lost");
     let warnings = session.state().warnings.clone();
-    assert_eq!(warnings, ["work was deferred before the first turn: it runs, but belongs to no turn"]);
+    assert!(matches!(&warnings[..], [one] if one.contains("deferred")), "{warnings:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -243,5 +246,5 @@ async fn parts_written_when_the_turn_is_over_are_in_no_message_a189() {
     let state = session.state();
     let mut parts = state.snapshot.as_ref().unwrap().messages.iter().flat_map(|message| &message.parts);
     assert!(parts.all(|part| part.as_data().is_none()));
-    assert_eq!(state.warnings, ["data parts written after the turn was complete are in no message"; 2]);
+    assert_eq!(state.warnings.iter().filter(|warning| warning.contains("data parts")).count(), 2);
 }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use serde_json::json;
-use turnkeep_protocol::{Messages, ModelMessage};
+use turnkeep_protocol::{Messages, ModelMessage, UiMessage};
 
 use crate::testing::*;
 use crate::{Agent, TurnInput};
@@ -74,14 +74,21 @@ async fn six_turns() -> (Lists<Messages>, Lists<Vec<ModelMessage>>) {
     (std::mem::take(&mut *seen.ui.lock().unwrap()), std::mem::take(&mut *seen.model.lock().unwrap()))
 }
 
+/// What was said in so many turns.
+fn said(n_turns: usize) -> Vec<String> {
+    (0..n_turns).flat_map(|turn| [format!("question {turn}"), "answer".to_owned()]).collect()
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_message_is_never_copied_once_it_stands_in_the_chain() {
     let (lists, _) = six_turns().await;
 
     assert_eq!(lists.len(), N_TURNS * 5 + 1);
-    assert_eq!(lists.last().map(|(_, messages)| messages.len()), Some(N_TURNS * 2));
+    let stored = lists.last().unwrap().1.iter().map(UiMessage::text);
+    assert_eq!(stored.collect::<Vec<_>>(), said(N_TURNS));
     for pair in lists.windows(2) {
         let [(before, old), (after, new)] = pair else { unreachable!("windows of two") };
+        assert!(old.len() <= new.len(), "{after} was handed less than {before}");
         for (at, (old, new)) in old.as_shared().iter().zip(new.as_shared()).enumerate() {
             assert!(Arc::ptr_eq(old, new), "message {at} was copied between {before} and {after}");
         }
@@ -93,8 +100,11 @@ async fn what_the_model_reads_of_a_message_is_never_copied_once_it_was_converted
     let (_, lists) = six_turns().await;
 
     assert_eq!(lists.len(), N_TURNS * 5);
+    let read = lists.last().unwrap().1.iter().map(ModelMessage::text);
+    assert_eq!(read.collect::<Vec<_>>(), said(N_TURNS));
     for pair in lists.windows(2) {
         let [(before, old), (after, new)] = pair else { unreachable!("windows of two") };
+        assert!(old.len() <= new.len(), "{after} was handed less than {before}");
         for (at, (old, new)) in old.iter().zip(new).enumerate() {
             assert!(old.content.is_shared_with(&new.content), "message {at} was copied between {before} and {after}");
         }

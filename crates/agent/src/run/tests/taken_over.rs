@@ -140,13 +140,8 @@ async fn a_crash_in_a_turn_that_a_hook_invented_costs_no_message_a63_a65_d64() {
         })
     };
     // abort, done(0), and the invented turn up to its first words.
-    session.state().writes_left = Some(6);
-    tokio::select! {
-        biased;
-        _ = continue_run(&session, inventing()) => panic!("the process dies"),
-        () = session.until(|state| state.is_dead) => {}
-    }
-    session.revive();
+    let second = lease(&session, 1, json!({ "continuation": true, "previousRunId": "run_0" }));
+    die_after(6, &session, inventing(), FakeModel::echo(), second).await;
     assert!(session.story().ends_with("re new"), "{}", session.story());
     session.say("b");
 
@@ -200,21 +195,23 @@ async fn a_message_in_the_boots_own_payload_is_served_once_a69_ar10_a71_d38() {
 
 #[tokio::test(start_paused = true)]
 async fn a_stored_boot_payload_brings_no_turn_of_its_own_to_a_continuation_ar9_a4_a80() {
-    let stored = json!({ "continuation": true, "previousRunId": "run_0", "trigger": "submit-message",
-        "message": { "id": "a", "role": "user", "parts": [{ "type": "text", "text": "a" }] } });
-    let session = Arc::new(FakeSession::default());
-    session.say("a");
-    let first = lease(&session, 1, stored.clone());
-    serve(&session, talker(), FakeModel::echo(), first).await.unwrap();
-    session.say("b");
+    for trigger in ["submit-message", "preload"] {
+        let stored = json!({ "continuation": true, "previousRunId": "run_0", "trigger": trigger,
+            "message": { "id": "a", "role": "user", "parts": [{ "type": "text", "text": "a" }] } });
+        let (session, preloads) = (Arc::new(FakeSession::default()), Diary::default());
+        for text in [Some("a"), Some("b"), None] {
+            text.map(|text| session.say(text));
+            let lease = lease(&session, 1, stored.clone());
+            let agent = talker().on_preload(notes(&preloads, "preload"));
+            serve(&session, agent, FakeModel::echo(), lease).await.unwrap();
+        }
 
-    let second = lease(&session, 1, stored);
-    serve(&session, talker(), FakeModel::echo(), second).await.unwrap();
-
-    // Not even an empty one.
-    let boundaries = session.state().boundaries();
-    assert_eq!(boundaries, [Some(SeqNum::ZERO), Some(SeqNum::new(1))], "{}", session.story());
-    assert_eq!(session.saved_texts(), ["a", "re a", "b", "re b"]);
+        // Not even an empty one.
+        let boundaries = session.state().boundaries();
+        assert_eq!(boundaries, [Some(SeqNum::ZERO), Some(SeqNum::new(1))], "{}", session.story());
+        assert_eq!(session.saved_texts(), ["a", "re a", "b", "re b"]);
+        assert_eq!(entries(&preloads), [""; 0]);
+    }
 }
 
 #[tokio::test(start_paused = true)]

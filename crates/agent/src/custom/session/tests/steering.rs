@@ -122,8 +122,7 @@ async fn nothing_is_heard_once_the_answer_is_over_whoever_still_prepares_steps_a
                 let answer = turn.stream_text()?;
                 turn.complete(answer).await?;
                 said.say("b");
-                // The tail brings it.
-                tokio::time::sleep(Duration::from_secs(1)).await;
+                heard().await;
                 let late = turn.stream_text()?.prepare_step(prepare);
                 turn.chat.pipe(late, crate::pipe::PipeOptions::new()).await?;
                 return Ok(());
@@ -138,6 +137,42 @@ async fn nothing_is_heard_once_the_answer_is_over_whoever_still_prepares_steps_a
     run(&session, agent, FakeModel::echo()).await;
 
     assert_eq!(entries(&told), ["turn a re a b"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_stopped_turn_has_heard_or_hears_later_is_a_turn_and_no_steering_a145_a217_ar22() {
+    let (session, gate, told, prompts) =
+        (Arc::new(FakeSession::default()), WaitingTool::default(), Diary::default(), Diary::default());
+    session.say("a");
+    let (diary, said) = (told.clone(), session.clone());
+    let agent = turns(brief().tools([gate.tool()]).pending_messages(always()), move |mut turn| {
+        let (diary, said) = (diary.clone(), said.clone());
+        async move {
+            let answer = turn.stream_text()?.stop_when(step_count_is(5));
+            turn.complete(answer).await?;
+            note(&diary, format!("{} {}", turn.stopped(), texts(turn.ui_messages())));
+            if turn.number == 0 {
+                // The turn is in its tail: nothing will look for messages any more.
+                said.say("m");
+                heard().await;
+            }
+            Ok(())
+        }
+        .boxed()
+    });
+    let talk = async {
+        gate.begun.notified().await;
+        session.say("s");
+        heard().await;
+        session.send(stop());
+    };
+
+    tokio::join!(run(&session, agent, working(&prompts)), talk);
+
+    assert!(session.story().starts_with("start start-step tool-input-available abort(stopped) done(0) start "));
+    assert!(!session.story().contains("injected"), "{}", session.story());
+    assert_eq!(entries(&told), ["true a", "false a s r2", "false a s r2 m r3"]);
+    assert_eq!(entries(&prompts).len(), 3);
 }
 
 #[tokio::test(start_paused = true)]
