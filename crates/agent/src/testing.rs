@@ -1,6 +1,7 @@
 //! A session in memory and a model that says what it is told, for tests of the runtime without a server.
 
 mod diary;
+mod inputs;
 mod model;
 mod tool_context;
 
@@ -17,11 +18,12 @@ use turnkeep_host::Host;
 use turnkeep_protocol::run_api::{LeasedRun, Mark, WaitOutcome};
 use turnkeep_protocol::session_api::DrainedRecord;
 use turnkeep_protocol::{
-    ChannelName, ChatInputChunk, ChatSnapshot, ChatTaskWirePayload, Envelope, InputRecord, JsonObject, NewRecord,
-    RecordKind, RunId, SESSION_IN_EVENT_ID, SeqNum, SessionId, TRIGGER_CONTROL, TaskId, Trigger, UiMessage,
+    ChannelName, ChatInputChunk, ChatSnapshot, Envelope, InputRecord, JsonObject, NewRecord, RecordKind, RunId,
+    SESSION_IN_EVENT_ID, SeqNum, SessionId, TRIGGER_CONTROL, TaskId, UiMessage,
 };
 
 pub(crate) use self::diary::*;
+pub(crate) use self::inputs::*;
 pub(crate) use self::model::*;
 use crate::agent::Agent;
 use crate::checkpoint::{Checkpoints, Gate, GatedLink};
@@ -381,36 +383,6 @@ impl Link for FakeLink {
 pub(crate) fn drained(record: &InputRecord) -> DrainedRecord {
     let data = serde_json::to_value(&record.input).expect("inputs serialise");
     DrainedRecord { data, id: String::new(), seq_num: record.seq_num, headers: Vec::new() }
-}
-
-pub(crate) fn submit(message: UiMessage) -> ChatInputChunk {
-    ChatInputChunk::message(ChatTaskWirePayload::submit("chat", message))
-}
-
-/// A person's word about a call of `message`.
-pub(crate) fn decision(message: &UiMessage, call: &str, approved: bool) -> ChatInputChunk {
-    let part = message.tool_part(call).unwrap();
-    let approval = json!({ "id": part.approval.as_ref().unwrap().id, "approved": approved, "reason": "my choice" });
-    let part = json!({ "type": format!("tool-{}", part.tool_name), "toolCallId": call, "state": "approval-responded",
-        "approval": approval });
-    submit(serde_json::from_value(json!({ "id": message.id, "role": "assistant", "parts": [part] })).unwrap())
-}
-
-pub(crate) fn regenerate() -> ChatInputChunk {
-    ChatInputChunk::message(ChatTaskWirePayload::new("chat", Trigger::RegenerateMessage))
-}
-
-pub(crate) fn trigger(trigger: Trigger) -> ChatInputChunk {
-    ChatInputChunk::message(ChatTaskWirePayload::new("chat", trigger))
-}
-
-pub(crate) fn action(action: Value) -> ChatInputChunk {
-    let payload = ChatTaskWirePayload::new("chat", Trigger::Action);
-    ChatInputChunk::message(ChatTaskWirePayload { action: Some(action), ..payload })
-}
-
-pub(crate) fn stop() -> ChatInputChunk {
-    ChatInputChunk::Stop { message: None }
 }
 
 /// A lease on the first attempt of a run, for `payload` over the least one.
