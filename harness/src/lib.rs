@@ -26,6 +26,7 @@ pub mod model;
 mod offline;
 #[cfg(feature = "world")]
 mod outcome;
+mod overheard;
 mod redactions;
 #[cfg(feature = "world")]
 pub mod report;

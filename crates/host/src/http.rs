@@ -13,4 +13,4 @@ pub use base_url::BaseUrl;
 pub use client::{BodyStream, Deadlines, HttpClient};
 pub use error::Error;
 pub use segment::segment;
-pub use server::{MAX_CONNECTIONS, Shutdown, WRITE_DEADLINE, serve, serve_until};
+pub use server::{HttpService, MAX_CONNECTIONS, Shutdown, WRITE_DEADLINE, serve, serve_until};

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
-use futures::future::BoxFuture;
-use turnkeep_protocol::{ChannelName, PartId, Record, RecordKind, RunId, SeqNum, SessionId, UiMessageChunk};
-use turnkeep_session::{Bounds, Change, Loaded, MemoryStorage, Part, RunRow, Storage, StorageError, Window};
+use turnkeep_protocol::{ChannelName, Record, RecordKind, RunId, SeqNum, SessionId, UiMessageChunk};
+use turnkeep_session::Change;
 
+use crate::overheard::Ears;
 use crate::watched::Watched;
 
 /// What all sessions have stored.
@@ -151,66 +151,21 @@ pub(super) fn name(record: &Record) -> String {
     }
 }
 
-/// A storage that tells the journal of everything it has made durable.
-pub(super) struct WatchedStorage {
-    inner: MemoryStorage,
-    journal: Arc<Journal>,
-}
-
-impl WatchedStorage {
-    pub(super) fn new(inner: MemoryStorage, journal: Arc<Journal>) -> Self {
-        Self { inner, journal }
-    }
-}
-
-impl Storage for WatchedStorage {
-    fn load(&self, window: Window) -> BoxFuture<'_, Result<Loaded, StorageError>> {
-        self.inner.load(window)
+impl Ears for Arc<Journal> {
+    /// A snapshot is as long as its chat, and nothing here looks at it.
+    fn wants(&self, change: &Change) -> bool {
+        !matches!(change, Change::Snapshot { .. })
     }
 
-    fn read(
-        &self,
-        session: SessionId,
-        channel: ChannelName,
-        from: SeqNum,
-        bounds: Bounds,
-    ) -> BoxFuture<'_, Result<Vec<Record>, StorageError>> {
-        self.inner.read(session, channel, from, bounds)
-    }
-
-    fn part(
-        &self,
-        session: SessionId,
-        channel: ChannelName,
-        part: PartId,
-    ) -> BoxFuture<'_, Result<Option<Part>, StorageError>> {
-        self.inner.part(session, channel, part)
-    }
-
-    fn snapshot(&self, session: SessionId) -> BoxFuture<'_, Result<Option<String>, StorageError>> {
-        self.inner.snapshot(session)
-    }
-
-    fn run(&self, run: RunId) -> BoxFuture<'_, Result<Option<RunRow>, StorageError>> {
-        self.inner.run(run)
-    }
-
-    fn commit(&self, changes: Vec<Change>) -> BoxFuture<'_, Result<(), StorageError>> {
-        Box::pin(async move {
-            // A snapshot is as long as its chat; nothing here looks at it.
-            let is_told = |change: &&Change| !matches!(change, Change::Snapshot { .. });
-            let told: Vec<Change> = changes.iter().filter(is_told).cloned().collect();
-            self.inner.commit(changes).await?;
-            self.journal.change(|sessions| told.iter().for_each(|change| sessions.note(change)));
-            for change in &told {
-                // Called without the lock: a listener may look at the chat.
-                for Listener(hears) in self.journal.look(|sessions| sessions.listeners(change)) {
-                    if let Change::Record { record, .. } = change {
-                        hears(record);
-                    }
+    fn stored(&self, changes: &[Change]) {
+        self.change(|sessions| changes.iter().for_each(|change| sessions.note(change)));
+        for change in changes {
+            // Called without the lock: a listener may look at the chat.
+            for Listener(hears) in self.look(|sessions| sessions.listeners(change)) {
+                if let Change::Record { record, .. } = change {
+                    hears(record);
                 }
             }
-            Ok(())
-        })
+        }
     }
 }

@@ -16,12 +16,13 @@ use turnkeep_session::{Disk as _, Environment, MemoryDisk, MemoryStorage, Server
 
 use super::SetupError;
 use super::faults::Faults;
-use super::journal::{Journal, WatchedStorage};
+use super::journal::Journal;
 use super::machine::Watch;
 use super::options::{MockChat, Where};
 use super::progress::{Progress, Runs};
 use super::wire::Wire;
 use crate::offline::offline_parts;
+use crate::overheard::Overheard;
 use crate::watched::Watched;
 
 /// The secret key of the session server that a mock chat has in memory, for agents that talk to other agents.
@@ -159,7 +160,7 @@ impl Stage {
         if self.is_remote {
             return Ok(());
         }
-        let storage = WatchedStorage::new(MemoryStorage::open(lock(&self.disk).clone()), self.journal.clone());
+        let storage = Overheard::new(Arc::new(MemoryStorage::open(lock(&self.disk).clone())), self.journal.clone());
         let environment = Environment::new("env_mock", MOCK_SECRET_KEY);
         let server = Server::new(self.host.clone(), Arc::new(storage), environment).lease(self.lease);
         let server = server.bind(SESSION_ADDR).await.map_err(|error| SetupError::refused("the server", error))?;

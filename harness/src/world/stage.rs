@@ -14,9 +14,10 @@ use super::host::world_host;
 use super::net::Shapes;
 use super::person::{Person, live};
 use super::sim::Machines;
-use super::storage::TracedStorage;
+use super::storage::Teller;
 use crate::app::AppDatabase;
 use crate::model::{MockLanguageModel, ModelCall};
+use crate::overheard::Overheard;
 use crate::scenario::{Scenario, Store};
 use crate::trace::{Event, Trace};
 
@@ -129,7 +130,7 @@ fn add_session(machines: &mut Machines<'_>, site: &Site, scenario: &Scenario) {
         async move {
             let failed = match open(store, &host, &fence).await {
                 Ok(storage) => {
-                    let storage = TracedStorage::new(storage, trace.clone());
+                    let storage = Overheard::new(storage, Teller::new(trace.clone()));
                     let environment = Environment::new("env_world", SECRET_KEY);
                     let served =
                         Server::new(host, Arc::new(storage), environment).lease(lease).serve("0.0.0.0:80").await;

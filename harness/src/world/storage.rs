@@ -1,17 +1,16 @@
 //! Watches a session server's storage: every change enters the trace at the moment it has become durable.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
-use futures::future::BoxFuture;
-use turnkeep_protocol::{ChannelName, ChatSnapshot, PartId, Record, RunId, SeqNum, SessionId};
-use turnkeep_session::{Bounds, Change, Loaded, Part, RunRow, RunStatus, Storage, StorageError, Window};
+use turnkeep_protocol::{ChannelName, ChatSnapshot, RunId, SessionId};
+use turnkeep_session::{Change, Loaded, RunRow, RunStatus};
 
+use crate::overheard::Ears;
 use crate::trace::{Event, Trace, Writer};
 
-/// A storage whose commits are traced.
-pub(super) struct TracedStorage {
-    inner: Arc<dyn Storage>,
+/// Tells the trace what becomes durable.
+pub(super) struct Teller {
     trace: Trace,
     seen: Mutex<Seen>,
 }
@@ -23,9 +22,9 @@ struct Seen {
     runs: BTreeMap<RunId, Event>,
 }
 
-impl TracedStorage {
-    pub(super) fn new(inner: Arc<dyn Storage>, trace: Trace) -> Self {
-        Self { inner, trace, seen: Mutex::default() }
+impl Teller {
+    pub(super) fn new(trace: Trace) -> Self {
+        Self { trace, seen: Mutex::default() }
     }
 
     fn tell(&self, change: &Change) -> Option<Event> {
@@ -85,58 +84,22 @@ fn run_event(session: String, row: &RunRow) -> Event {
     }
 }
 
-impl Storage for TracedStorage {
-    fn load(&self, window: Window) -> BoxFuture<'_, Result<Loaded, StorageError>> {
-        Box::pin(async move {
-            let loaded = self.inner.load(window).await?;
-            let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-            // Told in a former life already; only the names are learnt anew. Runs outside the slots have ended and never change again.
-            for session in &loaded.sessions {
-                seen.keys.insert(session.row.id.clone(), session.row.key().to_owned());
-            }
-            for row in &loaded.runs {
-                let event = run_event(seen.key(&row.session), row);
-                seen.runs.insert(row.id.clone(), event);
-            }
-            drop(seen);
-            Ok(loaded)
-        })
+impl Ears for Teller {
+    fn loaded(&self, loaded: &Loaded) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        // Told in a former life already; only the names are learnt anew. Runs outside the slots have ended and never change again.
+        for session in &loaded.sessions {
+            seen.keys.insert(session.row.id.clone(), session.row.key().to_owned());
+        }
+        for row in &loaded.runs {
+            let event = run_event(seen.key(&row.session), row);
+            seen.runs.insert(row.id.clone(), event);
+        }
     }
 
-    fn commit(&self, changes: Vec<Change>) -> BoxFuture<'_, Result<(), StorageError>> {
-        Box::pin(async move {
-            self.inner.commit(changes.clone()).await?;
-            for event in changes.iter().filter_map(|change| self.tell(change)) {
-                self.trace.log("session", event);
-            }
-            Ok(())
-        })
-    }
-
-    fn read(
-        &self,
-        session: SessionId,
-        channel: ChannelName,
-        from: SeqNum,
-        bounds: Bounds,
-    ) -> BoxFuture<'_, Result<Vec<Record>, StorageError>> {
-        self.inner.read(session, channel, from, bounds)
-    }
-
-    fn part(
-        &self,
-        session: SessionId,
-        channel: ChannelName,
-        part: PartId,
-    ) -> BoxFuture<'_, Result<Option<Part>, StorageError>> {
-        self.inner.part(session, channel, part)
-    }
-
-    fn snapshot(&self, session: SessionId) -> BoxFuture<'_, Result<Option<String>, StorageError>> {
-        self.inner.snapshot(session)
-    }
-
-    fn run(&self, run: RunId) -> BoxFuture<'_, Result<Option<RunRow>, StorageError>> {
-        self.inner.run(run)
+    fn stored(&self, changes: &[Change]) {
+        for event in changes.iter().filter_map(|change| self.tell(change)) {
+            self.trace.log("session", event);
+        }
     }
 }

@@ -37,17 +37,26 @@ pub struct Shutdown {
     pub patience: Duration,
 }
 
+/// What can be served: a service of HTTP requests that never fails, with answers that can cross tasks. Whatever fits is one.
+pub trait HttpService:
+    Service<Request<Incoming>, Response = Response<Self::Body>, Error = Infallible, Future: Send> + Clone + Send + 'static
+{
+    /// The body of its answers.
+    type Body: Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static;
+}
+
+impl<S, B> HttpService for S
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible, Future: Send> + Clone + Send + 'static,
+    B: Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static,
+{
+    type Body = B;
+}
+
 /// Serves HTTP/1.1 on `listener` until the future is dropped; dropping it closes every connection.
 ///
 /// A peer that takes nothing for [`WRITE_DEADLINE`] loses its connection.
-pub async fn serve<S, B>(host: &Host, listener: Box<dyn Listener>, service: S) -> Infallible
-where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
-    S::Future: Send,
-    B: Body + Send + 'static,
-    B::Data: Send,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
+pub async fn serve<S: HttpService>(host: &Host, listener: Box<dyn Listener>, service: S) -> Infallible {
     let never = Shutdown { stop: CancellationToken::new(), patience: Duration::ZERO };
     serve_until(host, listener, service, &never).await;
     unreachable!("nobody else holds the token")
@@ -58,14 +67,12 @@ where
 ///
 /// From the stop on nothing is accepted, and a connection closes with the answer that it is giving. Dropping the future closes every
 /// connection at once.
-pub async fn serve_until<S, B>(host: &Host, listener: Box<dyn Listener>, service: S, shutdown: &Shutdown) -> usize
-where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
-    S::Future: Send,
-    B: Body + Send + 'static,
-    B::Data: Send,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
+pub async fn serve_until<S: HttpService>(
+    host: &Host,
+    listener: Box<dyn Listener>,
+    service: S,
+    shutdown: &Shutdown,
+) -> usize {
     let connections = Tasks::new();
     let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     tokio::select! {
@@ -78,20 +85,14 @@ where
     if finished.is_ok() { 0 } else { MAX_CONNECTIONS - permits.available_permits() }
 }
 
-async fn accept<S, B>(
+async fn accept<S: HttpService>(
     host: &Host,
     mut listener: Box<dyn Listener>,
     service: S,
     shutdown: &Shutdown,
     connections: &Tasks,
     permits: &Arc<Semaphore>,
-) where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
-    S::Future: Send,
-    B: Body + Send + 'static,
-    B::Data: Send,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
+) {
     loop {
         let permit = permits.clone().acquire_owned().await.expect("the semaphore is never closed");
         let stream = match listener.accept().await {
@@ -111,14 +112,7 @@ async fn accept<S, B>(
 }
 
 /// Serves one connection to its end.
-async fn converse<S, B>(stream: Connection, service: S, stop: CancellationToken)
-where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
-    S::Future: Send,
-    B: Body + Send + 'static,
-    B::Data: Send,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
+async fn converse<S: HttpService>(stream: Connection, service: S, stop: CancellationToken) {
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(WRITE_DEADLINE));
     let connection = hyper::server::conn::http1::Builder::new()

@@ -1,0 +1,79 @@
+//! [`Overheard`]: a store beside which somebody hears what has become durable.
+
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use turnkeep_protocol::{ChannelName, PartId, Record, RunId, SeqNum, SessionId};
+use turnkeep_session::{Bounds, Change, Loaded, Part, RunRow, Storage, StorageError, Window};
+
+/// Hears what a store does. What it is told of is durable already.
+pub(crate) trait Ears: Send + Sync {
+    /// Hears what a new life of the server begins with.
+    fn loaded(&self, _loaded: &Loaded) {}
+
+    /// Tells whether a change is worth its copy.
+    fn wants(&self, _change: &Change) -> bool {
+        true
+    }
+
+    /// Hears the wanted changes of one commit.
+    fn stored(&self, changes: &[Change]);
+}
+
+/// A store, and who hears of it.
+pub(crate) struct Overheard<E> {
+    inner: Arc<dyn Storage>,
+    ears: E,
+}
+
+impl<E> Overheard<E> {
+    pub(crate) fn new(inner: Arc<dyn Storage>, ears: E) -> Self {
+        Self { inner, ears }
+    }
+}
+
+impl<E: Ears> Storage for Overheard<E> {
+    fn load(&self, window: Window) -> BoxFuture<'_, Result<Loaded, StorageError>> {
+        Box::pin(async move {
+            let loaded = self.inner.load(window).await?;
+            self.ears.loaded(&loaded);
+            Ok(loaded)
+        })
+    }
+
+    fn commit(&self, changes: Vec<Change>) -> BoxFuture<'_, Result<(), StorageError>> {
+        Box::pin(async move {
+            let told: Vec<Change> = changes.iter().filter(|change| self.ears.wants(change)).cloned().collect();
+            self.inner.commit(changes).await?;
+            self.ears.stored(&told);
+            Ok(())
+        })
+    }
+
+    fn read(
+        &self,
+        session: SessionId,
+        channel: ChannelName,
+        from: SeqNum,
+        bounds: Bounds,
+    ) -> BoxFuture<'_, Result<Vec<Record>, StorageError>> {
+        self.inner.read(session, channel, from, bounds)
+    }
+
+    fn part(
+        &self,
+        session: SessionId,
+        channel: ChannelName,
+        part: PartId,
+    ) -> BoxFuture<'_, Result<Option<Part>, StorageError>> {
+        self.inner.part(session, channel, part)
+    }
+
+    fn snapshot(&self, session: SessionId) -> BoxFuture<'_, Result<Option<String>, StorageError>> {
+        self.inner.snapshot(session)
+    }
+
+    fn run(&self, run: RunId) -> BoxFuture<'_, Result<Option<RunRow>, StorageError>> {
+        self.inner.run(run)
+    }
+}
