@@ -57,7 +57,7 @@ pub(crate) struct Unsure;
 impl Channel {
     /// Makes a channel from what a store keeps of it.
     pub(crate) fn load(shape: Shape, loaded: LoadedChannel) -> Self {
-        let parts_by_place = loaded.parts.iter().map(|(id, part)| (part.first(), id.clone())).collect();
+        let parts_by_place = loaded.parts.iter().map(|(id, part)| (part.first, id.clone())).collect();
         let bytes = loaded.records.iter().map(|record| record.body.len()).sum();
         let (records, parts) = (loaded.records.into(), loaded.parts.into_iter().collect());
         let channel = Self { shape, records, bytes, parts, parts_by_place, parts_from: loaded.parts_from };
@@ -109,7 +109,7 @@ impl Channel {
             _ => Err(Unsure),
         };
         let known = self.parts.get(part).map_or_else(cold, |part| Ok(Some(part)))?;
-        Ok(known.filter(|part| part.is_remembered(&self.shape, now)).map(|part| part.places.clone()))
+        Ok(known.filter(|part| part.is_remembered(&self.shape, now)).map(Part::places))
     }
 
     /// Puts a placed record at the tail. It stays in the window until [`Channel::evict`].
@@ -122,11 +122,13 @@ impl Channel {
                 // The id comes back after it was forgotten (D-6): it names the new record from now on.
                 self.forget(&id);
             }
-            let places = &mut self.parts.entry(id.clone()).or_insert_with(|| Part { places: Vec::new(), at }).places;
-            if places.is_empty() {
-                self.parts_by_place.insert(record.seq_num, id);
+            match self.parts.get_mut(&id) {
+                Some(part) => part.push(record.seq_num),
+                None => {
+                    self.parts_by_place.insert(record.seq_num, id.clone());
+                    self.parts.insert(id, Part::new(record.seq_num, at));
+                }
             }
-            places.push(record.seq_num);
         }
         self.bytes += record.body.len();
         self.records.push_back(record);
@@ -134,7 +136,7 @@ impl Channel {
 
     fn forget(&mut self, id: &PartId) {
         if let Some(part) = self.parts.remove(id) {
-            self.parts_by_place.remove(&part.first());
+            self.parts_by_place.remove(&part.first);
         }
     }
 
@@ -159,7 +161,7 @@ impl Channel {
         while self.parts.len() > window.parts {
             let (_, id) = self.parts_by_place.pop_first().expect("both maps hold the same ids");
             let part = self.parts.remove(&id).expect("both maps hold the same ids");
-            self.parts_from = self.parts_from.max(part.last().next());
+            self.parts_from = self.parts_from.max(part.last.next());
         }
     }
 

@@ -2,7 +2,6 @@
 //!
 //! The core and every store fold changes with the code of this module, so that a state which was loaded equals one that was lived.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -62,8 +61,9 @@ pub struct Summary {
     pub settled: Option<SeqNum>,
     /// The highest `in` seq_num a run has received (D-41).
     pub consumed: Option<SeqNum>,
-    /// Records of `in` above the settled cursor that want a turn: the owed ones (D-33).
-    pub owed: BTreeSet<SeqNum>,
+    /// The newest record of `in` that wants a turn, while it lies above the settled cursor: the highest owed one (D-33). However many
+    /// are owed, this one tells whether any is.
+    pub last_owed: Option<SeqNum>,
     /// Whether `out` says that the session is closed (D-37).
     pub announced: bool,
     /// The newest `out` record that belongs to a turn, skipping commands and notices (D-33); it may be trimmed by now.
@@ -88,10 +88,10 @@ impl Summary {
         match change {
             Change::Cursors { settled, consumed, .. } => {
                 (self.settled, self.consumed) = (*settled, *consumed);
-                self.owed.retain(|seq| Some(*seq) > *settled);
+                self.last_owed = self.last_owed.filter(|seq| Some(*seq) > *settled);
             }
             Change::Record { channel: ChannelName::In, record, .. } if wants_turn(record) => {
-                self.owed.insert(record.seq_num);
+                self.last_owed = Some(record.seq_num);
             }
             Change::Record { channel: ChannelName::Out, record, .. } => {
                 self.announced |= says_closed(record);
@@ -140,30 +140,38 @@ impl Shape {
     }
 }
 
-/// The records that were written under one part id.
+/// The records that were written under one part id: one append, so they lie side by side.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Part {
-    /// Their places, in order; never empty.
-    pub places: Vec<SeqNum>,
+    /// The first one's place.
+    pub first: SeqNum,
+    /// The last one's place.
+    pub last: SeqNum,
     /// When the first of them was stored.
     pub at: Millis,
 }
 
 impl Part {
+    /// Makes the part of one record.
+    pub fn new(place: SeqNum, at: Millis) -> Self {
+        Self { first: place, last: place, at }
+    }
+
+    /// Adds the next record of the same append.
+    pub fn push(&mut self, place: SeqNum) {
+        assert_eq!(place, self.last.next(), "a part is written by one append (D-5)");
+        self.last = place;
+    }
+
+    /// Gives the places of its records, in order.
+    pub fn places(&self) -> Vec<SeqNum> {
+        (self.first.get()..=self.last.get()).map(SeqNum::new).collect()
+    }
+
     /// Tells whether a retry under this id is still known as one at `now`: as long as a record is there, and at least a day (D-6).
     pub fn is_remembered(&self, shape: &Shape, now: Timestamp) -> bool {
-        self.last() >= shape.first || now < Timestamp::from(self.at).plus(PART_MEMORY)
-    }
-
-    /// Gives the last place.
-    pub(crate) fn last(&self) -> SeqNum {
-        *self.places.last().expect("a part has a record")
-    }
-
-    /// Gives the first place.
-    pub(crate) fn first(&self) -> SeqNum {
-        *self.places.first().expect("a part has a record")
+        self.last >= shape.first || now < Timestamp::from(self.at).plus(PART_MEMORY)
     }
 }
 

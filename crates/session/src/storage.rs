@@ -143,7 +143,7 @@ impl Window {
         for part in newest_first {
             let (id, part) = part?;
             if taken.len() == self.parts {
-                return Ok((taken, part.last().next()));
+                return Ok((taken, part.last.next()));
             }
             taken.push((id, part));
         }

@@ -185,7 +185,7 @@ fn a_look_into_the_store_counts_only_while_the_window_reaches_back_to_it_d6() {
     let ask = |channel: &Channel, part: &str, looked: Option<Looked>| {
         channel.duplicate(&PartId::new(part), looked.as_ref(), T0)
     };
-    let found = Part { places: vec![SeqNum::ZERO], at: T0.into() };
+    let found = Part::new(SeqNum::ZERO, T0.into());
     let looked = |up_to, found: Option<&Part>| Some(Looked { up_to: SeqNum::new(up_to), found: found.cloned() });
 
     assert_eq!(ask(&channel, "c", None), Ok(Some(vec![SeqNum::new(2)])), "in the window");

@@ -25,7 +25,7 @@ pub struct ServeArgs {
     pub host: Option<IpAddr>,
     /// The environment's secret key, tr_dev_… or tr_prod_…; who has it may do everything
     #[arg(long, value_name = "K", env = "TURNKEEP_SECRET_KEY", hide_env_values = true)]
-    pub secret_key: Option<SecretKey>,
+    pub secret_key: Option<GivenKey>,
     /// A file that holds the secret key and nothing else
     #[arg(long, value_name = "FILE", env = "TURNKEEP_SECRET_KEY_FILE", conflicts_with = "secret_key")]
     pub secret_key_file: Option<PathBuf>,
@@ -87,6 +87,29 @@ pub enum LogLevel {
     Info,
     /// Everything.
     Debug,
+}
+
+/// A key as it was given, right or wrong. Nothing prints it: what refuses it would show it to everybody who reads the log.
+#[derive(Clone, PartialEq, Eq)]
+pub struct GivenKey(String);
+
+impl GivenKey {
+    /// Tells whether the key is one, or what is wrong with it.
+    pub(super) fn check(&self) -> Result<SecretKey, &'static str> {
+        self.0.parse()
+    }
+}
+
+impl From<&str> for GivenKey {
+    fn from(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
+impl fmt::Debug for GivenKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("GivenKey(…)")
+    }
 }
 
 /// An environment's secret key. Nothing prints it.
@@ -164,21 +187,6 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_the_sdk_would_not_sign_with_is_refused_with_what_to_take() {
-        for (key, want) in [
-            ("tr_dev_sk_abc", "leave the sk_ out"),
-            ("tr_prod_sk_abc", "leave the sk_ out"),
-            ("secret", "begins with tr_dev_"),
-            ("tr_dev_", "letters and digits follow"),
-            ("tr_dev_a b", "letters and digits follow"),
-        ] {
-            let text = refusal(&["--secret-key", key]);
-            assert!(text.contains(want), "{key}: {text}");
-        }
-        assert_eq!("tr_dev_4f1c0a".parse::<SecretKey>().unwrap().expose(), "tr_dev_4f1c0a");
-    }
-
-    #[test]
     fn what_cannot_be_meant_is_refused_with_what_could() {
         assert!(refusal(&["--secret-key", "tr_dev_1", "--host", "here"]).contains("such as 127.0.0.1"));
         for limit in ["750", "750,250", "0,1/1", "1,1/0", "a,b/c"] {
@@ -188,8 +196,11 @@ mod tests {
 
     #[test]
     fn nothing_prints_the_key() {
-        let line = Line::try_parse_from(["serve", "--secret-key", "tr_dev_4f1c0a"]).unwrap();
+        // A wrong one is taken here and refused by the settings, which show it to nobody.
+        for key in ["tr_dev_4f1c0a", "tr_dev_sk_4f1c0a", "4f1c0a"] {
+            let line = Line::try_parse_from(["serve", "--secret-key", key]).unwrap();
 
-        assert!(!format!("{line:?}").contains("4f1c0a"));
+            assert!(!format!("{line:?}").contains("4f1c0a"));
+        }
     }
 }

@@ -121,7 +121,7 @@ mod tests {
     use crate::cli::ServeArgs;
 
     fn settings(port: u16) -> Settings {
-        let secret_key = Some("tr_dev_4f1c0a".parse().unwrap());
+        let secret_key = Some("tr_dev_4f1c0a".into());
         ServeArgs { port: Some(port), secret_key, ..ServeArgs::default() }.settings(Keep::InMemory).unwrap()
     }
 

@@ -62,6 +62,9 @@ pub enum SettingsError {
         /// What is wrong.
         reason: String,
     },
+    /// The key of a flag or of the environment is none. It is not shown.
+    #[error("the secret key is none: {0}")]
+    NotAKey(&'static str),
     /// The file that holds the secret key holds something else.
     #[error("{path} holds no secret key: {reason}")]
     BadKey {
@@ -128,7 +131,8 @@ impl ServeArgs {
         let beside = self.config.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
         // Whoever names a key more closely wins: a flag's file over the settings' key, too.
         let secret_key = match (&self.secret_key, &self.secret_key_file, &file.secret_key, &file.secret_key_file) {
-            (Some(key), ..) | (None, None, Some(key), None) => key.clone(),
+            (Some(key), ..) => key.check().map_err(SettingsError::NotAKey)?,
+            (None, None, Some(key), None) => key.clone(),
             (None, Some(path), ..) => read_key(path)?,
             (None, None, Some(_), Some(_)) => return Err(SettingsError::TwoKeys),
             (None, None, None, Some(path)) => read_key(&beside.join(path))?,

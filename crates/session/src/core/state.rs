@@ -57,7 +57,7 @@ impl Session {
 
     /// Gives the highest owed record, if any is owed (D-33).
     pub(crate) fn last_owed(&self) -> Option<SeqNum> {
-        self.summary.owed.last().copied()
+        self.summary.last_owed
     }
 
     /// Gives what the settled cursor becomes with a report: it never falls, and what was never sent cannot be settled (D-32).
@@ -72,7 +72,7 @@ impl Session {
 
     /// Tells whether readers may stop: nothing is owed and the last turn is closed (D-33, S-116, S-120).
     pub(crate) fn is_settled(&self) -> bool {
-        self.summary.owed.is_empty() && self.newest_output().is_some_and(|newest| newest.ends_turn)
+        self.last_owed().is_none() && self.newest_output().is_some_and(|newest| newest.ends_turn)
     }
 
     /// Tells whether a turn has begun on `out` and not ended.

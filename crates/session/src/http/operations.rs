@@ -7,12 +7,16 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use http::{HeaderValue, StatusCode, header};
+use turnkeep_protocol::RunId;
 
 use super::App;
 use super::reply::{Answer, Fail};
 
 /// How long the core may take to answer before the server counts as not ready: a disk that hangs holds everything up.
 const READY_LIMIT: Duration = Duration::from_secs(2);
+
+/// A run that there never is: asking for it reads the store.
+const NO_RUN: &str = "run_none";
 
 /// The text format of metrics.
 const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -27,8 +31,13 @@ pub(super) async fn readiness(State(app): State<Arc<App>>) -> Response {
     if app.stop.is_cancelled() {
         return plain(StatusCode::SERVICE_UNAVAILABLE, "stopping\n");
     }
-    match tokio::time::timeout(READY_LIMIT, app.actor.call(|_, _| ())).await {
-        Ok(Ok(())) => plain(StatusCode::OK, "ready\n"),
+    let asked = async {
+        app.actor.call(|_, _| ()).await.map_err(drop)?;
+        // A store that has failed once may still commit nothing wrong and read nothing at all.
+        app.storage.run(RunId::new(NO_RUN)).await.map_err(drop)
+    };
+    match tokio::time::timeout(READY_LIMIT, asked).await {
+        Ok(Ok(_)) => plain(StatusCode::OK, "ready\n"),
         Ok(Err(_)) => plain(StatusCode::SERVICE_UNAVAILABLE, "the store has failed\n"),
         Err(_) => plain(StatusCode::SERVICE_UNAVAILABLE, "the store does not answer\n"),
     }

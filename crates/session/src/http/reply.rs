@@ -77,7 +77,8 @@ impl Fail {
 }
 
 impl From<StorageError> for Fail {
-    fn from(_: StorageError) -> Self {
+    fn from(error: StorageError) -> Self {
+        tracing::error!(%error, "the store could not be read");
         Self::error(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error")
     }
 }

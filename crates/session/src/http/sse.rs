@@ -114,8 +114,11 @@ impl Reader {
             // Enabled before the read: a record that comes in between rings this bell.
             rung.as_mut().enable();
             let read = self.app.helping(&self.session, self.channel, self.next).await;
-            let Ok(Ok(helping)) = read else {
-                return Some(self.finish("event: error\ndata: the server is stopping\n\n"));
+            let helping = match read {
+                Ok(Ok(helping)) => helping,
+                Ok(Err(_)) => return Some(self.finish("event: error\ndata: the channel cannot be read now\n\n")),
+                // A server that stops at once, or a store that has failed: the log says which.
+                Err(_) => return Some(self.finish("event: error\ndata: the server cannot read the channel\n\n")),
             };
             if let Some(last) = helping.records.last() {
                 self.next = last.seq_num.next();

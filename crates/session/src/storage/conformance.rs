@@ -3,6 +3,7 @@
 //! The changes are drawn from a seed and are such as a core makes, on a few sessions with short channels, so that every table fills,
 //! shrinks and is read at its edges.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::Arc;
 
@@ -105,6 +106,7 @@ async fn compare_channel(
 #[derive(Default)]
 struct Author {
     standings: Vec<Standing>,
+    runs: BTreeSet<RunId>,
     now_ms: u64,
     n_parts: u64,
     n_waits: u64,
@@ -140,19 +142,23 @@ impl Author {
         let n_sessions = self.standings.len() as u64;
         if n_sessions == 0 || (n_sessions < N_SESSIONS && draws.below(9) == 0) {
             self.standings.push(Standing::default());
-            return Change::Session { row: Box::new(session_row(n_sessions, draws)) };
+            return Change::Session { row: Box::new(self.session_row(n_sessions, draws)) };
         }
         let n = draws.below(n_sessions);
         let session = session_id(n);
         let standing = &self.standings[usize::try_from(n).expect("a few")];
         match draws.below(20) {
-            0 => Change::Session { row: Box::new(session_row(n, draws)) },
+            0 => Change::Session { row: Box::new(self.session_row(n, draws)) },
             1 | 2 => {
                 let settled = standing.summary.settled.max(standing.input.tail.previous());
                 Change::Cursors { session, settled, consumed: settled }
             }
             3 | 4 => Change::Trim { session, first: SeqNum::new(draws.below(standing.output.tail.get() + 1)) },
-            5 | 6 => Change::Run { row: Box::new(run_row(&session, draws)) },
+            5 | 6 => {
+                let row = run_row(&session, draws);
+                self.runs.insert(row.id.clone());
+                Change::Run { row: Box::new(row) }
+            }
             7 | 8 => {
                 self.n_waits += 1;
                 Change::Waitpoint { row: Box::new(wait_row(self.n_waits, draws)) }
@@ -185,6 +191,29 @@ impl Author {
         let record = Record { seq_num, timestamp: self.now_ms, body: new.body, headers: new.headers };
         Change::Record { session, channel, record, part, writer: None }
     }
+
+    /// Makes a row; a run that it names is there already, since a core makes both in one step.
+    fn session_row(&self, n: u64, draws: &Draws) -> SessionRow {
+        let current = usize::try_from(draws.below(N_RUNS)).expect("a few");
+        SessionRow {
+            id: session_id(n),
+            external_id: Some(format!("chat-{n}")),
+            kind: "chat.agent".to_owned(),
+            task_id: TaskId::new("agent"),
+            trigger_config: TriggerConfig::default(),
+            tags: vec![draws.alphanumeric(3)],
+            metadata: None,
+            closed_at: None,
+            closed_reason: None,
+            expires_at: None,
+            created_at: Millis(n),
+            updated_at: Millis(draws.below(99)),
+            current_run: self.runs.iter().nth(current).cloned(),
+            run_version: draws.below(9),
+            chat_started_at: None,
+            preloaded_at: None,
+        }
+    }
 }
 
 fn session_id(n: u64) -> SessionId {
@@ -201,27 +230,6 @@ fn part_id(n: u64) -> PartId {
 
 fn wait_id(n: u64) -> WaitpointId {
     WaitpointId::new(format!("waitpoint_{n}"))
-}
-
-fn session_row(n: u64, draws: &Draws) -> SessionRow {
-    SessionRow {
-        id: session_id(n),
-        external_id: Some(format!("chat-{n}")),
-        kind: "chat.agent".to_owned(),
-        task_id: TaskId::new("agent"),
-        trigger_config: TriggerConfig::default(),
-        tags: vec![draws.alphanumeric(3)],
-        metadata: None,
-        closed_at: None,
-        closed_reason: None,
-        expires_at: None,
-        created_at: Millis(n),
-        updated_at: Millis(draws.below(99)),
-        current_run: (draws.below(2) == 0).then(|| run_id(draws.below(N_RUNS))),
-        run_version: draws.below(9),
-        chat_started_at: None,
-        preloaded_at: None,
-    }
 }
 
 fn run_row(session: &SessionId, draws: &Draws) -> RunRow {

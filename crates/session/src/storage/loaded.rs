@@ -2,7 +2,7 @@
 
 use turnkeep_protocol::{PartId, Record, SeqNum};
 
-use crate::standing::{Part, Standing};
+use crate::standing::{Part, Shape, Standing};
 use crate::{RunRow, SessionRow, WaitpointRow};
 
 /// What all committed changes add up to, without what may stay in the store.
@@ -42,4 +42,14 @@ pub struct LoadedChannel {
     pub parts: Vec<(PartId, Part)>,
     /// Every part that was written here or later is in `parts`.
     pub parts_from: SeqNum,
+}
+
+impl LoadedChannel {
+    /// Tells whether these are the newest records of a channel of that shape: side by side, up to the tail.
+    pub(crate) fn fits(&self, shape: &Shape) -> bool {
+        let places = || self.records.iter().map(|record| record.seq_num);
+        let dense = places().zip(places().skip(1)).all(|(one, next)| one.next() == next);
+        // Without a record there is none, or the window is too small for the newest.
+        dense && places().next_back().is_none_or(|last| last.next() == shape.tail)
+    }
 }

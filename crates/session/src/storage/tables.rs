@@ -148,15 +148,16 @@ impl Kept {
         }
         if let Some(id) = part {
             if let Some(old) = log.parts.get(&id).filter(|part| is_forgotten(part)) {
-                log.parts_by_place.remove(&old.first());
+                log.parts_by_place.remove(&old.first);
                 log.parts.remove(&id);
             }
-            let fresh = || Part { places: Vec::new(), at: now.into() };
-            let places = &mut log.parts.entry(id.clone()).or_insert_with(fresh).places;
-            if places.is_empty() {
-                log.parts_by_place.insert(record.seq_num, id);
+            match log.parts.get_mut(&id) {
+                Some(part) => part.push(record.seq_num),
+                None => {
+                    log.parts_by_place.insert(record.seq_num, id.clone());
+                    log.parts.insert(id, Part::new(record.seq_num, now.into()));
+                }
             }
-            places.push(record.seq_num);
         }
         log.records.insert(record.seq_num, record);
     }

@@ -31,7 +31,7 @@ fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
     );
     let flags = ServeArgs {
         port: Some(9090),
-        secret_key: Some("tr_prod_flag".parse().unwrap()),
+        secret_key: Some("tr_prod_flag".into()),
         lease_seconds: Some(3),
         format: Some(Format::Json),
         ..with(&file)
@@ -44,7 +44,7 @@ fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
     assert_eq!((settings.format, settings.log), (Format::Json, LogLevel::Debug));
     let limit = RateLimit { burst: 7, refill: 2, every: Duration::from_secs(10) };
     assert_eq!(settings.environment().limit(), Some(limit));
-    let key = ServeArgs { secret_key: Some("tr_dev_1".parse().unwrap()), ..ServeArgs::default() };
+    let key = ServeArgs { secret_key: Some("tr_dev_1".into()), ..ServeArgs::default() };
     let settings = key.settings(Keep::InMemory).unwrap();
     assert_eq!((settings.port, settings.host.to_string().as_str(), settings.log), (3030, "127.0.0.1", LogLevel::Warn));
     assert_eq!((settings.lease.as_secs(), settings.drain_limit.as_secs()), (10, 20));
@@ -120,4 +120,21 @@ fn where_sessions_are_kept_is_said_or_left_to_the_program() {
     );
     assert_eq!(keep(ServeArgs { data: Some("here".into()), ..with(&named) }), folder("here"));
     assert_eq!(keep(ServeArgs { in_memory: true, data: Some("here".into()), ..with(&named) }), Keep::InMemory);
+}
+
+#[test]
+fn a_key_that_the_sdk_would_not_sign_with_is_refused_with_what_to_take_and_is_not_shown() {
+    for (key, want) in [
+        ("tr_dev_sk_hunter2", "leave the sk_ out"),
+        ("tr_prod_sk_hunter2", "leave the sk_ out"),
+        ("hunter2", "begins with tr_dev_"),
+        ("tr_dev_", "letters and digits follow"),
+        ("tr_dev_hunter2 b", "letters and digits follow"),
+    ] {
+        let args = ServeArgs { secret_key: Some(key.into()), ..ServeArgs::default() };
+
+        let refused = args.settings(Keep::InMemory).unwrap_err().to_string();
+
+        assert!(refused.contains(want) && !refused.contains("hunter2"), "{refused}");
+    }
 }

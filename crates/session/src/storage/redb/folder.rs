@@ -27,12 +27,14 @@ impl RedbStorage {
 }
 
 fn backend(folder: &Path) -> Result<FileBackend, StorageError> {
+    // The folders that are new hang in one that stands already, and are durable only with it.
+    let n_new = folder.ancestors().take_while(|place| !place.as_os_str().is_empty() && !place.exists()).count();
     fs::create_dir_all(folder)?;
     let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(folder.join(FILE))?;
     file.sync_all()?;
     // A new name is durable only with the folder that holds it.
     let folder = folder.canonicalize()?;
-    for place in folder.ancestors().take(2) {
+    for place in folder.ancestors().take(n_new.max(1) + 1) {
         File::open(place)?.sync_all()?;
     }
     FileBackend::new(file).map_err(failed)

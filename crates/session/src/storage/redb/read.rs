@@ -26,17 +26,29 @@ pub(super) fn load(db: &Database, window: Window) -> Result<Loaded, StorageError
         let (id, row) = entry.map_err(failed)?;
         let (id, row) = (id.value(), decoded::<SessionRow>(row.value())?);
         if let Some(run) = &row.current_run {
-            loaded.runs.extend(row_of(&runs, run.as_str())?);
+            let row = row_of(&runs, run.as_str())?;
+            loaded.runs.push(row.ok_or_else(|| damaged(format!("{id} names {run}, which is not there")))?);
         }
         let standing = row_of::<Standing>(&standings, id)?.unwrap_or_default();
         let input = channels.load(id, ChannelName::In, window)?;
         let output = channels.load(id, ChannelName::Out, window)?;
+        for (channel, shape, loaded) in
+            [(ChannelName::In, &standing.input, &input), (ChannelName::Out, &standing.output, &output)]
+        {
+            if !loaded.fits(shape) {
+                return Err(damaged(format!("{id}/{channel}: its newest records are not those before {}", shape.tail)));
+            }
+        }
         loaded.sessions.push(LoadedSession { row, standing, input, output });
     }
     for entry in txn.open_table(WAITPOINTS).map_err(failed)?.iter().map_err(failed)? {
         loaded.waitpoints.push(decoded(entry.map_err(failed)?.1.value())?);
     }
     Ok(loaded)
+}
+
+fn damaged(reason: String) -> StorageError {
+    StorageError::Damaged { reason }
 }
 
 /// Gives records from the first surviving one at `from` or behind it.

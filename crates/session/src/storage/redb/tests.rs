@@ -13,7 +13,7 @@ use turnkeep_protocol::{NewRecord, TaskId};
 use super::*;
 use crate::change::Millis;
 use crate::standing::PART_MEMORY;
-use crate::storage::conformance;
+use crate::storage::{WINDOW, conformance};
 use crate::{MemoryDisk, MemoryStorage, SessionRow};
 
 async fn in_folder(folder: &tempfile::TempDir) -> RedbStorage {
@@ -39,13 +39,17 @@ async fn a_journal_gives_back_what_was_committed_over_its_lives_d12() {
 
 /// A session's first change.
 fn session() -> Change {
+    Change::Session { row: Box::new(session_row()) }
+}
+
+fn session_row() -> SessionRow {
     let row = json!({
         "id": "session_1", "kind": "chat.agent", "taskId": "agent", "triggerConfig": { "basePayload": {} }, "tags": [],
         "createdAt": 0, "updatedAt": 0, "runVersion": 0,
     });
     let row: SessionRow = serde_json::from_value(row).unwrap();
     assert_eq!(row.task_id, TaskId::new("agent"));
-    Change::Session { row: Box::new(row) }
+    row
 }
 
 fn record(n: u64, at: Millis, part: Option<PartId>) -> Change {
@@ -141,4 +145,43 @@ async fn a_file_that_is_no_store_is_refused_and_a_store_in_use_may_be_free_later
     let _first = in_folder(&folder).await;
     let second = RedbStorage::in_folder(&Host::os(), folder.path()).await.err().unwrap();
     assert!(matches!(second, StorageError::InUse) && second.is_retryable(), "{second}");
+}
+
+/// Takes rows out of a store's tables behind its back, and gives what a server is told that starts on it.
+async fn without(damage: impl FnOnce(&WriteTransaction)) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let storage = in_folder(&folder).await;
+    let records = (0..4).map(|n| record(n, Millis(0), Some(PartId::new(format!("part-{n}")))));
+    storage.commit([session()].into_iter().chain(records).collect()).await.unwrap();
+    storage.load(WINDOW).await.unwrap();
+    let txn = storage.db.begin_write().unwrap();
+    damage(&txn);
+    txn.commit().unwrap();
+
+    let refused = storage.load(WINDOW).await.unwrap_err();
+
+    assert!(!refused.is_retryable(), "{refused}");
+    refused.to_string()
+}
+
+#[tokio::test]
+async fn a_store_that_lost_rows_is_refused_and_the_place_is_named_d12() {
+    for lost in [1, 3] {
+        let key = ("session_1", number(ChannelName::Out), lost);
+        let refused = without(|txn| drop(txn.open_table(RECORDS).unwrap().remove(key).unwrap())).await;
+        assert_eq!(refused, "the store is damaged: session_1/out: its newest records are not those before 4");
+    }
+    let key = ("session_1", number(ChannelName::Out), "part-2");
+    let refused = without(|txn| drop(txn.open_table(PARTS).unwrap().remove(key).unwrap())).await;
+    assert_eq!(refused, "the store is damaged: part part-2 of session_1 is missing");
+
+    let mut row = session_row();
+    row.current_run = Some(RunId::new("run_1"));
+    let row = encoded(&row);
+    let refused = without(|txn| put(txn, "session_1", &row)).await;
+    assert_eq!(refused, "the store is damaged: session_1 names run_1, which is not there");
+}
+
+fn put(txn: &WriteTransaction, id: &str, row: &[u8]) {
+    txn.open_table(SESSIONS).unwrap().insert(id, row).unwrap();
 }

@@ -125,14 +125,19 @@ impl<'t> Writer<'t> {
             let known = self.parts.get((session, channel, part.as_str())).map_err(failed)?;
             let known = known.map(|row| decoded::<Part>(row.value())).transpose()?;
             if let Some(old) = known.as_ref().filter(|part| !part.is_remembered(shape, now)) {
-                self.part_places.remove((session, channel, old.first().get())).map_err(failed)?;
+                self.part_places.remove((session, channel, old.first.get())).map_err(failed)?;
             }
             let known = known.filter(|part| part.is_remembered(shape, now));
-            if known.is_none() {
-                self.part_places.insert((session, channel, place), part.as_str()).map_err(failed)?;
-            }
-            let mut row = known.unwrap_or(Part { places: Vec::new(), at: now.into() });
-            row.places.push(record.seq_num);
+            let row = match known {
+                Some(mut row) => {
+                    row.push(record.seq_num);
+                    row
+                }
+                None => {
+                    self.part_places.insert((session, channel, place), part.as_str()).map_err(failed)?;
+                    Part::new(record.seq_num, now.into())
+                }
+            };
             self.parts.insert((session, channel, part.as_str()), encoded(&row).as_slice()).map_err(failed)?;
         }
         self.records.insert((session, channel, place), encoded(record).as_slice()).map_err(failed)?;
