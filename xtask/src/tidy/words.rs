@@ -57,6 +57,8 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("crates/session/src/storage/redb/tests.rs", "std::fs", "the test's stores are files of this machine"),
     ("crates/agent/src/skills/tests.rs", "std::fs", "the test's skills are folders of this machine"),
     ("crates/host/tests/host/machine.rs", "std::fs", "the test's folders are of this machine"),
+    ("crates/session/tests/server/kills.rs", "std::process", "the test kills the real server"),
+    ("crates/session/tests/server/kills.rs", "tokio::process", "the test kills the real server"),
     ("crates/session/src/main.rs", "std::process", "this is the process's own exit code"),
     ("crates/session/src/cli.rs", "std::process", "this is the process's own exit code"),
     (

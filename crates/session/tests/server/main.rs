@@ -7,6 +7,8 @@ mod channels;
 mod closing;
 mod durability;
 mod keys;
+#[cfg(feature = "cli")]
+mod kills;
 mod limits;
 mod operations;
 mod rows;
