@@ -6,6 +6,9 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
+// What tests of the workspace bring along. With it this program is built with the features that theirs has, and a cold run of
+// `.ci/run` compiles each crate once; `cargo xtask tidy` compares the two.
+use {proptest as _, turnkeep_model as _, wiremock as _};
 
 use crate::cli::{SimArgs, StoreName};
 use crate::house;

@@ -4,6 +4,7 @@
 
 mod arrows;
 mod deps;
+mod features;
 mod goldens;
 mod layout;
 mod links;
@@ -14,8 +15,9 @@ mod rule_ids;
 mod words;
 
 use std::fmt;
+use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result, ensure};
 
 use crate::house;
 use crate::tree::Tree;
@@ -52,6 +54,7 @@ pub(crate) fn tidy() -> Result<Verdict> {
     let mut findings = layout::check(&tree);
     findings.extend(arrows::check()?);
     findings.extend(deps::check(&tree));
+    findings.extend(features::check()?);
     findings.extend(words::check(&tree));
     findings.extend(rule_ids::check(&tree));
     findings.extend(goldens::check(&tree));
@@ -64,4 +67,12 @@ pub(crate) fn tidy() -> Result<Verdict> {
     }
     eprintln!("tidy: {} files, {} findings", tree.files.len(), findings.len());
     Ok(if findings.is_empty() { Verdict::Held } else { Verdict::Unforeseen })
+}
+
+/// Asks cargo about the workspace and gives what it prints.
+fn cargo(args: &[&str]) -> Result<String> {
+    let mut command = Command::new(house::cargo());
+    let output = command.args(args).current_dir(house::root()).output().context("cargo could not be started")?;
+    ensure!(output.status.success(), "cargo {}: {}", args.join(" "), String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).context("cargo wrote no text")
 }

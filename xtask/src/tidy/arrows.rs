@@ -1,12 +1,9 @@
 //! The arrows between our crates (D-52), dev-dependencies included; a cycle is a bug.
 
-use std::process::Command;
-
-use anyhow::{Context as _, Result, ensure};
+use anyhow::Result;
 use serde_json::Value;
 
-use super::Finding;
-use crate::house;
+use super::{Finding, cargo};
 
 const OURS: &str = "turnkeep-";
 
@@ -46,14 +43,6 @@ pub(super) fn check() -> Result<Vec<Finding>> {
         findings.extend(stowaways(package, &tree));
     }
     Ok(findings)
-}
-
-fn cargo(args: &[&str]) -> Result<String> {
-    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-    let output =
-        Command::new(cargo).args(args).current_dir(house::root()).output().context("cargo could not be started")?;
-    ensure!(output.status.success(), "cargo {}: {}", args.join(" "), String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).context("cargo wrote no text")
 }
 
 /// Gives a list in cargo's answer.
