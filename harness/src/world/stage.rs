@@ -145,7 +145,7 @@ fn add_session(machines: &mut Machines<'_>, site: &Site, scenario: &Scenario) {
 }
 
 /// Opens the session server's store on the disk of the host this runs on.
-async fn open(store: Store, host: &Host, fence: &Fence) -> Result<Arc<dyn Storage>, StorageError> {
+pub(super) async fn open(store: Store, host: &Host, fence: &Fence) -> Result<Arc<dyn Storage>, StorageError> {
     Ok(match store {
         Store::Journal => Arc::new(MemoryStorage::open(Arc::new(WorldDisk::open(fence, JOURNAL)?))),
         Store::Redb => Arc::new(RedbStorage::open(host, STORE, WorldDisk::open(fence, STORE)?).await?),

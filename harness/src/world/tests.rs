@@ -1,17 +1,19 @@
 //! The machinery that every story stands on: exact bytes, lost writes, dead links.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use turnkeep_host::{Connection, Entropy, Host};
-use turnkeep_session::Disk as _;
+use turnkeep_session::{Disk as _, conformance};
 
 use super::disk::{Fence, JOURNAL, WorldDisk};
 use super::host::world_host;
 use super::net::Shapes;
 use super::sim::Machines;
+use super::stage;
+use crate::scenario::Store;
 use crate::trace::Trace;
 
 /// A world of two machines: `server` sends what it is told to, `client` writes down what it reads.
@@ -231,4 +233,34 @@ fn synced_writes_survive_a_crash_and_others_do_not_d12() {
     assert_eq!(synced, b"kept");
     assert_eq!(unsynced, b"");
     assert_eq!(cut, b"kept");
+}
+
+/// Runs the suite of stores on a simulated machine's disk.
+fn conforms(store: Store, seed: u64) {
+    let (trace, shapes) = (Trace::new(), Shapes::default());
+    let mut machines = Machines::new(seed, trace.clone(), shapes.clone());
+    let is_through = Rc::new(Cell::new(false));
+    let (fence, notes) = (Fence::default(), is_through.clone());
+    let gate = fence.clone();
+    machines.add("server", fence, move || {
+        let host = world_host("server", 0, &Entropy::from_seed(seed), &trace, &shapes);
+        let (gate, notes) = (gate.clone(), notes.clone());
+        async move {
+            conformance::check(seed, || async { stage::open(store, &host, &gate).await.unwrap() }).await;
+            notes.set(true);
+        }
+    });
+
+    machines.tick().unwrap();
+    machines.shut_down();
+
+    assert!(is_through.get(), "nothing in a suite waits");
+}
+
+#[test]
+fn a_store_on_a_simulated_disk_gives_back_what_was_committed_over_its_lives_d12_d26() {
+    for seed in 0..2 {
+        conforms(Store::Redb, seed);
+        conforms(Store::Journal, seed);
+    }
 }
