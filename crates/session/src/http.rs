@@ -5,6 +5,8 @@ mod body;
 mod channels;
 mod cold;
 mod edge;
+#[cfg(test)]
+mod failing;
 mod list;
 mod operations;
 mod params;

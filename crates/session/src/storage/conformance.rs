@@ -1,15 +1,21 @@
 //! The suite that every store passes: whatever is committed, a store gives it back as the plain fold of all changes would.
 //!
 //! The changes are drawn from a seed and are such as a core makes, on a few sessions with short channels, so that every table fills,
-//! shrinks and is read at its edges. Days pass, so that part ids are forgotten and come back.
+//! shrinks and is read at its edges. Days pass, so that part ids are forgotten and come back. [`check_failing`] does the same over a
+//! [`FaultyDisk`].
 
 mod author;
+mod disk;
+mod failing;
 
 use std::future::Future;
 use std::sync::Arc;
 
 use turnkeep_host::Entropy;
 use turnkeep_protocol::{ChannelName, SeqNum, SessionId};
+
+pub use self::disk::{DiskFault, DiskLife, FaultyDisk};
+pub use self::failing::check_failing;
 
 use self::author::{Author, CHANNELS, N_PARTS, N_RUNS, N_SESSIONS, part_id, run_id, session_id};
 use super::{Bounds, Loaded, LoadedChannel, Storage, Tables, Window};

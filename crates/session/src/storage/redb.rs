@@ -4,6 +4,7 @@
 //! channel. A trim removes its records from the file, and redb uses their pages again, so the file grows with what is kept and not
 //! with what was ever written. Rows are JSON; what the columns of a row mean may only change with [`FORMAT`].
 
+mod birth;
 mod folder;
 mod format;
 mod read;
@@ -59,7 +60,7 @@ pub struct RedbStorage {
 impl RedbStorage {
     /// Opens the store that `backend` holds, or makes one where it is empty. `file` names it in errors.
     ///
-    /// After a crash this reads the whole file once.
+    /// After a crash this reads the whole file once. A file whose making a crash cut short counts as empty.
     ///
     /// # Errors
     ///
@@ -67,6 +68,7 @@ impl RedbStorage {
     pub async fn open(host: &Host, file: &str, backend: impl StorageBackend) -> Result<Self, StorageError> {
         let file = file.to_owned();
         let open = move || -> Result<Database, StorageError> {
+            birth::clear_unborn(&backend)?;
             let db = Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(backend).map_err(failed)?;
             format::bring_up(&db, &file, format::STEPS)?;
             Ok(db)

@@ -27,7 +27,7 @@ const MAX_STEPS: u64 = 12;
 const MAX_BATCH: u64 = 4;
 
 /// Makes changes as a core would.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Author {
     standings: Vec<Standing>,
     runs: BTreeSet<RunId>,

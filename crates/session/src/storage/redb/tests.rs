@@ -16,6 +16,9 @@ use crate::standing::PART_MEMORY;
 use crate::storage::{WINDOW, conformance};
 use crate::{MemoryDisk, MemoryStorage, SessionRow};
 
+/// Seeds of the suite over a disk that fails; each has some hundred operations that a fault may hit.
+const N_FAILING: u64 = 12;
+
 async fn in_folder(folder: &tempfile::TempDir) -> RedbStorage {
     RedbStorage::in_folder(&Host::os(), folder.path()).await.unwrap()
 }
@@ -34,6 +37,25 @@ async fn a_journal_gives_back_what_was_committed_over_its_lives_d12() {
         let disk = Arc::new(MemoryDisk::new());
         let open = || async { Arc::new(MemoryStorage::open(disk.clone())) as Arc<dyn Storage> };
         conformance::check(seed, open).await;
+    }
+}
+
+#[tokio::test]
+async fn a_store_on_a_disk_that_fails_keeps_what_it_acknowledged_and_makes_nothing_up_d12_d26() {
+    for seed in 0..N_FAILING {
+        let open = |life| async {
+            let opened = RedbStorage::open(&Host::os(), "f", life).await;
+            opened.map(|storage| Arc::new(storage) as Arc<dyn Storage>)
+        };
+        conformance::check_failing(seed, open).await;
+    }
+}
+
+#[tokio::test]
+async fn a_journal_on_a_disk_that_fails_keeps_what_it_acknowledged_and_makes_nothing_up_d12() {
+    for seed in 0..N_FAILING {
+        let open = |life| async { Ok(Arc::new(MemoryStorage::open(Arc::new(life))) as Arc<dyn Storage>) };
+        conformance::check_failing(seed, open).await;
     }
 }
 
