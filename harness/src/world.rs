@@ -8,7 +8,6 @@
 //!
 //! A person is one host, because a person's link is what fails; her pages are tasks inside it.
 
-mod disk;
 mod driver;
 mod host;
 mod machine;

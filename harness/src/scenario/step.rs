@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use turnkeep_session::conformance::DiskFault;
 
 /// Virtual milliseconds that a wait may take when the file does not say.
 fn default_within_ms() -> u64 {
@@ -57,7 +58,11 @@ pub enum Step {
     Cut(Cut),
     /// Hands bytes from one host to another over in small pieces.
     Dribble(Dribble),
-    /// Kills a host's process; its unsynced writes are lost, its sockets close.
+    /// Lets the disk of host `session` fail from now on; the server that uses it gives up.
+    DiskFails(DiskFails),
+    /// Lets the disk work again; a server that gave up is started anew with `crash` or `power_loss`, and `restart`.
+    DiskMends(String),
+    /// Kills a host's process; of its unsynced writes any part is lost, its sockets close.
     Crash(String),
     /// Cuts a host's power: as a crash, but its peers hear nothing.
     PowerLoss(String),
@@ -253,6 +258,48 @@ pub struct Cut {
     pub from: String,
     /// How many more bytes arrive first; 0 cuts at the next one.
     pub after_bytes: usize,
+}
+
+/// A disk that fails.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DiskFails {
+    /// The host.
+    pub host: String,
+    /// What cannot be done with it.
+    pub how: DiskFailure,
+}
+
+/// How a disk fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DiskFailure {
+    /// It is full: nothing more can be written.
+    Full,
+    /// What is written cannot be made durable.
+    Sync,
+    /// Nothing can be read.
+    Read,
+}
+
+impl DiskFailure {
+    /// Gives the fault of the simulated disk.
+    pub(crate) fn fault(self) -> DiskFault {
+        match self {
+            Self::Full => DiskFault::Full,
+            Self::Sync => DiskFault::SyncFails,
+            Self::Read => DiskFault::ReadFails,
+        }
+    }
+
+    /// Says it in the trace.
+    pub(crate) fn told(self) -> &'static str {
+        match self {
+            Self::Full => "it is full",
+            Self::Sync => "syncs fail",
+            Self::Read => "reads fail",
+        }
+    }
 }
 
 /// Small pieces.

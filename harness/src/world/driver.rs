@@ -6,7 +6,7 @@ use super::person::{Command, Person};
 use super::stage::{CHAT, Stage};
 use super::watch::Watch;
 use crate::outcome::{Violation, ViolationKind};
-use crate::scenario::{Act, AnswerCall, Decide, IoName, Scenario, SendUntil, Step};
+use crate::scenario::{Act, AnswerCall, Decide, DiskFails, IoName, Scenario, SendUntil, Step};
 use crate::trace::{Entry, Event};
 
 /// Virtual milliseconds for hosts to boot before the story begins.
@@ -188,6 +188,8 @@ impl Story<'_, '_> {
             Step::Slow(slow) => machines.slow(&slow.between.0, &slow.between.1, slow.ms),
             Step::Cut(cut) => machines.cut(&cut.client, &cut.from, cut.after_bytes),
             Step::Dribble(dribble) => machines.dribble(&dribble.client, &dribble.from, dribble.bytes),
+            Step::DiskFails(DiskFails { host, how }) => machines.disk_fails(host, how.fault(), how.told()),
+            Step::DiskMends(host) => machines.disk_mends(host),
             Step::Crash(host) => machines.crash(host),
             Step::PowerLoss(host) => machines.power_loss(host),
             Step::Restart(host) => machines.restart(host),

@@ -4,8 +4,8 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use turnkeep_host::{Entropy, Host};
+use turnkeep_session::conformance::FaultyDisk;
 
-use super::disk::Fence;
 use super::host::world_host;
 use super::net::Shapes;
 use super::sim::Machines;
@@ -54,7 +54,7 @@ impl World {
         let (name, entropy) = (name.to_owned(), self.entropy.clone());
         let (trace, shapes) = (self.trace.clone(), self.shapes.clone());
         let host_name = name.clone();
-        self.machines.add(&host_name, Fence::default(), move || {
+        self.machines.add(&host_name, FaultyDisk::new(), move || {
             let boot = boots.replace(boots.get() + 1);
             software(world_host(&name, boot, &entropy, &trace, &shapes))
         });

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 
 use turmoil::Sim;
-use turnkeep_host::Entropy;
+use turnkeep_host::{Draws, Entropy};
+use turnkeep_session::conformance::{DiskFault, FaultyDisk};
 
-use super::disk::Fence;
 use super::net::Shapes;
 use crate::EPOCH;
 use crate::trace::{Event, Trace};
@@ -20,10 +20,10 @@ const LONGEST_STORY: Duration = Duration::from_secs(3600);
 /// Segments in flight on one connection before a writer waits; also the backlog of a listener.
 const TCP_CAPACITY: usize = 4096;
 
-/// Whether a host runs, and what its fence is.
+/// Whether a host runs, and what it keeps.
 struct Machine {
     up: bool,
-    fence: Fence,
+    disk: FaultyDisk,
 }
 
 /// The simulated machines and their links.
@@ -38,6 +38,8 @@ pub(super) struct Machines<'a> {
     /// Links that a power loss has cut; a restart of the host mends them, unless the story has cut them too.
     dark: BTreeSet<(String, String)>,
     slowed: BTreeSet<(String, String)>,
+    /// What is left of unsynced writes when a host dies.
+    tears: Draws,
 }
 
 impl<'a> Machines<'a> {
@@ -62,16 +64,17 @@ impl<'a> Machines<'a> {
             parted: BTreeSet::new(),
             dark: BTreeSet::new(),
             slowed: BTreeSet::new(),
+            tears: Entropy::from_seed(seed).child("tears").draws(),
         }
     }
 
     /// Adds a host; `software` is called on each boot with the number of boots before it.
-    pub(super) fn add<F, Fut>(&mut self, name: &str, fence: Fence, software: F)
+    pub(super) fn add<F, Fut>(&mut self, name: &str, disk: FaultyDisk, software: F)
     where
         F: Fn() -> Fut + 'a,
         Fut: Future<Output = ()> + 'static,
     {
-        self.machines.insert(name.to_owned(), Machine { up: true, fence });
+        self.machines.insert(name.to_owned(), Machine { up: true, disk });
         self.sim.host(name, move || {
             let life = software();
             async move {
@@ -165,12 +168,27 @@ impl<'a> Machines<'a> {
         self.kill(host);
     }
 
+    pub(super) fn disk_fails(&mut self, host: &str, fault: DiskFault, what: &str) {
+        self.fault(format!("the disk of {host}: {what}"));
+        if let Some(machine) = self.machines.get(host) {
+            machine.disk.fail(fault);
+        }
+    }
+
+    pub(super) fn disk_mends(&mut self, host: &str) {
+        self.fault(format!("the disk of {host} is mended"));
+        if let Some(machine) = self.machines.get(host) {
+            machine.disk.mend();
+        }
+    }
+
     fn kill(&mut self, host: &str) {
         if let Some(machine) = self.machines.get_mut(host)
             && machine.up
         {
             machine.up = false;
-            machine.fence.raise();
+            // First of all: a crash runs destructors, and code that has died must not write.
+            machine.disk.lose_power(&self.tears);
             self.sim.crash(host);
         }
     }
@@ -199,6 +217,7 @@ impl<'a> Machines<'a> {
     pub(super) fn heal(&mut self) {
         self.trace.log("world", Event::Heal);
         self.shapes.clear();
+        self.machines.values().for_each(|machine| machine.disk.mend());
         for (a, b) in std::mem::take(&mut self.held) {
             self.sim.release(a.as_str(), b.as_str());
         }

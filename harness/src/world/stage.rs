@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use turnkeep_agent::{Agent, Worker, WorkerOptions};
 use turnkeep_host::{Entropy, Host};
+use turnkeep_session::conformance::{DiskLife, FaultyDisk};
 use turnkeep_session::{Environment, MemoryStorage, RedbStorage, Server, Storage, StorageError};
 
-use super::disk::{Fence, JOURNAL, STORE, WorldDisk};
 use super::host::world_host;
 use super::net::Shapes;
 use super::person::{Person, live};
@@ -75,7 +75,7 @@ impl Stage<'_> {
             people.insert(name.clone(), person.clone());
             let site = site.clone();
             let boots = Boots::default();
-            machines.add(name, Fence::default(), move || live(person.clone(), site.boot(&person.name, &boots)));
+            machines.add(name, FaultyDisk::new(), move || live(person.clone(), site.boot(&person.name, &boots)));
         }
         machines.draw_latencies(&entropy.child("latencies"), scenario.latency_ms);
         let clients = scenario.steps.iter().map(|step| step.client().map(str::to_owned)).collect();
@@ -122,15 +122,16 @@ fn scripted_model(scenario: &Scenario, trace: &Trace) -> MockLanguageModel {
 
 fn add_session(machines: &mut Machines<'_>, site: &Site, scenario: &Scenario) {
     let site = site.clone();
-    let (fence, boots) = (Fence::default(), Boots::default());
+    let (disk, boots) = (FaultyDisk::new(), Boots::default());
+    let teller = Teller::new(site.trace.clone());
     let (lease, store) = (Duration::from_millis(scenario.lease_ms), scenario.store);
-    machines.add("session", fence.clone(), move || {
+    machines.add("session", disk.clone(), move || {
         let host = site.boot("session", &boots);
-        let (trace, fence) = (site.trace.clone(), fence.clone());
+        let (trace, disk, teller) = (site.trace.clone(), disk.clone(), teller.clone());
         async move {
-            let failed = match open(store, &host, &fence).await {
+            let failed = match open(store, &host, disk.life()).await {
                 Ok(storage) => {
-                    let storage = Overheard::new(storage, Teller::new(trace.clone()));
+                    let storage = Overheard::new(storage, teller);
                     let environment = Environment::new("env_world", SECRET_KEY);
                     let served =
                         Server::new(host, Arc::new(storage), environment).lease(lease).serve("0.0.0.0:80").await;
@@ -144,11 +145,11 @@ fn add_session(machines: &mut Machines<'_>, site: &Site, scenario: &Scenario) {
     });
 }
 
-/// Opens the session server's store on the disk of the host this runs on.
-pub(super) async fn open(store: Store, host: &Host, fence: &Fence) -> Result<Arc<dyn Storage>, StorageError> {
+/// Opens the session server's store for one life of its process.
+pub(super) async fn open(store: Store, host: &Host, disk: DiskLife) -> Result<Arc<dyn Storage>, StorageError> {
     Ok(match store {
-        Store::Journal => Arc::new(MemoryStorage::open(Arc::new(WorldDisk::open(fence, JOURNAL)?))),
-        Store::Redb => Arc::new(RedbStorage::open(host, STORE, WorldDisk::open(fence, STORE)?).await?),
+        Store::Journal => Arc::new(MemoryStorage::open(Arc::new(disk))),
+        Store::Redb => Arc::new(RedbStorage::open(host, "the store", disk).await?),
     })
 }
 
@@ -160,7 +161,7 @@ fn add_app(machines: &mut Machines<'_>, site: &Site) {
         let (messages, cursor) = (row.messages.clone(), row.last_event_id);
         trace.log("app", Event::AppWrote { chat: chat.to_owned(), messages, cursor });
     }));
-    machines.add("app", Fence::default(), move || {
+    machines.add("app", FaultyDisk::new(), move || {
         let host = site.boot("app", &boots);
         let (database, trace) = (database.clone(), site.trace.clone());
         async move {
@@ -186,7 +187,7 @@ fn add_worker(
     let idle_timeout = Duration::from_millis(scenario.idle_ms);
     let turn_timeout = Duration::from_millis(scenario.turn_timeout_ms);
     let host_name = name.clone();
-    machines.add(&host_name, Fence::default(), move || {
+    machines.add(&host_name, FaultyDisk::new(), move || {
         let host = site.boot(&name, &boots);
         let backstage = Backstage { host: host.clone(), app_url: APP_URL.to_owned(), idle_timeout, turn_timeout };
         let agent = cast(&agent, &backstage);

@@ -1,18 +1,19 @@
 //! Watches a session server's storage: every change enters the trace at the moment it has become durable.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use turnkeep_protocol::{ChannelName, ChatSnapshot, RunId, SessionId};
+use turnkeep_protocol::{ChannelName, ChatSnapshot, RunId, SeqNum, SessionId};
 use turnkeep_session::{Change, Loaded, RunRow, RunStatus};
 
 use crate::overheard::Ears;
 use crate::trace::{Event, Trace, Writer};
 
-/// Tells the trace what becomes durable.
+/// Tells the trace what becomes durable; clones share what was told, over all lives of the server.
+#[derive(Clone)]
 pub(super) struct Teller {
     trace: Trace,
-    seen: Mutex<Seen>,
+    seen: Arc<Mutex<Seen>>,
 }
 
 /// What is needed to tell changes in the words of the trace.
@@ -20,11 +21,13 @@ pub(super) struct Teller {
 struct Seen {
     keys: BTreeMap<SessionId, String>,
     runs: BTreeMap<RunId, Event>,
+    /// How far each channel has been told.
+    tails: BTreeMap<(SessionId, ChannelName), SeqNum>,
 }
 
 impl Teller {
     pub(super) fn new(trace: Trace) -> Self {
-        Self { trace, seen: Mutex::default() }
+        Self { trace, seen: Arc::default() }
     }
 
     fn tell(&self, change: &Change) -> Option<Event> {
@@ -36,6 +39,7 @@ impl Teller {
             }
             Change::Record { session, channel, record, writer, .. } => {
                 let writer = writer.as_ref().map(|writer| Writer { run: writer.run.clone(), attempt: writer.attempt });
+                seen.tails.insert((session.clone(), *channel), record.seq_num.next());
                 let (session, record) = (seen.key(session), record.clone());
                 Some(Event::Stored { session, channel: *channel, record, writer })
             }
@@ -60,6 +64,26 @@ impl Teller {
 }
 
 impl Seen {
+    fn unheard(&mut self, loaded: &Loaded) -> Vec<Event> {
+        let mut events = Vec::new();
+        for session in &loaded.sessions {
+            for (channel, loaded) in [(ChannelName::In, &session.input), (ChannelName::Out, &session.output)] {
+                let tail = self.tails.entry((session.row.id.clone(), channel)).or_default();
+                for record in loaded.records.iter().filter(|record| record.seq_num >= *tail) {
+                    let (session, record) = (session.row.key().to_owned(), record.clone());
+                    events.push(Event::Stored { session, channel, record, writer: None });
+                }
+                *tail = loaded.records.last().map_or(*tail, |last| (*tail).max(last.seq_num.next()));
+            }
+        }
+        for row in &loaded.runs {
+            let event = run_event(self.key(&row.session), row);
+            let is_news = self.runs.insert(row.id.clone(), event.clone()).as_ref() != Some(&event);
+            events.extend(is_news.then_some(event));
+        }
+        events
+    }
+
     fn key(&self, session: &SessionId) -> String {
         self.keys.get(session).cloned().unwrap_or_else(|| session.as_str().to_owned())
     }
@@ -87,13 +111,13 @@ fn run_event(session: String, row: &RunRow) -> Event {
 impl Ears for Teller {
     fn loaded(&self, loaded: &Loaded) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        // Told in a former life already; only the names are learnt anew. Runs outside the slots have ended and never change again.
         for session in &loaded.sessions {
             seen.keys.insert(session.row.id.clone(), session.row.key().to_owned());
         }
-        for row in &loaded.runs {
-            let event = run_event(seen.key(&row.session), row);
-            seen.runs.insert(row.id.clone(), event);
+        // Nearly all was told in a former life already. What is news was committed without an answer, since the disk failed, and is
+        // durable all the same; who wrote it is not known any more. Runs outside the slots have ended and never change again.
+        for event in seen.unheard(loaded) {
+            self.trace.log("session", event);
         }
     }
 

@@ -181,6 +181,8 @@ fn mentions(step: &Step) -> Vec<Mention<'_>> {
         Step::Dribble(dribble) => {
             vec![host(["dribble", "client"], &dribble.client), host(["dribble", "from"], &dribble.from)]
         }
+        Step::DiskFails(fails) => vec![host(["disk_fails", "host"], &fails.host)],
+        Step::DiskMends(name) => vec![host(["disk_mends"], name)],
         Step::Crash(name) => vec![host(["crash"], name)],
         Step::PowerLoss(name) => vec![host(["power_loss"], name)],
         Step::Restart(name) => vec![host(["restart"], name)],

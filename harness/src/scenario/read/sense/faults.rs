@@ -6,6 +6,9 @@ use super::Complaint;
 use crate::document::Segment;
 use crate::scenario::{LinkEnds, Step};
 
+/// The host whose disk a story may break.
+const WITH_DISK: &str = "session";
+
 /// A link, its ends in order.
 type Link<'a> = (&'a str, &'a str);
 
@@ -16,6 +19,7 @@ struct Broken<'a> {
     down: BTreeSet<&'a str>,
     held: BTreeSet<Link<'a>>,
     parted: BTreeSet<Link<'a>>,
+    failing: BTreeSet<&'a str>,
 }
 
 /// Says which fault is the first that does nothing.
@@ -34,6 +38,18 @@ impl<'a> Broken<'a> {
     /// Takes a step in; gives its verb and why it does nothing.
     fn take(&mut self, step: &'a Step) -> Result<(), (&'static str, String)> {
         let (verb, changes, why_not) = match step {
+            Step::DiskFails(fails) if fails.host != WITH_DISK => {
+                ("disk_fails", false, format!("only `{WITH_DISK}` keeps anything on its disk"))
+            }
+            Step::DiskFails(fails) => (
+                "disk_fails",
+                self.failing.insert(&fails.host),
+                format!("the disk of `{}` fails already here", fails.host),
+            ),
+            Step::DiskMends(host) => {
+                let works = format!("the disk of `{host}` works here");
+                ("disk_mends", self.failing.remove(host.as_str()), works)
+            }
             Step::Crash(host) => ("crash", self.down.insert(host), already_down(host)),
             Step::PowerLoss(host) => ("power_loss", self.down.insert(host), already_down(host)),
             Step::Restart(host) => ("restart", self.down.remove(host.as_str()), format!("`{host}` is up here")),
@@ -103,6 +119,19 @@ mod tests {
                 check_steps(&json!([{ first: "a" }, { second: "a" }]), Err(&want));
             }
         }
+    }
+
+    #[test]
+    fn a_disk_is_mended_after_it_failed_and_only_one_host_has_one() {
+        let fails = |host: &str| json!({ "disk_fails": { "host": host, "how": "full" } });
+        let (session, mends) = (fails("session"), json!({ "disk_mends": "session" }));
+
+        check_steps(&json!([session, mends, session]), Ok(()));
+        let twice = "the disk of `session` fails already here: `disk_fails` would do nothing";
+        check_steps(&json!([session, session]), Err(twice));
+        check_steps(&json!([mends]), Err("the disk of `session` works here: `disk_mends` would do nothing"));
+        let none = "only `session` keeps anything on its disk: `disk_fails` would do nothing";
+        check_steps(&json!([fails("app")]), Err(none));
     }
 
     #[test]
