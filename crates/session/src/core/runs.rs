@@ -115,7 +115,7 @@ impl Core {
     }
 
     /// Checks that a run is or was there.
-    pub(super) fn check_run(&self, run: &RunId, look: RunLook) -> Result<(), Refused> {
+    pub(crate) fn check_run(&self, run: &RunId, look: RunLook) -> Result<(), Refused> {
         match look {
             _ if self.state.run(run).is_some() => Ok(()),
             RunLook::Found => Ok(()),

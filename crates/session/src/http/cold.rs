@@ -24,10 +24,11 @@ impl App {
         F: Fn(&mut Core, Timestamp, Option<&Looked>) -> Result<T, Refused> + Clone + Send + 'static,
     {
         let mut looked = None;
-        for _ in 0..=MAX_LOOKS {
+        for n_looks in 0..=MAX_LOOKS {
             let command = command.clone();
             let written = self.actor.call(move |core, now| command(core, now, looked.as_ref())).await?;
             match (written, &part) {
+                (Err(Refused::ColdPart(_)), Some(_)) if n_looks == MAX_LOOKS => break,
                 (Err(Refused::ColdPart(ColdPart { session, channel, up_to })), Some(part)) => {
                     let found = self.storage.part(session, channel, part.clone()).await?;
                     looked = Some(Looked { up_to, found });
@@ -113,3 +114,6 @@ impl App {
         Ok(records)
     }
 }
+
+#[cfg(test)]
+mod tests;
