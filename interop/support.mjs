@@ -28,17 +28,17 @@ const AT_A_TIME = 4;
 const cases = [];
 
 /** One case, with a chat id of its own. */
-export function about(name, body) {
+export function about(name, body, limitMs = CASE_MS) {
   if (cases.length === 0) queueMicrotask(register);
-  cases.push({ name, body });
+  cases.push({ name, body, limitMs });
 }
 
 /** Runs once the file has named all its cases. */
 function register() {
   describe("interop", { concurrency: AT_A_TIME }, () => {
-    for (const { name, body } of cases) {
+    for (const { name, body, limitMs } of cases) {
       const slug = name.toLowerCase().replace(/[^a-z0-9]+/g, "-").slice(0, 40);
-      test(name, { timeout: CASE_MS }, (t) => body({ t, chatId: `${slug}-${randomBytes(4).toString("hex")}` }));
+      test(name, { timeout: limitMs }, (t) => body({ t, chatId: `${slug}-${randomBytes(4).toString("hex")}` }));
     }
   });
 }

@@ -120,13 +120,13 @@ about("two tabs: one talks, the other reads only, then it is the other's turn", 
 });
 
 about("racing tabs of one chat make one session, and each is answered (RC-12)", async (it) => {
-  // Slow enough that each tab reads before two later turns have trimmed its own.
-  const tabs = Array.from({ length: 4 }, () => page(it, "slow"));
+  // Turns this short are over before some tabs read: what a trim dooms stays readable for a while (S-89).
+  const tabs = Array.from({ length: 4 }, () => page(it, "history"));
 
-  await within("all", Promise.all(tabs.map((tab, at) => tab.chat.sendMessage({ text: `words=${at + 10}` }))));
+  await within("all", Promise.all(tabs.map((tab, at) => tab.chat.sendMessage({ text: `m${at}` }))));
 
   assert.deepEqual(tabs.flatMap((tab) => tab.seen.errors), []);
-  for (const [at, tab] of tabs.entries()) assert.ok(textOf(tab.chat.lastMessage).endsWith(` w${at + 9}`), textOf(tab.chat.lastMessage));
+  for (const [at, tab] of tabs.entries()) assert.match(textOf(tab.chat.lastMessage), new RegExp(`m${at} assistants:`));
   assert.equal((await records(it.chatId, "in")).length, 4);
   assert.equal((await sessions.retrieve(it.chatId)).externalId, it.chatId);
 });

@@ -41,7 +41,7 @@ pub enum Change {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         writer: Option<RecordWriter>,
     },
-    /// Makes records below `first` of an `out` channel unreadable (S-89).
+    /// Makes records below `first` of an `out` channel unreadable: a trim that was asked for takes effect (S-89, D-69).
     Trim {
         /// Whose channel.
         session: SessionId,

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use turnkeep_host::Timestamp;
-use turnkeep_protocol::{NewRecord, PartId, Record, RecordKind, SeqNum, Tail};
+use turnkeep_protocol::{NewRecord, PartId, Record, SeqNum, Tail};
 
 use crate::change::Millis;
 use crate::standing::{Part, Shape};
@@ -140,11 +140,6 @@ impl Channel {
         }
     }
 
-    /// Says where a trim to `requested` would really cut: never backwards, never past the tail (S-89).
-    pub(crate) fn trim_point(&self, requested: SeqNum) -> SeqNum {
-        self.shape.trim_point(requested)
-    }
-
     /// Makes records below `first` unreadable.
     pub(crate) fn trim(&mut self, first: SeqNum) {
         self.shape.trim(first);
@@ -200,14 +195,6 @@ impl Channel {
     /// Gives one bounded helping of the window's records from `next` on.
     pub(crate) fn read(&self, next: SeqNum) -> Vec<Record> {
         HELPING.take(self.from(next).cloned())
-    }
-}
-
-/// Reads the trim command's target, or nothing when the record is another command or malformed (S-89).
-pub(crate) fn trim_target(record: &NewRecord) -> Option<SeqNum> {
-    match record.kind() {
-        RecordKind::Command(turnkeep_protocol::TRIM) => SeqNum::parse_cursor(&record.body),
-        _ => None,
     }
 }
 

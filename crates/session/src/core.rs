@@ -38,6 +38,9 @@ pub(crate) use crate::channel::Looked;
 use crate::metrics::RunCounts;
 use crate::storage::{Loaded, WINDOW, Window, session_of};
 
+/// Trims that take effect in one step; further ones wait for the next, which is due at once.
+const TRIMS_PER_TICK: usize = 64;
+
 /// Why a command was refused; nothing has changed then.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Refused {
@@ -132,12 +135,16 @@ impl Core {
         self.state.next_deadline().map(Timestamp::from)
     }
 
-    /// Does what time alone does: lapses leases, times waitpoints out. Call it before each command.
+    /// Does what time alone does: lapses leases, times waitpoints out, lets trims take effect. Call it before each command.
     pub(crate) fn tick(&mut self, now: Timestamp) {
         while let Some(run) = self.state.lapsed(now.into()) {
             self.lapse(now, &run);
         }
         self.time_out(now);
+        for _ in 0..TRIMS_PER_TICK {
+            let Some((session, first)) = self.state.due_trim(now.into()) else { break };
+            self.put(Change::Trim { session, first });
+        }
     }
 
     /// Finds a session by either form of its id (S-3).

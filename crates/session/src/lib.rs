@@ -33,6 +33,7 @@ mod channel;
 mod core;
 mod standing;
 mod storage;
+mod trims;
 
 mod actor;
 mod wakes;
@@ -59,3 +60,4 @@ pub use storage::conformance;
 pub use storage::{
     Bounds, Disk, Loaded, LoadedChannel, LoadedSession, MemoryDisk, MemoryStorage, RedbStorage, Storage, Window,
 };
+pub use trims::{Trim, Trims};

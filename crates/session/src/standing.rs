@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use turnkeep_host::Timestamp;
-use turnkeep_protocol::{ChannelName, Record, RecordKind, SeqNum, Tail, control, is_owed};
+use turnkeep_protocol::{ChannelName, Record, RecordKind, SeqNum, TRIM, Tail, control, is_owed};
 
 use crate::Change;
 use crate::change::Millis;
+use crate::trims::Trims;
 
 /// How long a part id outlives a trimmed record (D-6).
 pub(crate) const PART_MEMORY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -116,6 +117,9 @@ pub struct Shape {
     pub tail: SeqNum,
     /// When the newest record was stored, Unix milliseconds; 0 before the first.
     pub last_timestamp: u64,
+    /// The trims that have not taken effect (D-69).
+    #[serde(default, skip_serializing_if = "Trims::is_empty")]
+    pub trims: Trims,
 }
 
 impl Shape {
@@ -131,12 +135,19 @@ impl Shape {
 
     pub(crate) fn append(&mut self, record: &Record) {
         assert_eq!(record.seq_num, self.tail, "a record is placed at the tail, so seq_nums are dense (S-54)");
+        // The trim is clamped to the tail as it was at its place (S-89).
+        let doomed = trim_target(record.kind(), &record.body).map(|requested| self.trim_point(requested));
+        if let Some(first) = doomed.filter(|first| *first > self.first) {
+            self.trims.add(first, Timestamp::from_millis(record.timestamp));
+        }
         self.tail = self.tail.next();
         self.last_timestamp = record.timestamp;
     }
 
+    /// Makes records below `first` unreadable.
     pub(crate) fn trim(&mut self, first: SeqNum) {
         self.first = self.trim_point(first);
+        self.trims.done(self.first);
     }
 }
 
@@ -172,6 +183,14 @@ impl Part {
     /// Tells whether a retry under this id is still known as one at `now`: as long as a record is there, and at least a day (D-6).
     pub fn is_remembered(&self, shape: &Shape, now: Timestamp) -> bool {
         self.last >= shape.first || now < Timestamp::from(self.at).plus(PART_MEMORY)
+    }
+}
+
+/// Reads the trim command's target, or nothing when the record is another command or malformed (S-89).
+pub(crate) fn trim_target(kind: RecordKind<'_>, body: &str) -> Option<SeqNum> {
+    match kind {
+        RecordKind::Command(TRIM) => SeqNum::parse_cursor(body),
+        _ => None,
     }
 }
 

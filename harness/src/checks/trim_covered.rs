@@ -2,13 +2,14 @@
 //!
 //! Exactly: `in` is never trimmed, and `out` never to or past its newest boundary, so that a reader one turn behind finds its place
 //! (S-90). Where the runtime writes snapshots, `out` is never trimmed past the `lastOutEventId` of the newest stored one (S-91); a
-//! session without any snapshot in the whole run has an author who keeps the history himself (D-44).
+//! session without any snapshot in the whole run has an author who keeps the history himself (D-44). A trim is judged when its
+//! command is stored, since it takes effect later (D-69); what goes then is no more than a command asked for.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use turnkeep_protocol::{ChannelName, SeqNum};
+use turnkeep_protocol::{ChannelName, SeqNum, TRIM};
 
-use super::story::{Content, Story, broken_at};
+use super::story::{Content, Stored, Story, broken_at};
 use crate::outcome::Violation;
 use crate::trace::Event;
 
@@ -18,6 +19,8 @@ pub(super) const NAME: &str = "trim-covered";
 struct Session {
     saved: Option<SeqNum>,
     newest_boundary: Option<SeqNum>,
+    /// The furthest that a command asked to trim to.
+    asked: SeqNum,
 }
 
 pub(super) fn check(story: &Story<'_>) -> Vec<Violation> {
@@ -32,18 +35,32 @@ pub(super) fn check(story: &Story<'_>) -> Vec<Violation> {
     let mut sessions: BTreeMap<&str, Session> = BTreeMap::new();
     let mut violations = Vec::new();
     for (entry, stored) in story.walk() {
-        if let Some(stored) = stored.filter(|stored| matches!(stored.content, Content::Boundary(_))) {
-            sessions.entry(stored.session).or_default().newest_boundary = Some(stored.record.seq_num);
+        if let Some(stored) = stored.filter(|stored| stored.channel == ChannelName::Out) {
+            let state = sessions.entry(stored.session).or_default();
+            if matches!(stored.content, Content::Boundary(_)) {
+                state.newest_boundary = Some(stored.record.seq_num);
+            }
+            if let Some(first_kept) = asked(stored) {
+                state.asked = state.asked.max(first_kept);
+                if let Some(what) = judge(state, first_kept, saving.contains(stored.session)) {
+                    violations.push(broken_at(NAME, stored.session, entry, first_kept.get(), what));
+                }
+            }
         }
         match &entry.event {
             Event::SnapshotStored { session, snapshot: Some(snapshot) } => {
                 sessions.entry(session).or_default().saved = snapshot.last_out_event_id;
             }
             Event::Trimmed { session, channel, first_kept } => {
-                let state = sessions.entry(session).or_default();
-                if let Some(what) = judge(state, *channel, *first_kept, saving.contains(session.as_str())) {
-                    violations.push(broken_at(NAME, session, entry, first_kept.get(), what));
-                }
+                let asked = sessions.entry(session).or_default().asked;
+                let what = match channel {
+                    ChannelName::In => format!("`in` was trimmed to seq_num {first_kept}"),
+                    ChannelName::Out if *first_kept <= asked => continue,
+                    ChannelName::Out => {
+                        format!("`out` was trimmed to seq_num {first_kept}, which no command asked for")
+                    }
+                };
+                violations.push(broken_at(NAME, session, entry, first_kept.get(), what));
             }
             _ => {}
         }
@@ -51,12 +68,16 @@ pub(super) fn check(story: &Story<'_>) -> Vec<Violation> {
     violations
 }
 
-fn judge(session: &Session, channel: ChannelName, first_kept: SeqNum, saving: bool) -> Option<String> {
+/// Gives what a trim command asks to keep; it never reaches past its own place (S-89).
+fn asked(stored: &Stored<'_>) -> Option<SeqNum> {
+    let is_trim = matches!(&stored.content, Content::Command(op) if op == TRIM);
+    let first_kept = SeqNum::parse_cursor(&stored.record.body)?;
+    is_trim.then(|| first_kept.min(stored.record.seq_num))
+}
+
+fn judge(session: &Session, first_kept: SeqNum, saving: bool) -> Option<String> {
     if first_kept == SeqNum::ZERO {
         return None;
-    }
-    if channel == ChannelName::In {
-        return Some(format!("`in` was trimmed to seq_num {first_kept}"));
     }
     if saving && session.saved.is_none_or(|saved| first_kept > saved) {
         let covered = session.saved.map_or_else(
@@ -76,6 +97,8 @@ fn judge(session: &Session, channel: ChannelName, first_kept: SeqNum, saving: bo
 
 #[cfg(test)]
 mod tests {
+    use turnkeep_protocol::NewRecord;
+
     use super::*;
     use crate::checks::tale::{self, Tale};
 
@@ -113,6 +136,20 @@ mod tests {
         let tale = Tale::new().say("a1", &["A"]).boundary(0).say("a2", &["B"]).boundary(1).trim(7);
 
         assert_eq!(tale::judge(check, &tale), [""; 0]);
+    }
+
+    #[test]
+    fn a_trim_counts_from_its_command_on_and_takes_no_more_than_that_s89_s91_d69() {
+        let early = NewRecord::trim(SeqNum::new(8));
+        let late_snapshot =
+            two_turns().record(ChannelName::Out, early).snapshot(&[], 15, 1).trimmed(ChannelName::Out, 8);
+        let further = two_turns().trim(7).trimmed(ChannelName::Out, 8);
+
+        assert_eq!(
+            tale::judge(check, &late_snapshot),
+            ["`out` was trimmed to seq_num 8, but the newest snapshot ends at seq_num 7"]
+        );
+        assert_eq!(tale::judge(check, &further), ["`out` was trimmed to seq_num 8, which no command asked for"]);
     }
 
     #[test]

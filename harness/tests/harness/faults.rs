@@ -161,6 +161,8 @@ async fn read_after(fault: Fault) -> (Vec<String>, usize, Vec<String>) {
     let mut chat = chat(&faults, &model).await;
     chat.send("one").await;
     chat.send("two").await;
+    // Until the first turn is trimmed: within a minute (S-89).
+    tokio::time::sleep(Duration::from_secs(60)).await;
 
     faults.next(FaultPoint::SnapshotRead, fault);
     chat.restart(Restart::Crash).await;
@@ -236,6 +238,8 @@ async fn a_trim_that_fails_only_makes_out_longer_a106_a282() {
 
     assert_eq!(faults.met(FaultPoint::Trim), 1);
     assert!(second > first);
+    // Trims take effect within a minute (S-89).
+    tokio::time::sleep(Duration::from_secs(60)).await;
     assert_eq!(chat.read_out(None).await[0].seq_num, second, "trimmed once, by whichever try");
     chat.finish().await;
 }

@@ -12,7 +12,7 @@ use turnkeep_protocol::{
 use super::create::refuse_dead;
 use super::{ColdPart, Core, Looked, Refused, Session, Writer};
 use crate::Change;
-use crate::channel::trim_target;
+use crate::standing::trim_target;
 
 impl Core {
     /// Appends one record through the client route, ensures a run and wakes who waits (S-60…S-76).
@@ -82,7 +82,7 @@ impl Core {
         let records = with_closing(records.to_vec(), session);
         for new in &records {
             check_size(new)?;
-            if new.kind() == RecordKind::Command(TRIM) && trim_target(new).is_none() {
+            if new.kind() == RecordKind::Command(TRIM) && trim_target(new.kind(), &new.body).is_none() {
                 return Err(Refused::Invalid(format!("a trim names a seq_num, not `{}`", new.body)));
             }
         }
@@ -95,7 +95,7 @@ impl Core {
         Ok(seqs)
     }
 
-    /// Puts one record on `out` and follows what it says: trims, and the cursors of a boundary (D-32).
+    /// Puts one record on `out` and follows what it says: the cursors of a boundary (D-32). A trim takes effect later (D-69).
     pub(super) fn put_output(
         &mut self,
         now: Timestamp,
@@ -105,7 +105,6 @@ impl Core {
         writer: Option<&Writer>,
     ) -> SeqNum {
         let session = self.session(id);
-        let trim = trim_target(&new).map(|requested| session.output.trim_point(requested));
         let record = session.output.place(new, 0, now);
         let seq = record.seq_num;
         let settled = record.is_turn_complete().then(|| record.settled_cursor()).flatten();
@@ -113,9 +112,6 @@ impl Core {
         let is_boundary = record.is_turn_complete();
         let (writer, channel) = (writer.cloned(), ChannelName::Out);
         self.put(Change::Record { session: id.clone(), channel, record, part, writer });
-        if let Some(first) = trim {
-            self.put(Change::Trim { session: id.clone(), first });
-        }
         if is_boundary {
             self.settle(id, settled, consumed);
         }

@@ -27,6 +27,8 @@ pub(crate) struct State {
     queue: BTreeMap<u64, RunId>,
     last_queued: u64,
     leases: BTreeSet<(Millis, RunId)>,
+    /// When the next trim of each session that has one takes effect (D-69).
+    trims: BTreeSet<(Millis, SessionId)>,
 }
 
 /// A session with its channels.
@@ -80,6 +82,11 @@ impl Session {
         self.newest_output().is_some_and(|newest| !newest.ends_turn)
     }
 
+    /// Gives when the next trim takes effect, as the index has it.
+    fn next_trim(&self) -> Option<(Millis, SessionId)> {
+        self.output.shape().trims.next.map(|trim| (trim.due, self.row.id.clone()))
+    }
+
     /// Gives the newest `out` record that belongs to a turn (D-33), unless it was trimmed.
     fn newest_output(&self) -> Option<NewestOutput> {
         self.summary.newest_output.filter(|newest| newest.seq_num >= self.output.shape().first)
@@ -97,6 +104,8 @@ impl State {
             session.input = Channel::load(standing.input, input);
             session.output = Channel::load(standing.output, output);
             session.summary = standing.summary;
+            let trim = session.next_trim();
+            state.trims.extend(trim);
         }
         loaded.runs.iter().for_each(|row| state.put_run(row));
         loaded.waitpoints.into_iter().for_each(|row| state.waits.put(row));
@@ -112,13 +121,13 @@ impl State {
         match change {
             Change::Session { row } => self.put_session(row),
             Change::Record { session, channel, record, part, .. } => {
-                let session = self.session_mut(session);
+                let (record, part) = (record.clone(), part.clone());
                 match channel {
-                    ChannelName::In => session.input.append(record.clone(), part.clone()),
-                    ChannelName::Out => session.output.append(record.clone(), part.clone()),
+                    ChannelName::In => self.session_mut(session).input.append(record, part),
+                    ChannelName::Out => self.with_output(session, |output| output.append(record, part)),
                 }
             }
-            Change::Trim { session, first } => self.session_mut(session).output.trim(*first),
+            Change::Trim { session, first } => self.with_output(session, |output| output.trim(*first)),
             Change::Run { row } => self.put_run(row),
             Change::Lease { run, expires_at } => {
                 let mut row = self.runs.get(run).expect("a lease is prolonged on a known run").clone();
@@ -130,6 +139,18 @@ impl State {
             Change::Waitpoint { row } => self.waits.put((**row).clone()),
             Change::WaitpointGone { waitpoint } => self.waits.remove(waitpoint),
             Change::Cursors { .. } | Change::Snapshot { .. } => {}
+        }
+    }
+
+    /// Changes a session's `out`, and notes when its next trim takes effect from then on.
+    fn with_output(&mut self, id: &SessionId, change: impl FnOnce(&mut Channel)) {
+        let session = self.session_mut(id);
+        let before = session.next_trim();
+        change(&mut session.output);
+        let after = session.next_trim();
+        if before != after {
+            before.iter().for_each(|trim| _ = self.trims.remove(trim));
+            self.trims.extend(after);
         }
     }
 
@@ -270,10 +291,18 @@ impl State {
         &self.waits
     }
 
-    /// Gives the earliest lease end or waitpoint timeout.
+    /// Gives the earliest lease end, waitpoint timeout or trim.
     pub(crate) fn next_deadline(&self) -> Option<Millis> {
         let lease = self.leases.first().map(|(at, _)| *at);
-        lease.into_iter().chain(self.waits.next_timeout()).min()
+        let trim = self.trims.first().map(|(at, _)| *at);
+        lease.into_iter().chain(self.waits.next_timeout()).chain(trim).min()
+    }
+
+    /// Gives a session with a trim that takes effect by `now`, earliest first, and the first record that stays (D-69).
+    pub(crate) fn due_trim(&self, now: Millis) -> Option<(SessionId, SeqNum)> {
+        let (_, id) = self.trims.first().filter(|(at, _)| *at <= now)?;
+        let trim = self.session(id)?.output.shape().trims.next?;
+        Some((id.clone(), trim.first))
     }
 
     /// Gives a run whose lease has ended by `now`, earliest first.

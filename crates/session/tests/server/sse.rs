@@ -1,8 +1,12 @@
 //! Event streams over the wire (S §4).
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use http::StatusCode;
 use serde_json::{Value, json};
 use turnkeep_protocol::{Batch, NewRecord, Ping, SeqNum};
+use turnkeep_session::{Change, MemoryDisk, MemoryStorage, Storage as _};
 
 use crate::support::{World, delta, turn_complete};
 
@@ -127,10 +131,18 @@ async fn a_read_is_checked_in_order_of_caller_session_scope_and_request_s100_s10
 
 #[tokio::test]
 async fn a_bent_cursor_is_said_in_a_header_d7_d57() {
-    let world = World::start().await;
+    let disk = Arc::new(MemoryDisk::new());
+    let world = World::start_with(disk.clone(), Duration::from_secs(60)).await;
     world.create().await;
     let run = world.lease(0).await.unwrap();
     world.write(&run, &[delta("a"), delta("b"), turn_complete(0), NewRecord::trim(SeqNum::new(2))]).await;
+    let early = world.subscribe(OUT, &[("last-event-id", "0")]).await;
+    assert_eq!(early.header("x-first-available-seq"), None, "a trim takes effect later (S-89)");
+    drop((early, world));
+    // What the server itself would do half a minute later.
+    let trim = Change::Trim { session: run.session_id.clone(), first: SeqNum::new(2) };
+    MemoryStorage::open(disk.clone()).commit(vec![trim]).await.unwrap();
+    let world = World::start_with(disk, Duration::from_secs(60)).await;
     let open = |cursor: &'static str| world.subscribe(OUT, Box::leak(Box::new([("last-event-id", cursor)])));
 
     let mut gap = open("0").await;

@@ -3,6 +3,8 @@
 use turnkeep_protocol::{MAX_RECORD_BYTES, SESSION_IN_CONSUMED_ID};
 
 use super::*;
+use crate::core::TRIMS_PER_TICK;
+use crate::trims::TRIM_GRACE;
 
 #[test]
 fn a_batch_is_stored_whole_or_not_at_all_d39() {
@@ -107,7 +109,7 @@ fn a_cursor_beyond_what_was_sent_settles_nothing_in_advance_d32() {
 }
 
 #[test]
-fn a_trim_takes_a_place_of_its_own_and_cuts_what_lies_below_s89_s54() {
+fn a_trim_takes_a_place_of_its_own_and_later_cuts_what_lies_below_s89_s54() {
     let mut fixture = Fixture::with_chat();
     let run = fixture.lease();
     fixture.write(&run, vec![data("a"), turn_complete(0), data("b"), turn_complete(0)]).unwrap();
@@ -117,9 +119,16 @@ fn a_trim_takes_a_place_of_its_own_and_cuts_what_lies_below_s89_s54() {
     assert_eq!(seqs, Ok(vec![4]));
     assert_eq!(
         fixture.out(),
+        ["a", "turn-complete session-in-event-id=0", "b", "turn-complete session-in-event-id=0", "trim 1"]
+    );
+    fixture.pass(TRIM_GRACE);
+    assert_eq!(
+        fixture.out(),
         ["turn-complete session-in-event-id=0", "b", "turn-complete session-in-event-id=0", "trim 1"]
     );
+    let run = fixture.lease();
     fixture.write(&run, vec![NewRecord::trim(SeqNum::ZERO)]).unwrap();
+    fixture.pass(TRIM_GRACE);
     assert_eq!(fixture.records(OUT)[0].seq_num, SeqNum::new(1), "going backwards brings nothing back");
 }
 
@@ -129,8 +138,49 @@ fn a_trim_inside_a_batch_is_applied_in_its_place_d39() {
     let run = fixture.lease();
 
     fixture.write(&run, vec![data("a"), NewRecord::trim(SeqNum::new(99)), data("b")]).unwrap();
+    fixture.pass(TRIM_GRACE);
 
     assert_eq!(fixture.out(), ["trim 99", "b"], "clamped to the tail as it was at the trim");
+}
+
+#[test]
+fn what_a_trim_dooms_stays_readable_until_its_time_whether_or_not_the_server_restarts_s89_d69() {
+    for restarts in [false, true] {
+        let mut fixture = Fixture::with_chat();
+        let run = fixture.lease();
+        fixture.write(&run, vec![data("a"), turn_complete(0), NewRecord::trim(SeqNum::new(1))]).unwrap();
+        let due = fixture.now.plus(TRIM_GRACE);
+
+        if restarts {
+            fixture.core = fixture.reloaded(2, LEASE * 9);
+        }
+        fixture.pass(TRIM_GRACE - Duration::from_millis(1));
+        assert_eq!(fixture.out()[0], "a", "restarts: {restarts}");
+        assert!(fixture.core.next_deadline().is_some_and(|next| next <= due), "restarts: {restarts}");
+
+        fixture.pass(Duration::from_millis(1));
+        assert_eq!(fixture.out(), ["turn-complete session-in-event-id=0", "trim 1"], "restarts: {restarts}");
+    }
+}
+
+#[test]
+fn more_trims_than_one_step_takes_are_done_step_by_step() {
+    let mut fixture = Fixture::new();
+    let n = TRIMS_PER_TICK + 1;
+    for at in 0..n {
+        let chat = format!("chat-{at}");
+        fixture.create_as(new_session(Some(&chat), json!({}))).unwrap();
+        let records = [data("a"), NewRecord::trim(SeqNum::new(1))];
+        let written = fixture.core.write_out(fixture.now, &chat, None, &records, None, None);
+        fixture.keep(written).unwrap();
+    }
+    let is_trim = |change: &&Change| matches!(change, Change::Trim { .. });
+
+    fixture.pass(TRIM_GRACE);
+    assert_eq!(fixture.log.iter().filter(is_trim).count(), TRIMS_PER_TICK);
+    assert_eq!(fixture.core.next_deadline(), Some(fixture.now), "the rest is due at once");
+    fixture.pass(Duration::ZERO);
+    assert_eq!(fixture.log.iter().filter(is_trim).count(), n);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Owed and settled (D-33, S-116, S-120, SR-21…SR-23).
 
 use super::*;
+use crate::trims::TRIM_GRACE;
 
 #[test]
 fn only_messages_that_submit_regenerate_or_act_are_owed_d33() {
@@ -32,6 +33,7 @@ fn check_settled(out: Vec<NewRecord>, want: bool) {
     let mut fixture = Fixture::with_chat();
     let run = fixture.lease();
     fixture.write(&run, out).unwrap();
+    fixture.pass(TRIM_GRACE);
     assert_eq!(fixture.is_settled(), want, "{words:?}");
 }
 

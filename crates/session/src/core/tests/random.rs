@@ -3,6 +3,9 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::core::Session;
+use crate::standing::trim_target;
+use crate::trims::TRIM_GRACE;
 
 #[derive(Clone, Debug)]
 enum Op {
@@ -32,9 +35,10 @@ fn op() -> impl Strategy<Value = Op> {
         6 => Just(Op::Lease),
         2 => proptest::option::of(0..9_u64).prop_map(Op::Heartbeat),
         3 => (1..12_u64).prop_map(Op::Pass),
+        1 => (20..70_u64).prop_map(Op::Pass),
         3 => Just(Op::Chunk),
         3 => (0..9_u64).prop_map(Op::Boundary),
-        1 => (0..30_u64).prop_map(Op::Trim),
+        2 => (0..30_u64).prop_map(Op::Trim),
         2 => any::<bool>().prop_map(Op::Swap),
         2 => proptest::option::of(0..9_u64).prop_map(Op::Wait),
         4 => (0..4_u8, any::<bool>()).prop_map(|(outcome, settles)| Op::End(outcome, settles)),
@@ -136,12 +140,29 @@ fn check(fixture: &Fixture, cursor_before: Option<SeqNum>) {
             session.input.tail().get(),
             "`in` was trimmed (S-90)"
         );
+        check_trims(fixture, session);
         assert!(session.summary.settled >= cursor_before, "the settled cursor fell (I4)");
         assert!(session.summary.settled <= session.input.last(), "settled what was never sent (D-32)");
     }
     let queued = state.runs().filter(|run| run.status == crate::RunStatus::Queued).count();
     assert_eq!(state.queued().count(), queued, "the queue and the rows disagree");
     assert_eq!(&fixture.rebuilt(), state, "folding the changes again gives another state");
+}
+
+/// Gone is only what was doomed long enough ago, and by twice that time it is (S-89, D-69).
+fn check_trims(fixture: &Fixture, session: &Session) {
+    let asked = fixture.log.iter().filter_map(|change| match change {
+        Change::Record { channel: OUT, record, .. } => {
+            let first = trim_target(record.kind(), &record.body)?.min(record.seq_num);
+            Some((first, fixture.now.since(Timestamp::from_millis(record.timestamp))))
+        }
+        _ => None,
+    });
+    let furthest = |ago: Duration| asked.clone().filter(|(_, at)| *at >= ago).map(|(first, _)| first).max();
+    let (at_most, at_least) = (furthest(TRIM_GRACE - Duration::from_secs(1)), furthest(TRIM_GRACE * 2));
+    let first = session.output.shape().first;
+    assert!(first <= at_most.unwrap_or_default(), "trimmed to {first}, too early");
+    assert!(first >= at_least.unwrap_or_default(), "trimmed to {first} only");
 }
 
 proptest! {

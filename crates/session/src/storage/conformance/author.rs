@@ -204,6 +204,7 @@ impl Author {
         let length = usize::try_from(draws.below(60)).expect("a few");
         let new = match draws.below(4) {
             0 => NewRecord::control("turn-complete", []),
+            1 if draws.below(2) == 0 => NewRecord::trim(SeqNum::new(draws.below(30))),
             _ => NewRecord::data(&json!(draws.alphanumeric(length)), &PartId::new("p")),
         };
         let seq_num = self.shape(session, channel).tail;
