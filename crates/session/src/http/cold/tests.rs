@@ -7,12 +7,13 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
-use turnkeep_host::{Host, Task};
+use turnkeep_host::{Host, Task, Timestamp};
 use turnkeep_protocol::{NewRecord, SessionId, TaskId};
 
 use super::*;
 use crate::actor::Driver;
 use crate::core::NewSession;
+use crate::trims::TRIM_GRACE;
 use crate::{
     Bounds, Change, Environment, Loaded, MemoryDisk, MemoryStorage, Part, RunRow, Storage, StorageError, Window,
 };
@@ -176,7 +177,13 @@ impl Fixture {
 /// Writes records to `out`.
 async fn write(app: &App, records: impl IntoIterator<Item = NewRecord>) {
     let records: Vec<NewRecord> = records.into_iter().collect();
-    app.actor.call(move |core, now| core.write_out(now, "chat", None, &records, None, None)).await.unwrap().unwrap();
+    let write = move |core: &mut Core, now: Timestamp| {
+        let written = core.write_out(now, "chat", None, &records, None, None);
+        // A trim among them takes effect at once, as if its time had passed.
+        core.tick(now.plus(TRIM_GRACE));
+        written
+    };
+    app.actor.call(write).await.unwrap().unwrap();
 }
 
 /// Appends to `in` under a part id, whatever the store would say of it.
