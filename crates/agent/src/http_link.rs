@@ -46,8 +46,8 @@ const MAX_PAGES: usize = 64;
 /// How long a turn waits for its token: a turn without a fresh one is better than a turn that waits.
 const TOKEN_LIMIT: Duration = Duration::from_secs(3);
 
-/// How long a turn's token lives.
-const TOKEN_LIFETIME: &str = "1h";
+/// The rest between two polls of a waitpoint, so that a server that does not hold them is not asked in a busy loop.
+const WAIT_POLL_PAUSE: Duration = Duration::from_millis(250);
 
 /// How many characters of a refusal's body an error keeps.
 const REFUSAL_TEXT: usize = 200;
@@ -60,6 +60,8 @@ pub(crate) struct LinkTarget {
     pub(crate) run_id: RunId,
     pub(crate) attempt: u32,
     pub(crate) session_key: String,
+    /// How long a turn's token lives.
+    pub(crate) token_lifetime: Duration,
 }
 
 /// The HTTP link of one run.
@@ -197,7 +199,7 @@ impl HttpLink {
         let body = CreateWait {
             session: self.target.session_key.clone(),
             io: ChannelName::In.as_str().to_owned(),
-            timeout: Some(format!("{}s", wait.limit.as_secs().max(1))),
+            timeout: Some(whole_seconds(wait.limit)),
             // One key per wait, so that a repeated request finds the same waitpoint (S-144).
             idempotency_key: Some(self.part_ids.alphanumeric(21)),
             idempotency_key_ttl: None,
@@ -215,6 +217,7 @@ impl HttpLink {
                 if let Some(outcome) = status.outcome {
                     return Ok(outcome);
                 }
+                tokio::time::sleep(WAIT_POLL_PAUSE).await;
             }
         };
         tokio::time::timeout(wait.limit + WAIT_GRACE, polling).await.unwrap_or(Ok(WaitOutcome::TimedOut))
@@ -317,7 +320,8 @@ impl Link for HttpLink {
                 format!("write:inputStreams:{run}"),
                 format!("write:sessions:{session}"),
             ];
-            let body = json!({ "scopes": scopes, "expirationTime": TOKEN_LIFETIME });
+            let lifetime = whole_seconds(self.target.token_lifetime);
+            let body = json!({ "scopes": scopes, "expirationTime": lifetime });
             let call = Call::post("token", "/api/v1/auth/public-tokens".to_owned(), &body);
             // Asked once, and briefly.
             let asked = tokio::time::timeout(TOKEN_LIMIT, self.send(&self.calls, &call));
@@ -381,6 +385,11 @@ fn refusal(what: &'static str, response: &Response<Bytes>) -> Error {
     }
     let body = String::from_utf8_lossy(response.body()).chars().take(REFUSAL_TEXT).collect();
     Error::Refused { what, status: response.status().as_u16(), body }
+}
+
+/// Writes a duration in whole seconds, at least one (C-249).
+fn whole_seconds(duration: Duration) -> String {
+    format!("{}s", duration.as_secs().max(1))
 }
 
 fn to_json(body: &impl Serialize) -> Bytes {

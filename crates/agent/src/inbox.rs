@@ -38,7 +38,7 @@ pub(crate) enum Dispatched {
     Repeated,
     /// Records before it are missing: nothing is taken in, and the tail must be read again (S-54).
     Gap,
-    /// It cannot be read or is too old: skipped, cursors moved.
+    /// It cannot be read: skipped, cursors moved.
     Skipped,
     /// The handler of its kind took it.
     Handled(ChatInputChunk),
@@ -58,19 +58,12 @@ pub(crate) struct Inbox {
     /// Open, and finished with the running turn, which they have joined.
     joined: BTreeSet<SeqNum>,
     handlers: BTreeSet<Facade>,
-    min_timestamp: Option<u64>,
 }
 
 impl Inbox {
     /// Starts reading after `cursor`; must precede every other call (A-37, S-158).
     pub(crate) fn seeded(cursor: Option<SeqNum>) -> Self {
         Self { received: cursor, consumed: cursor, ..Self::default() }
-    }
-
-    /// Drops records stored at or before `bound` from now on; none lets everything pass.
-    #[cfg(test)]
-    pub(crate) fn set_min_timestamp(&mut self, bound: Option<u64>) {
-        self.min_timestamp = bound;
     }
 
     /// Takes in one record of a drain, which holds all there is: what it leaves out was never for us.
@@ -90,8 +83,7 @@ impl Inbox {
             return Dispatched::Gap;
         }
         self.received = Some(seq_num);
-        let too_old = self.min_timestamp.is_some_and(|bound| record.timestamp <= bound);
-        let Some(input) = record.input.filter(|_| !too_old) else {
+        let Some(input) = record.input else {
             self.consume(seq_num);
             return Dispatched::Skipped;
         };

@@ -288,7 +288,7 @@ impl From<Failure> for ModelError {
                 Self::RateLimited { message: "429: too many requests".to_owned(), retry_after_ms }
             }
             Failure::ServerError(status) => Self::unavailable(format!("{status}: the provider is out of order")),
-            Failure::Unauthorized {} => Self::refused("401: the key is not valid"),
+            Failure::Unauthorized {} => Self::Unauthorized { message: "401: the key is not valid".to_owned() },
             Failure::Refused(text) => Self::refused(text),
             Failure::Malformed(message) => Self::Malformed { message },
         }

@@ -117,7 +117,7 @@ async fn a_message_in_the_suspend_window_is_taken_instead_of_sleeping_ar6_a33() 
 
 #[tokio::test(start_paused = true)]
 async fn a_message_behind_the_last_look_still_wakes_the_run_ar6_a33() {
-    // The suspend hook is through and the wait not yet registered: the record lies between the two.
+    // C-248, C-251: the suspend hook is through and the wait not yet registered, so that the record lies between the two.
     let diary = Diary::default();
 
     let noted = slips_in(awake_or_asleep(&diary), &diary, At::before_suspend()).await;

@@ -13,6 +13,7 @@ pub(crate) struct Limits {
     pub(crate) preload_idle_timeout: Option<Duration>,
     pub(crate) preload_timeout: Option<Duration>,
     pub(crate) exits_after_preload_idle: bool,
+    pub(crate) chat_access_token_ttl: Duration,
 }
 
 impl Default for Limits {
@@ -24,6 +25,7 @@ impl Default for Limits {
             preload_idle_timeout: None,
             preload_timeout: None,
             exits_after_preload_idle: false,
+            chat_access_token_ttl: Duration::from_secs(3600),
         }
     }
 }
@@ -63,5 +65,39 @@ impl Agent {
     pub fn exit_after_preload_idle(mut self) -> Self {
         self.limits.exits_after_preload_idle = true;
         self
+    }
+
+    /// Sets how long the token lives that each turn mints for the chat's clients, 1 h when not set; in whole seconds, at least one.
+    pub fn chat_access_token_ttl(mut self, ttl: Duration) -> Self {
+        self.limits.chat_access_token_ttl = ttl;
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::Limits;
+
+    #[test]
+    fn what_no_author_says_is_as_the_table_has_it_a194() {
+        let Limits {
+            max_turns,
+            turn_timeout,
+            idle_timeout,
+            preload_idle_timeout,
+            preload_timeout,
+            exits_after_preload_idle,
+            chat_access_token_ttl,
+        } = Limits::default();
+        let hour = Duration::from_secs(3600);
+
+        assert_eq!(
+            (max_turns, turn_timeout, chat_access_token_ttl, exits_after_preload_idle),
+            (100, hour, hour, false)
+        );
+        // None follows another: the payload's idle time, then 30 s; the idle time; the turn's timeout.
+        assert_eq!((idle_timeout, preload_idle_timeout, preload_timeout), (None, None, None));
     }
 }

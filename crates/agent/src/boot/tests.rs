@@ -126,7 +126,7 @@ const ONLY_CLOSES: Option<Closing> = Some(Closing { aborts: false, tells: false,
 const TELLS: Option<Closing> = Some(Closing { aborts: false, tells: true, ends: true });
 
 #[test]
-fn a_clean_continuation_waits_with_its_history_a38_aa78() {
+fn a_clean_continuation_waits_with_its_history() {
     // S-201.
     let found = Found {
         snapshot: snapshot(&[UiMessage::user("u0", "")], Some(99), Some(0)),

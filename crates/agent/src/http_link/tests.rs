@@ -20,6 +20,7 @@ fn link(host: &Host, address: &str) -> HttpLink {
         run_id: RunId::new("run_1"),
         attempt: 1,
         session_key: "chat".to_owned(),
+        token_lifetime: Duration::from_millis(90_900),
     };
     HttpLink::new(host.clone(), target, host.entropy())
 }
@@ -166,4 +167,47 @@ async fn a_snapshot_that_cannot_be_stored_is_an_error_and_no_panic_aa143_a108() 
     ] {
         assert!(link(&server.host(), "session").write_snapshot(&snapshot).await.is_err());
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_turns_token_may_do_what_its_chat_needs_and_lives_as_the_agent_says_a93_a194() {
+    let server = Canned::new(|_| Some((200, json!({ "token": "t" }).to_string())));
+
+    assert_eq!(link(&server.host(), "session").mint_token().await.as_deref(), Some("t"));
+
+    let asked: Value = serde_json::from_str(&server.asked()[0].body).unwrap();
+    let scopes = ["read:runs:run_1", "read:sessions:chat", "write:inputStreams:run_1", "write:sessions:chat"];
+    assert_eq!(asked, json!({ "scopes": scopes, "expirationTime": "90s" }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_is_asked_for_in_whole_seconds_at_least_one_c249() {
+    let server = Canned::new(|asked| match asked.line.starts_with("post") {
+        true => Some((200, json!({ "waitpointId": "wp", "isCached": false }).to_string())),
+        false => Some((200, json!({ "id": "wp", "status": "COMPLETED", "outcome": "record" }).to_string())),
+    });
+    let link = link(&server.host(), "session");
+
+    for limit_ms in [0, 400, 1000, 2900] {
+        let wait = DurableWait { consumed: None, settled: None, limit: Duration::from_millis(limit_ms) };
+        assert_eq!(link.wait(wait).await, Ok(WaitOutcome::Record));
+    }
+
+    let waits = server.asked().into_iter().filter(|asked| asked.line.starts_with("post"));
+    let limits: Vec<Value> =
+        waits.map(|asked| serde_json::from_str::<Value>(&asked.body).unwrap()["timeout"].take()).collect();
+    assert_eq!(limits, ["1s", "1s", "1s", "2s"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_holds_no_poll_is_not_asked_in_a_busy_loop() {
+    let server = Canned::new(|asked| match asked.line.starts_with("post") {
+        true => Some((200, json!({ "waitpointId": "wp", "isCached": false }).to_string())),
+        false => Some((200, json!({ "id": "wp", "status": "WAITING" }).to_string())),
+    });
+    let wait = DurableWait { consumed: None, settled: None, limit: Duration::from_secs(10) };
+
+    assert_eq!(link(&server.host(), "session").wait(wait).await, Ok(WaitOutcome::TimedOut));
+
+    assert!(server.asked().len() < 300, "{} polls in 70 s", server.asked().len());
 }

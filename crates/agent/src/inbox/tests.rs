@@ -35,6 +35,7 @@ fn places(taken: &[(SeqNum, ChatInputChunk)]) -> Vec<u64> {
 
 #[test]
 fn a_listener_for_stops_does_not_swallow_the_first_message_ar1_s148_sr33() {
+    // C-252, CR-39.
     let mut inbox = Inbox::default();
     inbox.attach(Facade::Stops);
 
@@ -227,19 +228,6 @@ fn a_record_behind_a_gap_is_refused_and_settles_nothing_s54_a30() {
     // A drain holds all there is.
     assert_eq!(inbox.receive_drained(record(9, message())), Dispatched::Buffered);
     assert_eq!((take(&mut inbox), take(&mut inbox)), (Some(5), Some(9)));
-}
-
-#[test]
-fn the_time_bound_drops_what_is_at_or_below_it_a37_s159_aa162() {
-    let mut inbox = Inbox::default();
-    inbox.set_min_timestamp(Some(10));
-
-    assert_eq!(inbox.receive(record(0, message())), Dispatched::Skipped);
-    assert_eq!(inbox.receive(record(1, message())), Dispatched::Skipped);
-    assert_eq!(inbox.receive(record(2, message())), Dispatched::Buffered);
-    inbox.set_min_timestamp(None);
-    let old = InputRecord { timestamp: 0, ..record(3, message()) };
-    assert_eq!(inbox.receive(old), Dispatched::Buffered);
 }
 
 #[test]

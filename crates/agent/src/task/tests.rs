@@ -60,6 +60,7 @@ async fn the_hooks_of_the_task_run_around_those_of_the_chat_a196() {
 
 #[tokio::test(start_paused = true)]
 async fn on_wait_fires_for_every_durable_wait_and_the_chats_hooks_once_a196_a32() {
+    // C-250, CR-40: the stop wakes the wait once, and does not wake it again.
     let (session, diary) = (Arc::new(FakeSession::default()), Diary::default());
     let talk = async {
         session.until(|state| state.waits.len() == 1).await;

@@ -51,6 +51,7 @@ impl Serving {
             run_id: lease.run_id.clone(),
             attempt: lease.attempt,
             session_key: lease.session_key.clone(),
+            token_lifetime: agent.limits.chat_access_token_ttl,
         };
         let lasts = Duration::from_millis(lease.lease_ms).min(LONGEST_LEASE);
         let http = Arc::new(HttpLink::new(self.host.clone(), target, &entropy));

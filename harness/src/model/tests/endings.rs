@@ -53,7 +53,8 @@ async fn a_failure_that_comes_first_refuses_the_call_and_can_be_told_from_others
     let limited = refused(Failure::RateLimited { retry_after_ms: Some(1500) }).await;
     assert!(matches!(limited, ModelError::RateLimited { retry_after_ms: Some(1500), .. }), "{limited:?}");
     assert!(refused(Failure::ServerError(500)).await.is_retryable());
-    assert!(!refused(Failure::Unauthorized {}).await.is_retryable());
+    // As the adapters tell it.
+    assert!(matches!(refused(Failure::Unauthorized {}).await, ModelError::Unauthorized { .. }));
     assert!(matches!(refused(Failure::Malformed("{".to_owned())).await, ModelError::Malformed { .. }));
     let model = MockLanguageModel::new().step([fail("no quota")]);
     assert_eq!(answer(&model, ask("1")).await.unwrap_err(), "no quota");

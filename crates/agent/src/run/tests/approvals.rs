@@ -114,6 +114,7 @@ async fn nothing_runs_before_every_call_of_the_message_is_decided_a134_a204_d16(
 
 #[tokio::test(start_paused = true)]
 async fn an_approved_call_runs_by_a_tool_that_only_its_step_offers_a134_a167() {
+    // D-66.
     for (offered_later, want) in [(true, "paid 1"), (false, "there is no tool `pay`")] {
         let diary = Diary::default();
         let noted = diary.clone();

@@ -205,7 +205,7 @@ async fn check(row: &Row, kind: Kind) {
     assert_eq!(state.drains.iter().any(|(channel, _)| *channel == ChannelName::Out), row.reads, "{told}");
 }
 
-// AA-167.
+// AA-167; AA-78 is the row of a continuation that finds everything settled: no recovery.
 #[tokio::test(start_paused = true)]
 async fn every_boot_does_what_its_row_says_with_any_history_and_any_steering_aa167_a42_a60_a75_a77_a80_a81() {
     for row in rows() {

@@ -62,6 +62,7 @@ fn working(diary: &Diary) -> Arc<FakeModel> {
 
 #[tokio::test(start_paused = true)]
 async fn whoever_pipes_an_answer_messages_join_it_and_are_served_with_it_a192_a167_a166_a207() {
+    // D-67.
     for hand in HANDS {
         let (session, gate, diary) = (Arc::new(FakeSession::default()), WaitingTool::default(), Diary::default());
         session.say("a");
@@ -122,6 +123,7 @@ fn twice(diary: &Diary) -> (Tool, Arc<FakeModel>) {
 
 #[tokio::test(start_paused = true)]
 async fn whoever_pipes_an_answer_it_goes_on_from_a_summary_and_so_do_the_turns_after_a192_a167_a170_a172() {
+    // D-67.
     for hand in HANDS {
         let (session, diary) = (Arc::new(FakeSession::default()), Diary::default());
         session.say("a");
@@ -157,6 +159,7 @@ async fn whoever_pipes_an_answer_it_goes_on_from_a_summary_and_so_do_the_turns_a
 
 #[tokio::test(start_paused = true)]
 async fn a_pipe_that_is_dropped_has_served_what_joined_it_a166_a207() {
+    // D-67.
     let (session, gate, diary) = (Arc::new(FakeSession::default()), WaitingTool::default(), Diary::default());
     session.say("a");
     let tool = gate.tool();
@@ -221,6 +224,7 @@ async fn the_author_hears_of_messages_while_chunks_are_piped_and_they_have_turns
 
 #[tokio::test(start_paused = true)]
 async fn an_author_compacts_in_a_step_preparation_of_their_own_a170_a171_a172() {
+    // D-67.
     for hand in HANDS {
         let (session, diary) = (Arc::new(FakeSession::default()), Diary::default());
         session.say("a");
@@ -287,6 +291,7 @@ async fn an_author_compacts_in_a_step_preparation_of_their_own_a170_a171_a172() 
 
 #[tokio::test(start_paused = true)]
 async fn another_answer_of_the_turn_goes_on_from_no_summary_of_the_first_a170() {
+    // D-67.
     let (session, diary) = (Arc::new(FakeSession::default()), Diary::default());
     session.say("a");
     let kinds = Diary::default();

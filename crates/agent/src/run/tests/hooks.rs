@@ -103,13 +103,13 @@ async fn a_chat_start_that_failed_runs_again_with_the_next_message_a103_af5() {
     assert_eq!(entries(&diary), "start start");
     assert_eq!(session.state().marks, [Mark::ChatStarted]);
     assert!(session.story().starts_with("error(database is down) done(0) start"));
-    // The failed message is in the history all the same (AA-27, AA-28, A-155).
+    // The failed message is in the history all the same (AA-28, A-155).
     assert_eq!(session.saved_texts(), ["a", "b", "re b"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_throw_before_the_merge_keeps_the_message_af3_aa28_a152() {
-    // S-199.
+    // AA-27, S-199.
     let session = Arc::new(FakeSession::default());
     session.say("a");
     let seen = Diary::default();

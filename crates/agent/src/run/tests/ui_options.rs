@@ -74,6 +74,7 @@ async fn one_answers_options_win_over_the_agents_one_by_one_and_only_once_a121()
 
 #[tokio::test(start_paused = true)]
 async fn reasoning_that_no_reader_gets_goes_into_the_next_step_with_its_signature_a118_a121() {
+    // D-65.
     let session = Arc::new(FakeSession::default());
     session.say("a");
     session.say("b");
@@ -223,6 +224,7 @@ fn asking_why(tool: &'static str, input: Value) -> Arc<FakeModel> {
 
 #[tokio::test(start_paused = true)]
 async fn the_model_reads_why_a_call_failed_whatever_the_client_is_told_a119_a122() {
+    // D-65.
     let invalid = "invalid input for tool `t`";
     for (tool, input, why) in [
         ("t", json!({ "of": 1 }), "port 7 is shut"),
@@ -249,6 +251,7 @@ async fn the_model_reads_why_a_call_failed_whatever_the_client_is_told_a119_a122
 
 #[tokio::test(start_paused = true)]
 async fn the_model_reads_why_an_approved_call_failed_whatever_the_client_is_told_a119_a122_a134() {
+    // D-65.
     let session = Arc::new(FakeSession::default());
     session.say("a");
     let agent = Agent::new("test", |turn: TurnInput| async move {
