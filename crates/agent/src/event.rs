@@ -106,8 +106,10 @@ pub struct Boot {
     pub ctx: RunContext,
     /// The chat's access token; empty when none could be minted.
     pub chat_access_token: String,
-    /// The run's client data.
+    /// The run's client data; as it was sent when it is not what the agent demands.
     pub client_data: Value,
+    /// Why the client data is not what the agent demands: on a run that may serve later messages that is no failure.
+    pub client_data_error: Option<Arc<str>>,
     /// Whether a run before this one served the session.
     pub continuation: bool,
     /// That run.
@@ -125,8 +127,10 @@ pub struct Preload {
     pub ctx: RunContext,
     /// The chat's access token; empty when none could be minted.
     pub chat_access_token: String,
-    /// The run's client data.
+    /// The run's client data; as it was sent when it is not what the agent demands.
     pub client_data: Value,
+    /// Why the client data is not what the agent demands: on a run that may serve later messages that is no failure.
+    pub client_data_error: Option<Arc<str>>,
     /// Writes to `out`; data parts belong to the next answer.
     pub writer: ChunkWriter,
 }
@@ -308,8 +312,10 @@ pub struct Suspension {
     pub ctx: RunContext,
     /// Where in the run's life.
     pub phase: SuspendPhase,
-    /// The run's client data.
+    /// The run's client data; as it was sent when it is not what the agent demands.
     pub client_data: Value,
+    /// Why the client data is not what the agent demands: on a run that may serve later messages that is no failure.
+    pub client_data_error: Option<Arc<str>>,
     /// The number of turns so far; in the turn phase only.
     pub turn: Option<usize>,
     /// The history in model form; in the turn phase only.

@@ -34,8 +34,10 @@ impl Chain {
         let (id, refused, is_news) = match absorbed {
             Absorbed::Appended { refused } => return Judged::of(Merge::Answer).refusing(&refused),
             Absorbed::Refused(refused) => return Judged::of(Merge::AlreadyAnswered).refusing(&refused),
-            Absorbed::AlreadyThere => return Judged::of(Merge::Answer),
-            Absorbed::AlreadyAnswered => return Judged::of(Merge::AlreadyAnswered),
+            Absorbed::AlreadyThere => return Judged::of(Merge::Answer).warning(self.edit_in_place(incoming)),
+            Absorbed::AlreadyAnswered => {
+                return Judged::of(Merge::AlreadyAnswered).warning(self.edit_in_place(incoming));
+            }
             Absorbed::Merged { id, refused, is_news } => (id, refused, is_news),
         };
         let mut warnings: Vec<String> = refused.iter().map(ToString::to_string).collect();
@@ -50,6 +52,15 @@ impl Chain {
             (false, false) => Merge::Answer,
         };
         Judged { merge, continued: Some(id), warnings }
+    }
+
+    /// Warns about a known message that came again and says something else: what stands in the history stays (D-80).
+    fn edit_in_place(&self, incoming: &UiMessage) -> Option<String> {
+        let stored = self.find(&incoming.id).filter(|stored| stored.parts != incoming.parts)?;
+        Some(format!(
+            "message {} is known and says something else now: it is not changed, an edit needs an id of its own",
+            stored.id
+        ))
     }
 
     /// Tells whether something follows a message: no answer goes on with it any more (D-62).
@@ -79,6 +90,10 @@ impl Chain {
 impl Judged {
     fn of(merge: Merge) -> Self {
         Self { merge, continued: None, warnings: Vec::new() }
+    }
+
+    fn warning(self, warning: Option<String>) -> Self {
+        Self { warnings: warning.into_iter().collect(), ..self }
     }
 
     fn refusing(self, refused: &[RefusedAnswer]) -> Self {

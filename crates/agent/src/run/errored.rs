@@ -49,6 +49,9 @@ impl Run {
 
     /// Keeps the message of a turn that failed before the merge (A-152, AF-3); human answers by overlay.
     fn fold_incoming(&mut self, turn: &mut Turn) {
+        for message in std::mem::take(&mut turn.before_incoming) {
+            self.absorb_before(turn, message);
+        }
         let Some(mut message) = turn.incoming.clone().or_else(|| turn.payload.message.clone()) else {
             return;
         };

@@ -1,5 +1,7 @@
 //! The boot hooks, and what every hook call has in common.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 use turnkeep_protocol::run_api::Mark;
 
@@ -67,13 +69,14 @@ impl Run {
         }
     }
 
-    /// Gives the boot's client data: on a run that may serve later messages bad data is only worth a warning.
-    pub(super) fn boot_client_data(&self, hook: &'static str) -> Result<Value, Error> {
+    /// Gives the boot's client data: on a run that may serve later messages bad data is only worth a warning, and hooks are told
+    /// what is wrong with it.
+    pub(super) fn boot_client_data(&self, hook: &'static str) -> Result<(Value, Option<Arc<str>>), Error> {
         match self.parse_client_data(self.payload.metadata.as_ref()) {
-            Ok(client_data) => Ok(client_data),
+            Ok(client_data) => Ok((client_data, None)),
             Err(error) if self.could_have_prior_state() => {
                 self.warn(format!("the run's client data is invalid: {error}"));
-                Ok(self.payload.metadata.clone().unwrap_or_default())
+                Ok((self.payload.metadata.clone().unwrap_or_default(), Some(Arc::from(error.to_string()))))
             }
             Err(error) => Err(self.boot_error(hook, &error)),
         }
@@ -84,11 +87,13 @@ impl Run {
         let Some(hook) = self.agent.hooks.boot.clone() else {
             return Ok(());
         };
+        let (client_data, client_data_error) = self.boot_client_data("on_boot")?;
         let event = Boot {
             chat: self.chat.clone(),
             ctx: self.ctx.clone(),
             chat_access_token: self.link.mint_token().await.unwrap_or_default(),
-            client_data: self.boot_client_data("on_boot")?,
+            client_data,
+            client_data_error,
             continuation: self.is_continuation(),
             previous_run_id: self.payload.previous_run_id.clone(),
             preloaded: self.is_preloaded(),
@@ -104,11 +109,13 @@ impl Run {
             return Ok(());
         };
         let writer = self.writer();
+        let (client_data, client_data_error) = self.boot_client_data("on_preload")?;
         let event = Preload {
             chat: self.chat.clone(),
             ctx: self.ctx.clone(),
             chat_access_token: self.link.mint_token().await.unwrap_or_default(),
-            client_data: self.boot_client_data("on_preload")?,
+            client_data,
+            client_data_error,
             writer: writer.clone(),
         };
         let result = hook(event).await;

@@ -36,6 +36,10 @@ pub(super) struct Turn {
     pub(super) token: Option<String>,
     /// What came in, as validation left it.
     pub(super) incoming: Option<UiMessage>,
+    /// What validation put in front of it (D-81).
+    pub(super) before_incoming: Vec<UiMessage>,
+    /// Whether validation left nothing of it.
+    pub(super) is_dropped: bool,
     /// What this turn added to the chain.
     pub(super) new_ui_messages: Vec<UiMessage>,
     /// The stored message whose calls the incoming one answered.
@@ -97,6 +101,9 @@ impl Run {
         self.set_up(turn).await?;
         self.begin_pipes(turn);
         self.validate(turn).await?;
+        if turn.is_dropped {
+            return Ok(Merge::AlreadyAnswered);
+        }
         let merge = self.merge(turn).await?;
         if merge == Merge::AlreadyAnswered {
             return Ok(merge);
@@ -127,7 +134,7 @@ impl Run {
         Ok(merge)
     }
 
-    /// Step 2: lets the author check, and change, what came in.
+    /// Step 2: lets the author check, and change, what came in; what the author drops gets its boundary and no more (D-81).
     async fn validate(&mut self, turn: &mut Turn) -> Result<(), TurnFailure> {
         let is_submit = turn.payload.trigger == Some(Trigger::SubmitMessage);
         let incoming = turn.payload.message.clone().filter(|_| is_submit);
@@ -143,7 +150,10 @@ impl Run {
             turn: turn.number,
             trigger: Trigger::SubmitMessage,
         };
-        turn.incoming = hook(event).await?.pop();
+        let mut messages = hook(event).await?;
+        turn.incoming = messages.pop();
+        turn.is_dropped = turn.incoming.is_none();
+        turn.before_incoming = messages;
         self.apply_override();
         Ok(())
     }
@@ -317,6 +327,8 @@ impl Turn {
             stop,
             token: None,
             incoming: None,
+            before_incoming: Vec::new(),
+            is_dropped: false,
             new_ui_messages: Vec::new(),
             continued: None,
             response: None,

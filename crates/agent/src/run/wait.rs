@@ -87,8 +87,8 @@ impl Run {
         };
         let in_turns = phase == Phase::Turn;
         // The newest turn's, as its hooks had it; the run's own before the first one.
-        let client_data = match self.chat.turn_context().filter(|_| in_turns) {
-            Some(turn) => turn.client_data,
+        let (client_data, client_data_error) = match self.chat.turn_context().filter(|_| in_turns) {
+            Some(turn) => (turn.client_data, None),
             None => self.boot_client_data(name)?,
         };
         let event = Suspension {
@@ -100,6 +100,7 @@ impl Run {
                 Phase::Turn => SuspendPhase::Turn,
             },
             client_data,
+            client_data_error,
             turn: in_turns.then_some(self.n_turns),
             messages: if in_turns { self.model_history_or_warn() } else { Vec::new() },
             ui_messages: if in_turns { self.chain.messages().clone() } else { Messages::new() },

@@ -235,14 +235,23 @@ async fn client_data_is_parsed_per_turn_and_invalid_data_fails_the_turn_a8_a9_aa
 
 #[tokio::test(start_paused = true)]
 async fn invalid_boot_data_sinks_a_fresh_run_and_no_continuation_a9_a10() {
-    let agent = || talker().client_data(|_| Err("bad".into())).on_boot(|_| async { Ok(()) });
+    let diary = Diary::default();
+    let agent = || {
+        let own = diary.clone();
+        talker().client_data(|raw| if raw == 1 { Err("bad".into()) } else { Ok(raw) }).on_boot(move |event| {
+            note(&own, format!("{} {:?}", event.client_data, event.client_data_error));
+            async { Ok(()) }
+        })
+    };
     let session = Arc::new(FakeSession::default());
 
-    let fresh = run(&session, agent(), json!({ "trigger": "preload" })).await;
-    let continued = run(&session, agent(), json!({ "continuation": true })).await;
+    let fresh = run(&session, agent(), json!({ "trigger": "preload", "metadata": 1 })).await;
+    let continued = run(&session, agent(), json!({ "continuation": true, "metadata": 1 })).await;
+    let valid = run(&session, agent(), json!({ "continuation": true, "metadata": 2 })).await;
 
     assert_eq!(fresh.unwrap_err().to_string(), "on_boot failed: bad");
-    assert_eq!(continued, Ok(()));
+    assert_eq!((continued, valid), (Ok(()), Ok(())));
+    assert_eq!(entries(&diary), "1 Some(\"bad\") 2 None", "the hook is told that the data is not what it demands");
 }
 
 #[tokio::test(start_paused = true)]
@@ -412,4 +421,42 @@ async fn out_of_memory_ends_the_attempt_even_behind_a_stop_a151() {
         assert_eq!(run(&session, agent, json!({})).await, Err(Error::OutOfMemory));
         assert_eq!(session.state().boundaries(), []);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_validation_drops_gets_its_boundary_and_is_nowhere_a86_d81() {
+    let session = Arc::new(FakeSession::default());
+    session.say("bad");
+    session.say("good");
+    let agent = talker().on_validate_messages(|event| async move {
+        Ok(event.messages.into_iter().filter(|message| message.text() != "bad").collect())
+    });
+
+    run(&session, agent, json!({})).await.unwrap();
+
+    assert_eq!(session.story(), "done(0) start start-step text-start re good text-end finish-step finish done(1)");
+    assert_eq!(session.saved_texts(), ["good", "re good"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_validation_puts_in_front_of_a_message_stands_there_a86_a137_d81() {
+    let session = Arc::new(FakeSession::default());
+    session.say("ask");
+    let diary = Diary::default();
+    let own = diary.clone();
+    let agent = talker()
+        .on_validate_messages(|event| async move {
+            let mut messages = vec![UiMessage::user("note", "note"), UiMessage::user("", "nameless")];
+            messages.extend(event.messages);
+            Ok(messages)
+        })
+        .on_turn_complete(move |event| {
+            note(&own, event.new_ui_messages.iter().map(UiMessage::text).collect::<Vec<_>>().join(","));
+            async { Ok(()) }
+        });
+
+    run(&session, agent, json!({})).await.unwrap();
+
+    assert_eq!(session.saved_texts(), ["note", "nameless", "ask", "re ask"]);
+    assert_eq!(entries(&diary), "note,nameless,ask,re ask");
 }

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use turnkeep_model::{ModelError, StreamPart};
-use turnkeep_protocol::{SeqNum, Trigger, UiMessage, UiMessageChunk};
+use turnkeep_protocol::{ChatInputChunk, ChatTaskWirePayload, SeqNum, Trigger, UiMessage, UiMessageChunk};
 
 use crate::testing::*;
 use crate::{Agent, Tool, ToolContext, TurnInput, step_count_is};
@@ -303,6 +303,22 @@ async fn a_message_that_is_answered_already_gets_an_empty_boundary_d42_a163() {
     run(&session, talker(), FakeModel::echo()).await;
 
     assert_eq!(session.story(), format!("{ANSWERED} done(1)"));
+    assert_eq!(session.state().warnings, [""; 0], "a re-send is nothing to warn of");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_known_message_that_says_something_else_is_not_changed_and_warned_of_d80_d42() {
+    let said = |text: &str| ChatTaskWirePayload::submit("chat", UiMessage::user("u-1", text));
+    let session = Arc::new(FakeSession::default());
+    session.send(ChatInputChunk::message(said("hi")));
+    session.send(ChatInputChunk::message(said("bye")));
+
+    run(&session, talker(), FakeModel::echo()).await;
+
+    assert_eq!(session.story(), format!("{ANSWERED} done(1)"));
+    assert_eq!(session.saved_texts(), ["hi", "re hi"]);
+    let warnings = session.state().warnings.join("; ");
+    assert!(warnings.contains("message u-1 is known and says something else now"), "{warnings}");
 }
 
 #[tokio::test(start_paused = true)]

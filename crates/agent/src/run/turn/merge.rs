@@ -18,6 +18,11 @@ impl Run {
         {
             incoming.id = self.fresh_message_id();
         }
+        for message in &mut turn.before_incoming {
+            if message.id.is_empty() {
+                message.id = self.fresh_message_id();
+            }
+        }
         if let Some(hook) = self.agent.hooks.hydrate_messages.clone() {
             return self.hydrate(turn, hook).await;
         }
@@ -29,11 +34,26 @@ impl Run {
         let Some(incoming) = turn.incoming.clone() else {
             return Ok(Merge::Answer);
         };
+        for message in std::mem::take(&mut turn.before_incoming) {
+            self.absorb_before(turn, message);
+        }
         let absorbed = self.chain.absorb(incoming.clone(), &self.server_tools);
         if matches!(absorbed, Absorbed::Appended { .. }) {
             turn.new_ui_messages.extend(self.chain.find(&incoming.id).cloned());
         }
         Ok(self.judge(turn, &incoming, absorbed))
+    }
+
+    /// Takes in a message that validation put in front of the incoming one: it is history, and asks for no answer of its own (D-81).
+    pub(in crate::run) fn absorb_before(&mut self, turn: &mut Turn, message: UiMessage) {
+        let id = message.id.clone();
+        let absorbed = self.chain.absorb(message.clone(), &self.server_tools);
+        if matches!(absorbed, Absorbed::Appended { .. }) {
+            turn.new_ui_messages.extend(self.chain.find(&id).cloned());
+        }
+        for warning in self.chain.judge(&message, absorbed, &self.server_tools).warnings {
+            self.warn(warning);
+        }
     }
 
     /// Makes the author's history the chain and lays the incoming message over it.
@@ -71,7 +91,7 @@ impl Run {
             chat: self.chat.clone(),
             turn: turn.number,
             trigger: turn.payload.trigger.unwrap_or(Trigger::SubmitMessage),
-            incoming_messages: turn.incoming.iter().cloned().collect(),
+            incoming_messages: turn.before_incoming.iter().chain(&turn.incoming).cloned().collect(),
             previous_messages: self.chain.messages().clone(),
             client_data: turn.client_data.clone(),
             continuation: self.is_continuation(),
