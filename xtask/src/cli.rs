@@ -88,11 +88,12 @@ first_ms and last_ms (the mean work of a turn in the first and in the last tenth
 const SERVE_BENCH_EXAMPLES: &str = "\
 Examples:
   cargo xtask bench serve                               10,000 idle readers, 2,000 records a second over 1,000 sessions
+  cargo xtask bench serve --store memory                the same without a disk
   cargo xtask bench serve --rate 4000 --seconds 30      a higher rate, for longer
   cargo xtask bench serve --smoke                       a hundredth of each, to see that it still runs
 
 JSON, a line each:
-  idle     kb_per_session, kb_per_reader, rss_mb of the server's process with all of them
+  idle     sessions with two turns behind them and a run that waits: kb_per_session, kb_per_reader, rss_mb of the server's process with all of them
   live     records_per_s; p50_ms and p99_ms from the beginning of an append to the reader that has the record; rss_mb
   appends  appends_per_s; p50_ms and p99_ms from the beginning of an append to its acknowledgement
 The clients run on the same machine as the server and take their part of it. Linux only: nowhere else is a process's memory told.";
@@ -181,9 +182,32 @@ pub(crate) struct ServeBenchArgs {
     /// A hundredth of each for a second, from this build: only to see that it runs
     #[arg(long)]
     pub(crate) smoke: bool,
-    /// Serves in this process; for the process of its own that the server gets
-    #[arg(long, hide = true)]
-    pub(crate) here: bool,
+    /// Where the server keeps its sessions
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) store: BenchStore,
+    /// Serves in this process, keeping everything in FOLDER; for the process of its own that the server gets
+    #[arg(long, value_name = "FOLDER", hide = true)]
+    pub(crate) here: Option<PathBuf>,
+}
+
+/// Where a measured server keeps its sessions.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum BenchStore {
+    /// Nowhere but in memory, with a journal there that is never compacted
+    Memory,
+    /// In the embedded store, in a folder for temporary files
+    #[default]
+    Redb,
+}
+
+impl BenchStore {
+    /// Gives the name as the command line has it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Redb => "redb",
+        }
+    }
 }
 
 /// What to replay, and how to tell; the default replays everything once.

@@ -6,18 +6,17 @@
 mod clients;
 mod load;
 mod server;
+mod used;
 
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 
-use crate::cli::ServeBenchArgs;
+use crate::cli::{BenchStore, ServeBenchArgs};
 use crate::verdict::Verdict;
 use clients::Clients;
 use server::ServerProcess;
-
-pub(super) use load::Latencies;
 
 /// `--smoke` does one part of so many.
 const SMOKE_PART: usize = 100;
@@ -34,9 +33,10 @@ struct Plan {
     rate: usize,
     /// How long each load lasts.
     lasts: Duration,
+    store: BenchStore,
 }
 
-/// Sessions and readers that only wait, and what they cost.
+/// Sessions with some turns behind them, whose runs and readers only wait, and what they cost.
 #[derive(Debug, Serialize)]
 struct Idle<'a> {
     name: &'a str,
@@ -76,8 +76,8 @@ struct Appends<'a> {
 
 /// Measures what `args` ask for.
 pub(crate) fn bench(args: &ServeBenchArgs) -> Result<Verdict> {
-    if args.here {
-        server::serve()?;
+    if let Some(folder) = &args.here {
+        server::serve(args.store, folder)?;
         return Ok(Verdict::Held);
     }
     let part = |n: usize| if args.smoke { n.div_ceil(SMOKE_PART) } else { n };
@@ -86,6 +86,7 @@ pub(crate) fn bench(args: &ServeBenchArgs) -> Result<Verdict> {
         live_sessions: part(args.sessions),
         rate: part(args.rate),
         lasts: Duration::from_secs(if args.smoke { 1 } else { args.seconds }),
+        store: args.store,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no runtime")?;
     runtime.block_on(measure(plan, args.smoke))?;
@@ -93,9 +94,9 @@ pub(crate) fn bench(args: &ServeBenchArgs) -> Result<Verdict> {
 }
 
 async fn measure(plan: Plan, smoke: bool) -> Result<()> {
-    let server = ServerProcess::start(smoke).context("the server's process could not be started")?;
+    let server = ServerProcess::start(plan.store, smoke).context("the server's process could not be started")?;
     let clients = Clients::new(server.base());
-    let store = server.store();
+    let store = plan.store.name();
 
     let empty = server.rss_mb()?;
     let idle: Vec<String> = (0..plan.idle_readers).map(|n| format!("idle-{n}")).collect();
@@ -122,9 +123,9 @@ async fn measure(plan: Plan, smoke: bool) -> Result<()> {
         store,
         sessions: live.len(),
         idle_readers: waiting.len(),
-        records_per_s: rounded(steady.per_second(plan.lasts)),
-        p50_ms: steady.percentile_ms(50),
-        p99_ms: steady.percentile_ms(99),
+        records_per_s: steady.per_second(),
+        p50_ms: steady.took.percentile_ms(50),
+        p99_ms: steady.took.percentile_ms(99),
         rss_mb: server.rss_mb()?,
     })?;
     drop(waiting);
@@ -134,9 +135,9 @@ async fn measure(plan: Plan, smoke: bool) -> Result<()> {
         name: "appends",
         store,
         writers: WRITERS,
-        appends_per_s: rounded(flat_out.per_second(plan.lasts)),
-        p50_ms: flat_out.percentile_ms(50),
-        p99_ms: flat_out.percentile_ms(99),
+        appends_per_s: flat_out.per_second(),
+        p50_ms: flat_out.took.percentile_ms(50),
+        p99_ms: flat_out.took.percentile_ms(99),
     })
 }
 

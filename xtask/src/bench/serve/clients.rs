@@ -1,4 +1,4 @@
-//! The load: sessions are created, read and written to, as many at once as are asked for.
+//! The load: sessions are read and written to, as many at once as are asked for.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail, ensure};
 use bytes::Bytes;
 use futures::StreamExt as _;
-use http::Request;
+use http::{Request, request};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 use turnkeep_host::http::{BodyStream, Deadlines, HttpClient};
@@ -15,11 +15,11 @@ use turnkeep_host::{Host, Tasks};
 use turnkeep_protocol::Batch;
 use turnkeep_protocol::sse::FrameDecoder;
 
-use super::Latencies;
+use super::load::{Latencies, Load};
 use super::server::SECRET;
 
 /// Requests that are under way at once while a measurement is prepared.
-const PREPARING: usize = 64;
+pub(super) const PREPARING: usize = 64;
 
 /// How long readers may take to see the last record.
 const STRAGGLERS: Duration = Duration::from_secs(5);
@@ -33,23 +33,6 @@ pub(super) struct Clients {
 impl Clients {
     pub(super) fn new(base: String) -> Self {
         Self { host: Host::os(), base }
-    }
-
-    /// Makes sessions with these external ids.
-    pub(super) async fn create(&self, ids: &[String]) -> Result<()> {
-        let share = ids.len().div_ceil(PREPARING).max(1);
-        let made = futures::stream::iter(ids.chunks(share)).map(|ids| async move {
-            let client = self.client();
-            for id in ids {
-                let body = json!({
-                    "type": "chat.agent", "taskIdentifier": "bench", "externalId": id,
-                    "triggerConfig": { "basePayload": { "chatId": id, "trigger": "preload" } },
-                });
-                post(&client, "/api/v1/sessions", body.to_string()).await?;
-            }
-            anyhow::Ok(())
-        });
-        made.buffer_unordered(PREPARING).collect::<Vec<_>>().await.into_iter().collect()
     }
 
     /// Opens a reader on `out` of each session and waits until each has had its first ping.
@@ -71,7 +54,7 @@ impl Clients {
     }
 
     /// Appends so many records a second for so long, each session in its turn, and times each until its reader has it.
-    pub(super) async fn steady(&self, ids: &[String], rate: usize, lasts: Duration) -> Result<Latencies> {
+    pub(super) async fn steady(&self, ids: &[String], rate: usize, lasts: Duration) -> Result<Load> {
         let start = Instant::now();
         let n_records = usize::try_from(lasts.as_secs())? * rate;
         let seen = Arc::new(AtomicUsize::new(0));
@@ -94,6 +77,9 @@ impl Clients {
             anyhow::Ok(())
         });
         futures::future::try_join_all(writing).await?;
+        // The last record has its share of the time, too.
+        tokio::time::sleep_until(begins + lasts).await;
+        let lasted = begins.elapsed();
         let deadline = Instant::now() + STRAGGLERS;
         while seen.load(Ordering::SeqCst) < n_records {
             if Instant::now() > deadline {
@@ -106,7 +92,7 @@ impl Clients {
         for result in results {
             parts.push(result.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone());
         }
-        Ok(Latencies::of(parts))
+        Ok(Load { took: Latencies::of(parts), lasted })
     }
 
     /// Runs a reader beside us and gives where its times are.
@@ -117,8 +103,9 @@ impl Clients {
     }
 
     /// Appends as fast as the appends are acknowledged, and times the acknowledgements.
-    pub(super) async fn flat_out(&self, ids: &[String], writers: usize, lasts: Duration) -> Result<Latencies> {
-        let until = Instant::now() + lasts;
+    pub(super) async fn flat_out(&self, ids: &[String], writers: usize, lasts: Duration) -> Result<Load> {
+        let begins = Instant::now();
+        let until = begins + lasts;
         let writing = (0..writers).map(|writer| async move {
             let (client, mut times) = (self.client(), Vec::new());
             for id in ids.iter().cycle().skip(writer) {
@@ -131,10 +118,11 @@ impl Clients {
             }
             anyhow::Ok(times)
         });
-        Ok(Latencies::of(futures::future::try_join_all(writing).await?))
+        let times = futures::future::try_join_all(writing).await?;
+        Ok(Load { took: Latencies::of(times), lasted: begins.elapsed() })
     }
 
-    fn client(&self) -> HttpClient {
+    pub(super) fn client(&self) -> HttpClient {
         let base = self.base.parse().expect("the server's address makes a URL");
         HttpClient::new(self.host.clone(), base, Deadlines::default())
     }
@@ -173,11 +161,17 @@ async fn append(client: &HttpClient, id: &str, body: String) -> Result<()> {
     post(client, &format!("/realtime/v1/sessions/{id}/out/append"), body).await.map(drop)
 }
 
-async fn post(client: &HttpClient, path: &str, body: String) -> Result<Value> {
-    let request = Request::post(path)
+pub(super) async fn post(client: &HttpClient, path: &str, body: String) -> Result<Value> {
+    sent(client, Request::post(path), body).await
+}
+
+/// Sends a JSON body with the key and gives what is answered.
+pub(super) async fn sent(client: &HttpClient, request: request::Builder, body: String) -> Result<Value> {
+    let request = request
         .header("authorization", format!("Bearer {SECRET}"))
         .header("content-type", "application/json")
         .body(Bytes::from(body))?;
+    let path = request.uri().path().to_owned();
     let response = client.fetch(request).await?;
     ensure!(response.status().is_success(), "{path}: {}", response.status());
     Ok(serde_json::from_slice(response.body())?)

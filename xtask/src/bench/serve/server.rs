@@ -2,44 +2,48 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::Path;
 use std::process::{Child, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use tempfile::TempDir;
 use turnkeep_host::Host;
-use turnkeep_session::{Environment, MemoryDisk, MemoryStorage, Server};
+use turnkeep_session::{Environment, MemoryDisk, MemoryStorage, RedbStorage, Server, Storage};
+
+use crate::cli::BenchStore;
 
 /// The key that the clients present.
 pub(super) const SECRET: &str = "tr_dev_bench";
 
-/// Where the records go.
-const STORE: &str = "memory";
+/// How long a run is held without a sign of life: longer than any measurement, for nobody beats for thousands of them.
+const LEASE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A server in a process of its own; dropping it ends the process.
 pub(super) struct ServerProcess {
     child: Child,
     addr: String,
+    /// What it keeps; gone after it.
+    _folder: TempDir,
 }
 
 impl ServerProcess {
     /// Starts the process and waits until it says where it listens.
-    pub(super) fn start(smoke: bool) -> Result<Self> {
+    pub(super) fn start(store: BenchStore, smoke: bool) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
         let mut command = super::super::command(smoke)?;
-        command.args(["bench", "serve", "--here"]).stdin(Stdio::null()).stdout(Stdio::piped());
+        command.args(["bench", "serve", "--store", store.name(), "--here"]).arg(folder.path());
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
         let mut child = command.spawn()?;
         let mut line = String::new();
         BufReader::new(child.stdout.take().context("its stdout is piped")?).read_line(&mut line)?;
-        Ok(Self { child, addr: line.trim_end().to_owned() })
+        Ok(Self { child, addr: line.trim_end().to_owned(), _folder: folder })
     }
 
     /// Gives the server's base URL.
     pub(super) fn base(&self) -> String {
         format!("http://{}", self.addr)
-    }
-
-    /// Names the store that the server keeps its records in.
-    pub(super) fn store(&self) -> &'static str {
-        STORE
     }
 
     /// Gives how much memory the process has now, in MB.
@@ -61,12 +65,16 @@ impl Drop for ServerProcess {
     }
 }
 
-/// Serves until the process is killed; prints the address first.
-pub(super) fn serve() -> Result<()> {
+/// Serves until the process is killed, keeping everything in `folder` if the store is one that does; prints the address first.
+pub(super) fn serve(store: BenchStore, folder: &Path) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
-        let storage = Arc::new(MemoryStorage::open(Arc::new(MemoryDisk::new())));
-        let server = Server::new(Host::os(), storage, Environment::new("env_bench", SECRET));
+        let host = Host::os();
+        let storage: Arc<dyn Storage> = match store {
+            BenchStore::Memory => Arc::new(MemoryStorage::open(Arc::new(MemoryDisk::new()))),
+            BenchStore::Redb => Arc::new(RedbStorage::in_folder(&host, folder).await?),
+        };
+        let server = Server::new(host, storage, Environment::new("env_bench", SECRET)).lease(LEASE);
         let server = server.bind("127.0.0.1:0").await?;
         println!("{}", server.local_addr());
         std::io::stdout().flush()?;
