@@ -103,7 +103,14 @@ impl Attempt {
         let writer = ChunkWriter::new(out.clone(), queued.clone());
         let attempt = Self {
             ctx: gate.told(RunContext::of(&lease)),
-            chat: Chat::new(payload.chat_id.clone(), host.clone(), writer, locals, metadata),
+            chat: Chat::new(
+                payload.chat_id.clone(),
+                host.clone(),
+                writer,
+                locals,
+                metadata,
+                Arc::downgrade(&task.deferred),
+            ),
             out,
             queued,
             boundaries,

@@ -3,17 +3,17 @@
 use std::fmt;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
-use futures::{FutureExt, Stream, StreamExt};
+use futures::{Stream, StreamExt};
 use serde_json::Value;
-use tokio::sync::Semaphore;
-use turnkeep_host::{Host, Tasks};
+use turnkeep_host::Host;
 use turnkeep_protocol::chunk::DataChunk;
 use turnkeep_protocol::message::DataPart;
 use turnkeep_protocol::{ModelMessage, UiMessageChunk, UiPart};
 
+use crate::deferred::Deferred;
 use crate::error::{Error, HookError};
 use crate::history::ChatHistory;
 use crate::inject::{InjectQueue, InjectQueueFull};
@@ -24,12 +24,6 @@ use crate::pipe::Pipes;
 use crate::prompt::ChatPrompt;
 use crate::skills::ChatSkills;
 use crate::store::ChatStore;
-
-/// How long a turn, a suspend and an exit wait for deferred work.
-pub(crate) const DEFERRED_LIMIT: Duration = Duration::from_secs(5);
-
-/// How many pieces of deferred work may be under way.
-const MAX_DEFERRED: u32 = 1024;
 
 /// The running chat; cheap to clone.
 #[derive(Clone)]
@@ -55,9 +49,7 @@ struct Shared {
     turn: Mutex<Option<TurnContext>>,
     /// Hears of what an author should know; none for code that runs without turns.
     warn: OnceLock<Warning>,
-    deferred: Tasks,
-    /// Each piece of deferred work holds a permit until it ends.
-    deferred_done: Arc<Semaphore>,
+    deferred: Weak<Deferred>,
 }
 
 /// Takes a warning to the author.
@@ -72,12 +64,17 @@ pub(crate) struct TurnContext {
 }
 
 impl Chat {
-    pub(crate) fn new(id: String, host: Host, writer: ChunkWriter, locals: Locals, metadata: Arc<Metadata>) -> Self {
-        let deferred_done = Arc::new(Semaphore::new(MAX_DEFERRED as usize));
+    pub(crate) fn new(
+        id: String,
+        host: Host,
+        writer: ChunkWriter,
+        locals: Locals,
+        metadata: Arc<Metadata>,
+        deferred: Weak<Deferred>,
+    ) -> Self {
         let (history, injected) = (ChatHistory::default(), InjectQueue::default());
         let (prompt, skills, store) =
             (ChatPrompt::default(), ChatSkills::default(), ChatStore::new(writer.out.clone()));
-        let deferred = Tasks::new();
         let pipes = Pipes::default();
         Self {
             shared: Arc::new(Shared {
@@ -96,7 +93,6 @@ impl Chat {
                 turn: Mutex::default(),
                 warn: OnceLock::new(),
                 deferred,
-                deferred_done,
             }),
         }
     }
@@ -159,19 +155,10 @@ impl Chat {
         if let Some(warn) = self.shared.warn.get().filter(|_| self.turn_context().is_none()) {
             warn("work was deferred before the first turn: it runs, but belongs to no turn".to_owned());
         }
-        let done = self.shared.deferred_done.clone();
-        // The permit is taken before the task starts, so that a wait right after sees it.
-        let permit = done.clone().try_acquire_owned().ok();
-        let task = self.shared.host.spawn(async move {
-            let permit = match permit {
-                Some(permit) => permit,
-                None => done.acquire_owned().await.expect("the semaphore is never closed"),
-            };
-            // A panic is the work's own affair, like its error.
-            let _ = std::panic::AssertUnwindSafe(work).catch_unwind().await;
-            drop(permit);
-        });
-        self.shared.deferred.add(task);
+        // Gone with the run: then nothing is started any more.
+        if let Some(deferred) = self.shared.deferred.upgrade() {
+            deferred.add(&self.shared.host, work);
+        }
     }
 
     /// Tells the model something that no person sees, from its next step or turn on.
@@ -253,10 +240,11 @@ impl Chat {
         self.shared.turn.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Waits until all deferred work is done, at most [`DEFERRED_LIMIT`]; work that takes longer goes on.
+    /// Waits until all deferred work is done, at most five seconds; work that takes longer goes on.
     pub(crate) async fn settle_deferred(&self) {
-        let all = self.shared.deferred_done.acquire_many(MAX_DEFERRED);
-        let _ = tokio::time::timeout(DEFERRED_LIMIT, all).await;
+        if let Some(deferred) = self.shared.deferred.upgrade() {
+            deferred.settle().await;
+        }
     }
 }
 

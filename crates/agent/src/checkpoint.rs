@@ -72,6 +72,8 @@ pub enum Place {
     BeforeSuspend,
     /// The attempt is over and its end is about to be reported.
     BeforeExit(RunOutcome),
+    /// The run was cancelled from outside and is gone; what cared for its work elsewhere is through, and so is `on_cancel`.
+    Cancelled,
 }
 
 impl fmt::Display for Place {
@@ -89,6 +91,7 @@ impl fmt::Display for Place {
             Self::IdleEnd => f.write_str("idle end"),
             Self::BeforeSuspend => f.write_str("before suspend"),
             Self::BeforeExit(_) => f.write_str("before exit"),
+            Self::Cancelled => f.write_str("cancelled"),
         }
     }
 }

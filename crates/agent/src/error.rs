@@ -12,6 +12,9 @@ pub enum Error {
     /// Another attempt holds the run now; nothing may be written any more (D-36).
     #[error("the lease of this run is lost")]
     LeaseLost,
+    /// The run was cancelled from outside; nothing may be written any more.
+    #[error("the run was cancelled")]
+    RunCancelled,
     /// The session server gave no answer within the retry bound.
     #[error("{what} got no answer: {detail}")]
     Unreachable {

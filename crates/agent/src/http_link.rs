@@ -19,7 +19,9 @@ use turnkeep_protocol::run_api::{
     CreateWait, CreatedWait, EndRun, EndRunResponse, Heartbeat, HeartbeatResponse, Mark, MarkSession, OutBatch,
     OutBatchResponse, RUN_ATTEMPT_HEADER, RUN_ID_HEADER, RunMetadata, WaitOutcome, WaitpointStatus,
 };
-use turnkeep_protocol::session_api::{CODE_LEASE_LOST, DrainedRecord, DrainedRecords, PresignedUrl, Refusal};
+use turnkeep_protocol::session_api::{
+    CODE_LEASE_LOST, CODE_RUN_CANCELLED, DrainedRecord, DrainedRecords, PresignedUrl, Refusal,
+};
 use turnkeep_protocol::{ChannelName, ChatSnapshot, InputRecord, JsonObject, NewRecord, RunId, SeqNum};
 
 use self::retry::Retries;
@@ -212,10 +214,12 @@ impl HttpLink {
             format!("/api/v1/waitpoints/{}?timeoutInSeconds={WAIT_POLL_S}", segment(created.waitpoint_id.as_str()));
         let polling = async {
             loop {
-                let status: WaitpointStatus =
-                    self.call(&self.calls, Call::new("wait", Method::GET, poll.clone())).await?;
-                if let Some(outcome) = status.outcome {
-                    return Ok(outcome);
+                match self.call(&self.calls, Call::new("wait", Method::GET, poll.clone())).await {
+                    Ok(WaitpointStatus { outcome: Some(outcome) }) => return Ok(outcome),
+                    Ok(WaitpointStatus { outcome: None }) => {}
+                    // The server forgets a wait when its attempt loses the run, and never before.
+                    Err(Error::Refused { status: 404, .. }) => return Err(Error::LeaseLost),
+                    Err(error) => return Err(error),
                 }
                 tokio::time::sleep(WAIT_POLL_PAUSE).await;
             }
@@ -378,10 +382,11 @@ fn parse<T: DeserializeOwned>(what: &'static str, response: &Response<Bytes>) ->
 
 fn refusal(what: &'static str, response: &Response<Bytes>) -> Error {
     let known: Option<Refusal> = serde_json::from_slice(response.body()).ok();
-    if response.status() == StatusCode::CONFLICT
-        && known.is_some_and(|known| known.code.as_deref() == Some(CODE_LEASE_LOST))
-    {
-        return Error::LeaseLost;
+    let code = known.and_then(|known| known.code).filter(|_| response.status() == StatusCode::CONFLICT);
+    match code.as_deref() {
+        Some(CODE_LEASE_LOST) => return Error::LeaseLost,
+        Some(CODE_RUN_CANCELLED) => return Error::RunCancelled,
+        _ => {}
     }
     let body = String::from_utf8_lossy(response.body()).chars().take(REFUSAL_TEXT).collect();
     Error::Refused { what, status: response.status().as_u16(), body }

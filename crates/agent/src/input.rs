@@ -131,6 +131,13 @@ impl InputChannel {
         self.state().turn = Some(turn);
     }
 
+    /// Stops the running turn, if there is one, in the name of whoever takes the run away.
+    pub(crate) fn stop_turn(&self, reason: &str) {
+        if let Some(turn) = &self.state().turn {
+            turn.set(reason);
+        }
+    }
+
     /// Ends the turn's hearing: later stops take no effect.
     pub(crate) fn leave_turn(&self) {
         self.state().turn = None;

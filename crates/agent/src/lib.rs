@@ -49,6 +49,7 @@ mod checkpoint;
 mod child;
 mod compaction;
 mod custom;
+mod deferred;
 mod error;
 mod event;
 mod generation;

@@ -50,14 +50,17 @@ pub(crate) struct RunParts {
 }
 
 impl RunParts {
+    /// Makes the task around the run.
+    pub(crate) fn task(&self) -> Arc<Task> {
+        Arc::new(Task::new(&self.agent, &self.lease, self.link.clone(), self.warn.clone(), &self.gate))
+    }
+
     /// Serves the session with the turn loop, or with the agent's own code.
     ///
     /// # Errors
     ///
     /// Fails when the run cannot go on; what is not settled then is still owed.
-    pub(crate) async fn serve(self) -> Result<(), Error> {
-        let task = Task::new(&self.agent, &self.lease, self.link.clone(), self.warn.clone(), &self.gate);
-        let task = Arc::new(task);
+    pub(crate) async fn serve(self, task: Arc<Task>) -> Result<(), Error> {
         let ended = match task.start().await {
             Ok(()) => self.serve_in(task.clone()).await,
             failed => failed,

@@ -1,18 +1,23 @@
 //! [`Task`]: the task around a run, which has hooks of its own whatever the agent does inside.
 //!
-//! There is no `on_cancel`: nothing on the wire cancels a run that a worker holds. A run that is taken away, that ran out of memory or
-//! whose process died says nothing either: it goes on elsewhere.
+//! A run that is taken away, that ran out of memory or whose process died says nothing: it goes on elsewhere. One that is cancelled is
+//! over, and only `on_cancel` is told.
 
 #[cfg(test)]
 mod tests;
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures::FutureExt;
+use tokio::time::timeout;
 use turnkeep_protocol::JsonObject;
 use turnkeep_protocol::run_api::LeasedRun;
 
 use crate::agent::{Agent, Hook};
 use crate::checkpoint::Gate;
+use crate::deferred::Deferred;
 use crate::error::Error;
 use crate::event::{RunContext, TaskComplete, TaskEvent, TaskFailure};
 use crate::link::Link;
@@ -28,7 +33,11 @@ pub(crate) struct TaskHooks {
     success: Option<Hook<TaskEvent>>,
     failure: Option<Hook<TaskFailure>>,
     complete: Option<Hook<TaskComplete>>,
+    cancel: Option<Hook<TaskEvent>>,
 }
+
+/// How long `on_cancel` may take. Nothing keeps a cancelled run, but its worker has one place less until the hook is done.
+const CANCEL_LIMIT: Duration = Duration::from_secs(30);
 
 /// The task around one attempt.
 pub(crate) struct Task {
@@ -38,6 +47,8 @@ pub(crate) struct Task {
     warn: Warn,
     /// What the run notes for its later attempts.
     pub(crate) metadata: Arc<Metadata>,
+    /// What its turns have left under way.
+    pub(crate) deferred: Arc<Deferred>,
 }
 
 impl Task {
@@ -51,9 +62,11 @@ impl Task {
             success: around("on_success", &all.success),
             failure: all.failure.clone().map(|hook| gate.around("on_failure", hook)),
             complete: all.complete.clone().map(|hook| gate.around("on_complete", hook)),
+            cancel: around("on_cancel", &all.cancel),
         };
         let metadata = Arc::new(Metadata::new(link, lease.metadata.clone()));
-        Self { hooks, ctx: gate.told(RunContext::of(lease)), payload: lease.payload.clone(), warn, metadata }
+        let (ctx, payload) = (gate.told(RunContext::of(lease)), lease.payload.clone());
+        Self { hooks, ctx, payload, warn, metadata, deferred: Arc::new(Deferred::new()) }
     }
 
     /// Begins the run, unless an earlier attempt has: `on_start` succeeds once in a run.
@@ -79,7 +92,7 @@ impl Task {
     pub(crate) async fn end(&self, ended: Result<(), Error>) -> Result<(), Error> {
         let result = match &ended {
             Ok(()) => Ok(()),
-            Err(Error::LeaseLost | Error::OutOfMemory) => return ended,
+            Err(Error::LeaseLost | Error::RunCancelled | Error::OutOfMemory) => return ended,
             Err(error) if error.is_retryable() => return ended,
             Err(error) => Err(error.to_string()),
         };
@@ -94,6 +107,19 @@ impl Task {
         let TaskEvent { ctx, payload } = self.event();
         let _ = self.tell("on_complete", self.hooks.complete.clone(), TaskComplete { ctx, payload, result }).await;
         ended
+    }
+
+    /// Tells that the run was cancelled and is gone. What its turn had under way elsewhere has heard the stop, and ends first.
+    pub(crate) async fn cancelled(&self) {
+        self.deferred.settle().await;
+        let told = self.tell("on_cancel", self.hooks.cancel.clone(), self.event());
+        // A panic in an author's code is its own affair here: there is no run left that it could fail.
+        match timeout(CANCEL_LIMIT, AssertUnwindSafe(told).catch_unwind()).await {
+            // There is nothing left that could run elsewhere with more memory.
+            Ok(Ok(_)) => {}
+            Ok(Err(_)) => (self.warn)(&self.ctx, "on_cancel panicked".to_owned()),
+            Err(_) => (self.warn)(&self.ctx, format!("on_cancel took more than {CANCEL_LIMIT:?} and was dropped")),
+        }
     }
 
     fn event(&self) -> TaskEvent {

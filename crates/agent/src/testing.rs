@@ -434,8 +434,9 @@ pub(crate) async fn serve_at(
     let heard = session.clone();
     let warn = Arc::new(move |_: &RunContext, text: String| heard.state().warnings.push(text));
     let parts = RunParts { host, agent, model, link, input: input.clone(), lease, warn, gate };
+    let task = parts.task();
     // Nobody waits for ever: a run that never ends fails its test.
-    let result = tokio::time::timeout(LONGEST_RUN, parts.serve()).await.expect("the run ends");
+    let result = tokio::time::timeout(LONGEST_RUN, parts.serve(task)).await.expect("the run ends");
     let mut state = session.state();
     state.settled = state.settled.max(input.cursors().0);
     drop(state);

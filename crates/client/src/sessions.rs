@@ -5,6 +5,7 @@ use std::sync::Arc;
 use http::HeaderMap;
 use turnkeep_host::Host;
 use turnkeep_host::http::{BaseUrl, segment};
+use turnkeep_protocol::run_api::CancelledRun;
 use turnkeep_protocol::session_api::{
     CloseSession, CreateSession, CreatedSession, DrainedRecord, DrainedRecords, EndAndContinue, SessionItem, Swapped,
 };
@@ -108,6 +109,18 @@ impl SessionsApi {
         };
         let path = format!("/api/v1/sessions/{}/end-and-continue", segment(key));
         self.post(Endpoint::Sessions, key, path, &ask, "swap answer").await
+    }
+
+    /// Ends a run from outside, wherever it is: it writes nothing more and an open answer is aborted. If messages are owed, a
+    /// continuation closes the turn and answers what was not begun (D-70). A run that is over stays as it is.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`] with 404 when there never was such a run; [`Error`] when the server cannot be reached.
+    pub async fn cancel_run(&self, run: &RunId) -> Result<(), Error> {
+        let path = format!("/api/v2/runs/{}/cancel", segment(run.as_str()));
+        let _: CancelledRun = self.post(Endpoint::Sessions, "", path, &serde_json::json!({}), "cancelled run").await?;
+        Ok(())
     }
 
     /// Reads everything after a cursor without waiting, commands left out (S-97, S-98).

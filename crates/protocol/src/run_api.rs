@@ -122,12 +122,20 @@ pub struct Heartbeat {
     pub consumed_cursor: Option<SeqNum>,
 }
 
-/// The answer to a heartbeat; a lost lease is answered 409 instead.
+/// The answer to a heartbeat. A lost lease is answered 409 instead, with code `run_cancelled` where cancelling took it and `lease_lost`
+/// otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HeartbeatResponse {
     /// Whether the session has been closed: the next wait ends (D-2).
     pub session_closed: bool,
+}
+
+/// The answer to `POST /api/v2/runs/{id}/cancel`: the run is over, by this request or before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CancelledRun {
+    /// The run.
+    pub id: RunId,
 }
 
 /// `PUT /api/v1/runs/{id}/metadata`: replaces what the run notes for its later attempts, and its answer.

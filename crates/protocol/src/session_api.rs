@@ -226,6 +226,8 @@ pub const CODE_SESSION_CLOSED: &str = "session_closed";
 pub const CODE_SESSION_EXPIRED: &str = "session_expired";
 /// Code of a refusal because the writer no longer holds the run's lease (D-36).
 pub const CODE_LEASE_LOST: &str = "lease_lost";
+/// Code of the refusal of a heartbeat whose run was cancelled (D-70).
+pub const CODE_RUN_CANCELLED: &str = "run_cancelled";
 
 /// `POST /api/v1/sessions/{session}/close` (S-23).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

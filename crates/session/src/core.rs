@@ -27,7 +27,7 @@ use turnkeep_protocol::{ChannelName, RunId, SeqNum, SessionId, WaitpointId};
 pub(crate) use create::{NewSession, item, listed};
 pub(crate) use list::{Direction, Query};
 pub(crate) use read::{Cold, DRAIN, Drained, Helping, shown};
-pub(crate) use runs::RunLook;
+pub(crate) use runs::{RunLook, cancelled_in};
 use state::{Session, State};
 pub(crate) use swap::NewSwap;
 pub(crate) use waits::NewWait;
@@ -59,6 +59,8 @@ pub(crate) enum Refused {
     Expired,
     /// The writer does not hold the run's lease (D-36).
     LeaseLost,
+    /// The run was cancelled while the writer held its lease (D-70).
+    RunCancelled,
     /// A newer snapshot is stored already (S-91).
     OldSnapshot {
         /// The stored one's `lastOutEventId`.

@@ -81,6 +81,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/api/v1/workers/lease", post(runs::lease))
         .route("/api/v1/runs/{run}/heartbeat", post(runs::heartbeat))
         .route("/api/v1/runs/{run}/end", post(runs::end))
+        .route("/api/v2/runs/{run}/cancel", post(runs::cancel))
         .route("/api/v1/runs/{run}/metadata", put(runs::metadata))
         .route("/api/v1/runs/{run}/session-streams/wait", post(runs::wait))
         .route("/api/v1/waitpoints/{waitpoint}", get(runs::waitpoint))

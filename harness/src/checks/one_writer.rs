@@ -3,7 +3,7 @@
 //! Exactly: after every commit at most one run of a session is not terminal (I1); a terminal run never becomes live again; a
 //! run's attempt number never falls. Every record of `out` that a run writes, boundaries and commands included, names the run and
 //! the attempt that hold the lease at that moment (D-36). While a lease is held, nobody else streams chunks or ends turns;
-//! without one, only the server does, with `error` and a boundary (D-34). `data-*` chunks may come from whoever has the key. A
+//! without one, only the server does: with `error` and a boundary (D-34), and with `abort` where it has cancelled the run. `data-*` chunks may come from whoever has the key. A
 //! message is written whole by one attempt of one run, and its boundary too: another attempt may close it with `abort` or `error`, end its
 //! turn once it is closed, or open another message in its place, and nothing else goes on with it (D-31).
 
@@ -95,12 +95,19 @@ impl<'t> Session<'t> {
             Content::Chunk(chunk) => match **chunk {
                 UiMessageChunk::Data(_) => true,
                 UiMessageChunk::Error(_) => lease.is_none(),
+                UiMessageChunk::Abort(_) => lease.is_none() && self.was_cancelled(),
                 _ => lease.is_none() && self.runs.is_empty(),
             },
             _ => true,
         };
         let holder = name(lease);
         (!servers).then(|| format!("`{kind}` at seq_num {seq} was stored by no run while {holder} held the lease"))
+    }
+
+    /// Tells whether the newest that became of a run is that it was cancelled.
+    fn was_cancelled(&self) -> bool {
+        let newest = self.runs.values().max_by_key(|run| run.entry.n);
+        newest.is_some_and(|run| matches!(&run.entry.event, Event::Run { status, .. } if status == "cancelled"))
     }
 
     /// Says how a record goes on with a message that another attempt opened, and where that was.
@@ -279,5 +286,16 @@ mod tests {
         let tale = leased().run("run_1", 1, "failed").chunk(UiMessageChunk::error("no answer")).boundary(0);
 
         assert_eq!(judge(check, &tale), [""; 0]);
+    }
+
+    #[test]
+    fn the_server_aborts_only_what_a_cancelled_run_was_saying_a199() {
+        let aborted =
+            |how| leased().begin("a1", &["He"]).run("run_1", 1, how).by_nobody().chunk(UiMessageChunk::abort("no"));
+
+        assert_eq!(judge(check, &aborted("cancelled").run("run_2", 1, "queued")), [""; 0]);
+        let want = |holder| format!("`abort` at seq_num 4 was stored by no run while {holder} held the lease");
+        assert_eq!(judge(check, &aborted("completed")), [want("no run")]);
+        assert_eq!(judge(check, &aborted("leased")), [want("run run_1, attempt 1")]);
     }
 }

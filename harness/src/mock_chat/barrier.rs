@@ -241,5 +241,5 @@ impl Drop for Barrier {
 
 /// Names the place that ends a run's attempt.
 pub(super) fn is_exit(place: &Place) -> bool {
-    matches!(place, Place::BeforeExit(_))
+    matches!(place, Place::BeforeExit(_) | Place::Cancelled)
 }

@@ -34,6 +34,10 @@ pub(super) struct Runs {
     live: BTreeMap<SessionId, Attempt>,
     pub(super) exits: Vec<Exit>,
     settled: BTreeMap<SessionId, (SeqNum, u64)>,
+    /// Every attempt that came anywhere.
+    begun: BTreeSet<(RunId, u32)>,
+    /// Runs whose worker has heard that they were cancelled.
+    pub(super) cancelled: BTreeSet<RunId>,
     /// What boots of each session have read.
     reads: BTreeSet<(SessionId, &'static str)>,
     pub(super) holds: Vec<Hold>,
@@ -97,15 +101,20 @@ impl Runs {
         let number = self.n_reached;
         let attempt = Attempt { run: ctx.run_id.clone(), attempt: ctx.attempt, is_booted: false, is_over: false };
         let live = self.live.entry(ctx.session_id.clone()).or_insert_with(|| attempt.clone());
-        if (&live.run, live.attempt) != (&attempt.run, attempt.attempt) {
-            *live = attempt;
+        // One that was followed already may go on for a while: a cancelled run hears of it late.
+        let is_new = self.begun.insert((attempt.run.clone(), attempt.attempt));
+        if is_new {
+            *live = attempt.clone();
         }
-        live.is_booted |= place == Place::Booted;
-        live.is_over |= is_exit(&place);
+        if (&live.run, live.attempt) == (&attempt.run, attempt.attempt) {
+            live.is_booted |= place == Place::Booted;
+            live.is_over |= is_exit(&place);
+        }
         match &place {
             Place::TurnEnd { settled: Some(settled) } => {
                 self.settled.insert(ctx.session_id.clone(), (*settled, number));
             }
+            Place::Cancelled => drop(self.cancelled.insert(ctx.run_id.clone())),
             Place::BeforeRead(what) => drop(self.reads.insert((ctx.session_id.clone(), what))),
             Place::BeforeExit(outcome) => {
                 let (session, run, attempt) = (ctx.session_id.clone(), ctx.run_id.clone(), ctx.attempt);
@@ -167,7 +176,7 @@ impl Runs {
     pub(super) fn ended_from_outside(&mut self, session: &SessionId, run: &RunId, attempt: u32, outcome: RunOutcome) {
         self.n_reached += 1;
         let (number, session, run) = (self.n_reached, session.clone(), run.clone());
-        if let Some(live) = self.live.get_mut(&session) {
+        if let Some(live) = self.live.get_mut(&session).filter(|live| live.run == run) {
             live.is_over = true;
         }
         self.exits.push(Exit { number, session, run, attempt, outcome, is_wished: true, is_heard: true });

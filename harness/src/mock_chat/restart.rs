@@ -1,5 +1,7 @@
 //! [`Restart`]: how a run is taken from its worker, and who follows.
 
+use std::time::Duration;
+
 use turnkeep_host::http::segment;
 use turnkeep_protocol::RunId;
 use turnkeep_protocol::run_api::{EndRun, EndRunResponse, RunOutcome};
@@ -11,6 +13,9 @@ use super::{MockChatAgent, SetupError};
 /// The error of a run that was cancelled from outside.
 pub(super) const CANCELLED: &str = "cancelled";
 
+/// How long, in virtual time, a worker may take to hear that a run of its was cancelled, and to tell the author.
+const CANCEL_LIMIT: Duration = Duration::from_secs(60);
+
 /// How a run is taken from its worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Restart {
@@ -20,7 +25,7 @@ pub enum Restart {
     Graceful,
     /// The process dies and its platform says that memory ran out; the run's next attempt recovers.
     OutOfMemory,
-    /// The run is cancelled from outside and is over; a continuation follows.
+    /// The run is cancelled from outside, and its worker, which lives on, has noticed; a continuation follows.
     Cancel,
     /// The run asks for its successor and ends without a further word (end-and-continue, S-43); the successor is a continuation.
     ///
@@ -29,7 +34,7 @@ pub enum Restart {
 }
 
 impl MockChatAgent {
-    /// Takes the run from its worker, starts another worker, and waits until the next attempt or run has booted on what is durable
+    /// Takes the run from its worker, starts another worker where that one is gone, and waits until the next attempt or run has booted on what is durable
     ///
     ///
     /// # Panics
@@ -45,16 +50,15 @@ impl MockChatAgent {
                 self.stage.kill_worker();
                 self.report(live.as_ref(), RunOutcome::OutOfMemory).await;
             }
-            Restart::Cancel => {
-                self.stage.kill_worker();
-                self.report(live.as_ref(), RunOutcome::Failed { error: CANCELLED.to_owned() }).await;
-            }
+            Restart::Cancel => self.cancel(live.as_ref()).await,
             Restart::EndAndContinue => {
                 self.stage.kill_worker();
                 self.hand_on(live.as_ref()).await;
             }
         }
-        self.stage.start_worker();
+        if how != Restart::Cancel {
+            self.stage.start_worker();
+        }
         // A run that has ended is followed by none before somebody asks for one.
         let created = self.stage.sessions.create(&self.create).await;
         created.unwrap_or_else(|error| panic!("chat {} cannot be opened again: {error}", self.chat_id));
@@ -81,6 +85,24 @@ impl MockChatAgent {
         let path = format!("/api/v1/sessions/{}/end-and-continue", segment(&self.chat_id));
         let writer = self.run().filter(|live| live.run == *run).map(|live| (live.run, live.attempt));
         self.stage.worker_wire().post("the successor", &path, &ask, writer.as_ref()).await
+    }
+
+    /// Cancels a run at the server, and waits until its worker has heard of it.
+    async fn cancel(&self, live: Option<&Attempt>) {
+        let (Some(Attempt { run, attempt, .. }), Some(session)) = (live, self.session()) else {
+            return;
+        };
+        let told = self.stage.sessions.cancel_run(run).await;
+        told.unwrap_or_else(|error| panic!("run {run} cannot be cancelled: {error}"));
+        let noticed = self.stage.progress.until(|runs| runs.cancelled.contains(run).then_some(()));
+        if tokio::time::timeout(CANCEL_LIMIT, noticed).await.is_err() {
+            let last = self.stage.progress.look(Runs::last_places);
+            panic!(
+                "run {run} was cancelled, and its worker has not noticed within {CANCEL_LIMIT:?}; the last places were {last}"
+            );
+        }
+        let outcome = RunOutcome::Failed { error: CANCELLED.to_owned() };
+        self.stage.progress.change(|runs| runs.ended_from_outside(&session, run, *attempt, outcome));
     }
 
     /// Gives the session of a dead worker's run to a successor.

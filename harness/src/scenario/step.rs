@@ -28,6 +28,8 @@ pub enum Step {
     Act(Act),
     /// A person presses stop.
     Stop(Client),
+    /// The author's server cancels the run that has a person's chat, at her wish.
+    CancelRun(Client),
     /// A person reloads her page: the old one is gone at once, the new one loads its history and resumes.
     Reload(Client),
     /// A person closes her page.
@@ -81,6 +83,7 @@ impl Step {
             Self::Act(act) => Some(&act.client),
             Self::Regenerate(client)
             | Self::Stop(client)
+            | Self::CancelRun(client)
             | Self::Reload(client)
             | Self::ClosePage(client)
             | Self::OpenPage(client) => Some(&client.client),

@@ -110,6 +110,15 @@ impl Story<'_, '_> {
                     person.answered_stops.load(Ordering::Relaxed) > before
                 })
             }
+            Step::CancelRun(client) => {
+                let person = self.person(&client.client)?;
+                let before = person.cancelled_runs.load(Ordering::Relaxed);
+                person.ask(Command::CancelRun);
+                let missed = self.wait("the run's cancelling", GESTURE_MS, |_| {
+                    person.cancelled_runs.load(Ordering::Relaxed) > before || person.refusal().is_some()
+                });
+                Ok(person.refusal().or(missed?))
+            }
             Step::Reload(client) => self.load(&client.client, Command::Reload),
             Step::OpenPage(client) => self.load(&client.client, Command::Open),
             Step::ClosePage(client) => {

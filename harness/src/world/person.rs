@@ -9,12 +9,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
 use tokio::sync::Notify;
-use turnkeep_client::ChatSessionState;
+use turnkeep_client::{ChatSessionState, SessionsApi};
 use turnkeep_host::Host;
 use turnkeep_protocol::UiMessage;
 
 use super::page::Page;
 use super::screen::Screen;
+use super::stage::{SECRET_KEY, SESSION_URL};
 use crate::scenario::HistorySource;
 use crate::trace::Trace;
 
@@ -28,6 +29,7 @@ pub(super) enum Command {
     Answer { output: Value },
     Act { action: Value, takes_away: usize },
     Stop,
+    CancelRun,
     Reload,
     Close,
     Open,
@@ -66,6 +68,8 @@ pub(super) struct Person {
     pub(super) answered_steers: AtomicUsize,
     /// Stops that were delivered or given up.
     pub(super) answered_stops: AtomicUsize,
+    /// Runs that were cancelled for her.
+    pub(super) cancelled_runs: AtomicUsize,
     /// Pages that have loaded.
     pub(super) loads: AtomicUsize,
     /// Whether a page is open.
@@ -90,6 +94,7 @@ impl Person {
             accepted_sends: AtomicUsize::new(0),
             answered_steers: AtomicUsize::new(0),
             answered_stops: AtomicUsize::new(0),
+            cancelled_runs: AtomicUsize::new(0),
             loads: AtomicUsize::new(0),
             open: AtomicBool::new(false),
         }
@@ -210,6 +215,7 @@ pub(super) async fn live(person: Arc<Person>, host: Host) {
                     page.stop();
                 }
             }
+            Command::CancelRun => cancel_run(&person, &host).await,
             Command::Reload => {
                 // The old page is gone at once, with its sockets and whatever it had not saved.
                 drop(page.take());
@@ -225,5 +231,22 @@ pub(super) async fn live(person: Arc<Person>, host: Host) {
                 }
             }
         }
+    }
+}
+
+/// Lets the author's server cancel the run that has the person's chat.
+async fn cancel_run(person: &Person, host: &Host) {
+    let sessions = SessionsApi::new(host.clone(), SESSION_URL.parse().expect("a fixed address parses"), SECRET_KEY);
+    let cancelled = async {
+        let session = sessions.retrieve(&person.chat).await?;
+        match session.current_run_id.clone() {
+            Some(run) => sessions.cancel_run(&run).await.map(|()| true),
+            None => Ok(false),
+        }
+    };
+    match cancelled.await {
+        Ok(true) => _ = person.cancelled_runs.fetch_add(1, Ordering::Relaxed),
+        Ok(false) => person.refuse(format!("the chat of {} has no run to cancel", person.name)),
+        Err(error) => person.refuse(format!("the run of {} cannot be cancelled: {error}", person.name)),
     }
 }

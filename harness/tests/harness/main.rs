@@ -3,6 +3,7 @@
 mod agent_chat;
 mod ask_agent;
 mod barriers;
+mod cancels;
 mod faults;
 mod leaks;
 mod members;

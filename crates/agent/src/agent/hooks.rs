@@ -43,6 +43,7 @@ pub(crate) struct Hooks {
     pub(crate) success: Option<Hook<TaskEvent>>,
     pub(crate) failure: Option<Hook<TaskFailure>>,
     pub(crate) complete: Option<Hook<TaskComplete>>,
+    pub(crate) cancel: Option<Hook<TaskEvent>>,
 }
 
 impl Hooks {
@@ -72,6 +73,7 @@ impl Hooks {
             success,
             failure,
             complete,
+            cancel,
         } = self;
         Self {
             recovery_boot: recovery_boot.map(|hook| gate.around("on_recovery_boot", hook)),
@@ -96,6 +98,7 @@ impl Hooks {
             success,
             failure,
             complete,
+            cancel,
         }
     }
 }
@@ -238,4 +241,7 @@ layered_hooks! {
     on_failure = failure(TaskFailure);
     /// Runs behind `on_success` and `on_failure`. A failure is only warned of.
     on_complete = complete(TaskComplete);
+    /// Runs when the run was cancelled from outside and is gone: no other hook of it runs any more, and it can write nothing (A-196,
+    /// It has 30 s. A failure is only warned of. Whoever is out of the server's reach is not told.
+    on_cancel = cancel(TaskEvent);
 }

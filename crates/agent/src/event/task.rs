@@ -4,7 +4,8 @@ use turnkeep_protocol::JsonObject;
 
 use super::RunContext;
 
-/// `on_start`, `on_wait`, `on_resume`, `on_success`: the task that serves the run begins, sleeps, wakes, ends well.
+/// `on_start`, `on_wait`, `on_resume`, `on_success`, `on_cancel`: the task that serves the run begins, sleeps, wakes, ends well, is
+/// cancelled.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TaskEvent {
     /// The run.

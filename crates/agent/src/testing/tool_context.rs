@@ -7,6 +7,7 @@ use turnkeep_protocol::JsonObject;
 
 use super::{FakeLink, FakeSession};
 use crate::chat::{Chat, ChunkWriter, QueuedParts};
+use crate::deferred::Deferred;
 use crate::link::Link;
 use crate::locals::Locals;
 use crate::metadata::Metadata;
@@ -20,7 +21,10 @@ pub(crate) fn tool_context() -> ToolContext {
     let link: Arc<dyn Link> = Arc::new(FakeLink(Arc::new(FakeSession::default())));
     let metadata = Arc::new(Metadata::new(link.clone(), JsonObject::new()));
     let writer = ChunkWriter::new(OutWriter::start(&host, link, host.entropy()), QueuedParts::default());
-    let chat = Chat::new("chat".to_owned(), host, writer.clone(), Locals::new(), metadata);
+    let deferred = Arc::new(Deferred::new());
+    let chat = Chat::new("chat".to_owned(), host, writer.clone(), Locals::new(), metadata, Arc::downgrade(&deferred));
+    // A chat only refers to it, and no run keeps it here.
+    std::mem::forget(deferred);
     ToolContext {
         tool_call_id: "call".to_owned(),
         messages: Vec::new(),

@@ -23,9 +23,13 @@ use crate::input::InputChannel;
 use crate::link::Link;
 use crate::run::RunParts;
 use crate::signal::Signal;
+use crate::task::Task;
 
 /// How many characters of an error the end report carries; a panic may have printed a whole document.
 const ERROR_TEXT: usize = 1000;
+
+/// What the work of a turn hears when its run is cancelled.
+const CANCELLED: &str = "the run was cancelled";
 
 /// The longest lease that is taken at its word: a moment that a clock can name.
 const LONGEST_LEASE: Duration = Duration::from_secs(24 * 60 * 60);
@@ -70,7 +74,8 @@ impl Serving {
             gate: gate.clone(),
         };
         // A panic in an author's code is this run's crash and nobody else's (D-35).
-        let run = AssertUnwindSafe(parts.serve()).catch_unwind();
+        let task = parts.task();
+        let run = AssertUnwindSafe(parts.serve(task.clone())).catch_unwind();
         let run = async {
             tokio::pin!(run);
             let ended = tokio::select! {
@@ -91,13 +96,31 @@ impl Serving {
             }
             outcome
         };
-        let outcome = tokio::select! {
-            biased;
-            () = keep_alive(lasts, self.options.heartbeat, || beat(&http, &input)) => return,
-            ended = run => ended,
+        let kept = async {
+            let lost = keep_alive(lasts, self.options.heartbeat, || beat(&http, &input)).await;
+            if lost == Lost::Cancelled {
+                // Heard by what works elsewhere for the turn; the turn itself is not asked again.
+                input.stop_turn(CANCELLED);
+            }
+            lost
         };
-        let Some(outcome) = outcome else {
-            return;
+        let ended = tokio::select! {
+            biased;
+            lost = kept => Err(lost),
+            ended = run => Ok(ended),
+        };
+        let outcome = match ended {
+            Ok(Some(outcome)) => outcome,
+            Err(Lost::Cancelled) => return cancelled(&task, &gate).await,
+            Err(Lost::Lapsed) => return,
+            // A write was refused before a beat was: only a beat is told why.
+            Ok(None) => {
+                if beat(&http, &input).await == Err(Error::RunCancelled) {
+                    input.stop_turn(CANCELLED);
+                    cancelled(&task, &gate).await;
+                }
+                return;
+            }
         };
         let (settled_cursor, consumed_cursor) = input.cursors();
         // If the report is lost the lease lapses, and the server settles what is owed then.
@@ -105,9 +128,24 @@ impl Serving {
     }
 }
 
+/// Tells everybody that a run was cancelled which is gone by now.
+async fn cancelled(task: &Task, gate: &Gate) {
+    task.cancelled().await;
+    gate.reach(Place::Cancelled).await;
+}
+
+/// Why a lease is no longer ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lost {
+    /// It lapsed, or another attempt or run has taken over.
+    Lapsed,
+    /// The run was cancelled.
+    Cancelled,
+}
+
 /// Beats until the lease is lost: by the server's word, or because it has lapsed by our own clock. The server counts from when a beat
 /// reached it, we from when it was sent, so this worker stops before another one starts (D-35, D-36).
-async fn keep_alive<F>(lasts: Duration, every: Duration, beat: impl Fn() -> F)
+async fn keep_alive<F>(lasts: Duration, every: Duration, beat: impl Fn() -> F) -> Lost
 where
     F: Future<Output = Result<(), Error>>,
 {
@@ -116,14 +154,15 @@ where
     loop {
         tokio::select! {
             biased;
-            () = sleep_until(lapses) => return,
+            () = sleep_until(lapses) => return Lost::Lapsed,
             () = sleep_until(next) => {}
         }
         let sent = Instant::now();
         next = sent + every;
         match timeout_at(lapses, beat()).await {
             Ok(Ok(())) => lapses = sent + lasts,
-            Ok(Err(Error::LeaseLost)) | Err(_) => return,
+            Ok(Err(Error::LeaseLost)) | Err(_) => return Lost::Lapsed,
+            Ok(Err(Error::RunCancelled)) => return Lost::Cancelled,
             // The next beat may get through.
             Ok(Err(_)) => {}
         }
@@ -143,7 +182,7 @@ async fn beat(link: &HttpLink, input: &InputChannel) -> Result<(), Error> {
 fn outcome(ended: Result<Result<(), Error>, Box<dyn Any + Send>>) -> Option<RunOutcome> {
     Some(match ended {
         Ok(Ok(())) => RunOutcome::Completed,
-        Ok(Err(Error::LeaseLost)) => return None,
+        Ok(Err(Error::LeaseLost | Error::RunCancelled)) => return None,
         Ok(Err(Error::OutOfMemory)) => RunOutcome::OutOfMemory,
         // The network's fault is no verdict on the run: another attempt may do better.
         Ok(Err(error)) if error.is_retryable() => RunOutcome::Crashed { error: cut(&error.to_string()) },
@@ -201,7 +240,7 @@ mod tests {
     async fn given_up_after<F: Future<Output = Result<(), Error>>>(beat: impl Fn() -> F) -> Option<u64> {
         let began = Instant::now();
         let ended = tokio::time::timeout(Duration::from_secs(60), keep_alive(LASTS, EVERY, beat)).await;
-        ended.ok().map(|()| began.elapsed().as_secs())
+        ended.ok().map(|_| began.elapsed().as_secs())
     }
 
     #[tokio::test(start_paused = true)]

@@ -17,13 +17,19 @@ pub(crate) const MAX_UNCONFIRMED_LAPSES: u32 = 10;
 /// What a reader is told when the server answers in the agent's place (D-34).
 pub(crate) const GAVE_UP: &str = "the agent ended twice without answering";
 
+/// Why an answer ends that was cut by the cancelling of its run.
+pub(crate) const CANCELLED: &str = "the run was cancelled";
+
 /// What the store said of a run that memory does not know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RunLook {
     /// It was not asked.
     NotYet,
     /// The run is there; it has ended.
-    Found,
+    Found {
+        /// The attempt in which it was cancelled, if it was.
+        cancelled_in: Option<u32>,
+    },
     /// There never was such a run.
     Nothing,
 }
@@ -118,7 +124,7 @@ impl Core {
     pub(crate) fn check_run(&self, run: &RunId, look: RunLook) -> Result<(), Refused> {
         match look {
             _ if self.state.run(run).is_some() => Ok(()),
-            RunLook::Found => Ok(()),
+            RunLook::Found { .. } => Ok(()),
             RunLook::Nothing => Err(Refused::NoRun),
             RunLook::NotYet => Err(Refused::ColdRun(run.clone())),
         }
@@ -141,17 +147,53 @@ impl Core {
     }
 
     /// Prolongs a lease and takes the cursors along; gives whether the session is closed (D-35, D-2).
+    ///
+    /// A beat is told apart why the lease is gone: of a cancelled run the worker has something to tell its author (D-70).
     pub(crate) fn heartbeat(
         &mut self,
         now: Timestamp,
         writer: &Writer,
         settled: Option<SeqNum>,
         consumed: Option<SeqNum>,
+        look: RunLook,
     ) -> Result<bool, Refused> {
-        let session = self.held(now, writer)?.session.clone();
+        let session = match self.held(now, writer) {
+            Ok(run) => run.session.clone(),
+            Err(_) => return Err(self.why_lost(writer, look)),
+        };
         self.put(Change::Lease { run: writer.run.clone(), expires_at: now.plus(self.lease).into() });
         self.settle(&session, settled, consumed);
         Ok(self.session(&session).row.is_closed())
+    }
+
+    fn why_lost(&self, writer: &Writer, look: RunLook) -> Refused {
+        let cancelled_in = match (self.state.run(&writer.run), look) {
+            (Some(row), _) => cancelled_in(row),
+            (None, RunLook::Found { cancelled_in }) => cancelled_in,
+            (None, RunLook::Nothing) => None,
+            (None, RunLook::NotYet) => return Refused::ColdRun(writer.run.clone()),
+        };
+        if cancelled_in == Some(writer.attempt) { Refused::RunCancelled } else { Refused::LeaseLost }
+    }
+
+    /// Ends a run from outside, wherever it is; one that is over stays as it is (A-199, D-70).
+    ///
+    /// Its worker can write nothing more from here on, so the last word on its message is ours. What follows is what follows every end
+    /// (D-3, D-34): a continuation closes the turn that was cut, and serves what else is owed.
+    pub(crate) fn cancel(&mut self, now: Timestamp, run: &RunId, look: RunLook) -> Result<(), Refused> {
+        self.check_run(run, look)?;
+        let Some(run) = self.state.run(run).filter(|run| run.status.is_live()).cloned() else {
+            return Ok(());
+        };
+        let session = run.session.clone();
+        self.finish(run.clone(), RunStatus::Cancelled);
+        if self.session(&session).message_is_open() {
+            let abort = json!({ "type": "abort", "reason": CANCELLED });
+            let part = PartId::new(self.ids.alphanumeric(7));
+            self.put_output(now, &session, NewRecord::data(&abort, &part), None, None);
+        }
+        self.follow(now, run);
+        Ok(())
     }
 
     /// Replaces what a run notes for its later attempts; a continuation is another run and begins without.
@@ -219,6 +261,11 @@ impl Core {
     /// Ends a run for good and answers the question whether anything is still owed (D-3, D-34).
     fn conclude(&mut self, now: Timestamp, run: RunRow, status: RunStatus) -> Option<RunId> {
         self.finish(run.clone(), status);
+        self.follow(now, run)
+    }
+
+    /// Starts what follows a run that is over for good, if anything does.
+    fn follow(&mut self, now: Timestamp, run: RunRow) -> Option<RunId> {
         let session = self.session(&run.session);
         if session.row.is_closed() {
             self.announce_close(now, &run.session);
@@ -247,6 +294,11 @@ impl Core {
         self.session(id).last_owed()?;
         Some(self.start_run(now, id, RunReason::Continuation, None))
     }
+}
+
+/// Gives the attempt in which a run was cancelled.
+pub(crate) fn cancelled_in(run: &RunRow) -> Option<u32> {
+    (run.status == RunStatus::Cancelled).then_some(run.attempt)
 }
 
 /// Counts the attempt that has just ended as a try (D-35).

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 use turnkeep_host::Timestamp;
-use turnkeep_protocol::{ChannelName, RunId, SeqNum, SessionId};
+use turnkeep_protocol::{ChannelName, Record, RunId, SeqNum, SessionId};
 
 use super::list::Direction;
 use super::wait_index::Waits;
@@ -87,10 +87,25 @@ impl Session {
         self.output.shape().trims.next.map(|trim| (trim.due, self.row.id.clone()))
     }
 
+    /// Tells whether a message has begun on `out` that readers do not know to be over. A newest record out of sight counts as one that
+    /// is not: an `abort` too many tells nobody anything false.
+    pub(crate) fn message_is_open(&self) -> bool {
+        let newest = self.newest_output().filter(|newest| !newest.ends_turn);
+        let record = |newest: NewestOutput| self.output.from(newest.seq_num).next().cloned();
+        newest.is_some_and(|newest| !record(newest).is_some_and(|record| ends_message(&record)))
+    }
+
     /// Gives the newest `out` record that belongs to a turn (D-33), unless it was trimmed.
     fn newest_output(&self) -> Option<NewestOutput> {
         self.summary.newest_output.filter(|newest| newest.seq_num >= self.output.shape().first)
     }
+}
+
+/// Tells whether a record of `out` is the last chunk of a message.
+fn ends_message(record: &Record) -> bool {
+    let chunk = record.envelope().map(|envelope| envelope.data);
+    let kind = chunk.as_ref().and_then(|chunk| chunk["type"].as_str());
+    kind.is_some_and(|kind| ["finish", "abort", "error"].contains(&kind))
 }
 
 impl State {

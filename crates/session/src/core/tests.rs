@@ -2,6 +2,7 @@
 
 mod append;
 mod batch;
+mod cancel;
 mod close;
 mod create;
 mod ends;
@@ -28,7 +29,7 @@ use turnkeep_protocol::{
 };
 
 use super::create::Created;
-use super::{Core, Drained, NewSession, NewSwap, NewWait, Refused, RunLook, State, Writer};
+use super::{Core, Drained, NewSession, NewSwap, NewWait, Refused, RunLook, State, Writer, cancelled_in};
 use crate::storage::{Loaded, Tables, WINDOW};
 use crate::{Change, RunReason, RunRow};
 
@@ -68,7 +69,7 @@ impl Fixture {
 
     /// Gives what a store would say of a run.
     fn look(&self, run: &RunId) -> RunLook {
-        if self.tables().run(run).is_some() { RunLook::Found } else { RunLook::Nothing }
+        look_of(self.tables().run(run))
     }
 
     /// Gives what a store would hold.
@@ -151,7 +152,7 @@ impl Fixture {
     }
 
     fn heartbeat(&mut self, run: &LeasedRun) -> Result<bool, Refused> {
-        let beaten = self.core.heartbeat(self.now, &writer(run), None, None);
+        let beaten = self.core.heartbeat(self.now, &writer(run), None, None, self.look(&run.run_id));
         self.keep(beaten)
     }
 
@@ -163,6 +164,11 @@ impl Fixture {
         let end = EndRun { outcome, settled_cursor: settled.map(SeqNum::new), consumed_cursor: None };
         let ended = self.core.end(self.now, &writer(run), end);
         self.keep(ended)
+    }
+
+    fn cancel(&mut self, run: &RunId) -> Result<(), Refused> {
+        let cancelled = self.core.cancel(self.now, run, self.look(run));
+        self.keep(cancelled)
     }
 
     /// Asks for a successor of `run`, which names its attempt.
@@ -243,6 +249,11 @@ impl Drop for Fixture {
             assert_eq!(&loaded, self.core.state(), "a store gives another state");
         }
     }
+}
+
+/// Gives what a request knows of a run that it has looked up.
+fn look_of(found: Option<RunRow>) -> RunLook {
+    found.map_or(RunLook::Nothing, |run| RunLook::Found { cancelled_in: cancelled_in(&run) })
 }
 
 fn new_session(external_id: Option<&str>, base_payload: Value) -> NewSession {

@@ -10,7 +10,7 @@ use super::App;
 use super::reply::Fail;
 use crate::StorageError;
 use crate::channel::HELPING;
-use crate::core::{Cold, ColdPart, Core, DRAIN, Drained, Helping, Looked, Refused, RunLook, shown};
+use crate::core::{Cold, ColdPart, Core, DRAIN, Drained, Helping, Looked, Refused, RunLook, cancelled_in, shown};
 
 /// How often a request looks into the store before it gives up: each time so much must have been written that the window, or what the
 /// reader wanted, has moved on.
@@ -55,10 +55,10 @@ impl App {
         }
     }
 
-    /// A run is never removed from the store, so one look tells for good.
+    /// A run that memory does not know has ended and is never removed from the store, so one look tells for good.
     async fn look_for(&self, run: RunId) -> Result<RunLook, StorageError> {
         let found = self.storage.run(run).await?;
-        Ok(found.map_or(RunLook::Nothing, |_| RunLook::Found))
+        Ok(found.map_or(RunLook::Nothing, |run| RunLook::Found { cancelled_in: cancelled_in(&run) }))
     }
 
     /// Gives one helping of records from `next` on, from memory or from the store.

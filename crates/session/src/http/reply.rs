@@ -7,7 +7,9 @@ use serde::Serialize;
 use serde_json::json;
 use turnkeep_host::Timestamp;
 use turnkeep_protocol::MAX_RECORD_BYTES;
-use turnkeep_protocol::session_api::{CODE_LEASE_LOST, CODE_SESSION_CLOSED, CODE_SESSION_EXPIRED, Refusal};
+use turnkeep_protocol::session_api::{
+    CODE_LEASE_LOST, CODE_RUN_CANCELLED, CODE_SESSION_CLOSED, CODE_SESSION_EXPIRED, Refusal,
+};
 
 use crate::StorageError;
 use crate::actor::Stopped;
@@ -140,6 +142,9 @@ impl Route {
             Refused::LeaseLost => {
                 let text = "This run and attempt do not hold the session's lease".to_owned();
                 (StatusCode::CONFLICT, Some(CODE_LEASE_LOST), text)
+            }
+            Refused::RunCancelled => {
+                (StatusCode::CONFLICT, Some(CODE_RUN_CANCELLED), "This run was cancelled".to_owned())
             }
             Refused::OldSnapshot { stored } => {
                 let text = format!("A newer snapshot is stored already, with lastOutEventId {stored}");

@@ -10,8 +10,8 @@ use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 use turnkeep_host::Timestamp;
 use turnkeep_protocol::run_api::{
-    CreateWait, EndRun, EndRunResponse, Heartbeat, HeartbeatResponse, LeaseRequest, LeaseResponse, RunMetadata,
-    WaitpointStatus,
+    CancelledRun, CreateWait, EndRun, EndRunResponse, Heartbeat, HeartbeatResponse, LeaseRequest, LeaseResponse,
+    RunMetadata, WaitpointStatus,
 };
 use turnkeep_protocol::{ChannelName, RunId, WaitpointId};
 
@@ -75,7 +75,8 @@ pub(super) async fn heartbeat(State(app): State<Arc<App>>, Params(run): Params<S
     let (beat, head) = read::<Heartbeat>(&app, request).await?;
     let writer = writer(run, &head)?;
     let (settled, consumed) = (beat.settled_cursor, beat.consumed_cursor);
-    let beaten = app.actor.call(move |core, now| core.heartbeat(now, &writer, settled, consumed)).await?;
+    let beat = move |core: &mut Core, now, look| core.heartbeat(now, &writer, settled, consumed, look);
+    let beaten = app.with_run(beat).await?;
     ok(&HeartbeatResponse { session_closed: beaten.map_err(|refused| Route::Other.refuse(refused))? })
 }
 
@@ -95,6 +96,16 @@ pub(super) async fn end(State(app): State<Arc<App>>, Params(run): Params<String>
     let writer = writer(run, &head)?;
     let ended = app.actor.call(move |core, now| core.end(now, &writer, end)).await?;
     ok(&EndRunResponse { next_run_id: ended.map_err(|refused| Route::Other.refuse(refused))? })
+}
+
+/// `POST /api/v2/runs/{run}/cancel`: ends a run from outside; durable when it is answered (A-199, D-70).
+pub(super) async fn cancel(State(app): State<Arc<App>>, Params(run): Params<String>, request: Request) -> Answer {
+    app.authenticate_secret(request.headers())?;
+    let id = RunId::new(run);
+    let asked = id.clone();
+    let cancelled = app.with_run(move |core, now, look| core.cancel(now, &asked, look)).await?;
+    cancelled.map_err(|refused| Route::Other.refuse(refused))?;
+    ok(&CancelledRun { id })
 }
 
 /// `POST /api/v1/runs/{run}/session-streams/wait` (S-133).

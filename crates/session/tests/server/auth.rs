@@ -96,6 +96,7 @@ async fn run_routes_are_for_the_secret_key_only_s181_s185() {
         "/api/v1/workers/lease",
         "/api/v1/runs/run_1/heartbeat",
         "/api/v1/runs/run_1/end",
+        "/api/v2/runs/run_1/cancel",
         "/api/v1/runs/run_1/session-streams/wait",
         "/realtime/v1/sessions/chat/out/batch",
         "/api/v1/sessions/chat/mark",

@@ -105,6 +105,7 @@ fn operations() -> Vec<Operation> {
         row("POST", "/api/v1/workers/lease", empty, &[], Keys),
         row("POST", "/api/v1/runs/run_1/heartbeat", empty, &[], Keys),
         row("POST", "/api/v1/runs/run_1/end", empty, &[], Keys),
+        row("POST", "/api/v2/runs/run_1/cancel", nothing, &[], Keys),
         row("POST", "/api/v1/runs/run_1/session-streams/wait", empty, &[], Keys),
         row("GET", "/api/v1/waitpoints/waitpoint_1", nothing, &[], Keys),
         row("POST", "/api/v1/auth/jwt/claims", nothing, &[], Keys),

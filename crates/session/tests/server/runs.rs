@@ -241,3 +241,40 @@ async fn a_runs_notes_outlive_the_server_and_are_fenced_and_bounded_a195_d12_d36
     assert_eq!(Value::Object(second.metadata), json!({ "chat.turnTimeout": "90s" }));
     assert_eq!((late.status, late.json::<Value>()["code"].clone()), (StatusCode::CONFLICT, json!("lease_lost")));
 }
+
+#[tokio::test]
+async fn a_cancelled_run_is_over_for_everybody_and_for_good_a199_d70() {
+    let world = World::start().await;
+    world.create().await;
+    world.send("m1").await;
+    let run = world.lease(0).await.unwrap();
+    world.write(&run, &[delta("hello")]).await;
+    let path = format!("/api/v2/runs/{}/cancel", run.run_id);
+    let waits = json!({ "session": "chat", "io": "in", "lastSeqNum": 0 });
+    let waits = world.run_call(&run, "session-streams/wait", waits).await;
+    let waitpoint = waits.json::<Value>()["waitpointId"].as_str().unwrap().to_owned();
+    let poll = format!("/api/v1/waitpoints/{waitpoint}?timeoutInSeconds=30");
+
+    let (polled, cancelled) = tokio::join!(world.call("GET", &poll, None), world.call("POST", &path, None));
+    let world = world.restart().await;
+    let again = world.call("POST", &path, None).await;
+
+    for answer in [cancelled, again] {
+        assert_eq!((answer.status, answer.json::<Value>()), (StatusCode::OK, json!({ "id": run.run_id })));
+    }
+    assert_eq!(polled.status, StatusCode::NOT_FOUND, "whoever waits in its name is sent away at once");
+    let code = async |call: &str| world.run_call(&run, call, json!({})).await.json::<Value>()["code"].clone();
+    assert_eq!(code("heartbeat").await, "run_cancelled");
+    let end = world.run_call(&run, "end", json!({ "outcome": { "kind": "completed" } })).await;
+    assert_eq!((end.status, end.json::<Value>()["code"].clone()), (StatusCode::CONFLICT, json!("lease_lost")));
+    let next = world.lease(0).await.expect("what it owed is served by another");
+    assert_eq!(code("heartbeat").await, "run_cancelled", "its worker may hear of it late");
+    let mut out = world.subscribe("/realtime/v1/sessions/chat/out", &[]).await;
+    assert!(out.records(2).await[1].body.contains("\"abort\""));
+    assert_eq!(next.payload["previousRunId"], json!(run.run_id));
+    let unknown = world.call("POST", "/api/v2/runs/run_unknown/cancel", None).await;
+    assert_eq!(
+        (unknown.status, unknown.json::<Value>()["error"].clone()),
+        (StatusCode::NOT_FOUND, json!("Run not found"))
+    );
+}

@@ -245,7 +245,8 @@ async fn run_draining(session: &Arc<FakeSession>, agent: Agent, is_time: impl Fn
         session.until(is_time).await;
         input.drain();
     };
-    let (ended, ()) = tokio::join!(parts.serve(), drains);
+    let task = parts.task();
+    let (ended, ()) = tokio::join!(parts.serve(task), drains);
     ended.unwrap();
 }
 

@@ -134,7 +134,8 @@ fn the_next_lease_brings_the_rows_cursors_d32_d41() {
     fixture.send();
     let first = fixture.lease();
     assert_eq!((first.settled_cursor, first.consumed_cursor), (None, None));
-    let beat = fixture.core.heartbeat(fixture.now, &writer(&first), Some(SeqNum::ZERO), Some(SeqNum::new(1)));
+    let beat =
+        fixture.core.heartbeat(fixture.now, &writer(&first), Some(SeqNum::ZERO), Some(SeqNum::new(1)), RunLook::NotYet);
     assert_eq!(fixture.keep(beat), Ok(false));
     fixture.pass(LEASE);
 

@@ -24,6 +24,7 @@ enum Op {
     StaleWrite,
     Create,
     Close,
+    Cancel,
     Restart,
 }
 
@@ -45,6 +46,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => Just(Op::StaleWrite),
         1 => Just(Op::Create),
         1 => (0..6_u8).prop_map(|n| if n == 0 { Op::Close } else { Op::Send }),
+        1 => (0..3_u8).prop_map(|n| if n == 0 { Op::Cancel } else { Op::Chunk }),
         1 => Just(Op::Restart),
     ]
 }
@@ -71,6 +73,17 @@ fn run_op(fixture: &mut Fixture, outside: &mut Outside, op: &Op) {
         (Op::Pass(seconds), _) => fixture.pass(Duration::from_secs(*seconds)),
         (Op::Create, _) => _ = fixture.create(json!({ "chatId": "chat" })),
         (Op::Close, _) => fixture.close(Some("enough")),
+        (Op::Cancel, held) => {
+            let run = fixture.core.find("chat").unwrap().row.current_run.clone().expect("create has made a run");
+            fixture.cancel(&run).unwrap();
+            assert!(
+                fixture.live_run().is_none_or(|live| live.id != run),
+                "a run lives on after it was cancelled (A-199)"
+            );
+            if let Some(held) = held {
+                assert!(fixture.write(&held, vec![data("ghost")]).is_err(), "a cancelled run wrote (D-36)");
+            }
+        }
         (Op::Restart, _) => {
             outside.restarts += 1;
             fixture.core = fixture.reloaded(100 + outside.restarts, LEASE);
@@ -83,7 +96,8 @@ fn run_op(fixture: &mut Fixture, outside: &mut Outside, op: &Op) {
             }
         }
         (Op::Heartbeat(settled), Some(run)) => {
-            let beaten = fixture.core.heartbeat(fixture.now, &writer(&run), settled.map(SeqNum::new), None);
+            let beaten =
+                fixture.core.heartbeat(fixture.now, &writer(&run), settled.map(SeqNum::new), None, RunLook::NotYet);
             _ = fixture.keep(beaten);
         }
         (Op::Chunk, Some(run)) => _ = fixture.write(&run, vec![data("text-delta")]),

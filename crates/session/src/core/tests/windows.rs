@@ -49,7 +49,7 @@ impl Node {
         match command(&mut self.core, RunLook::NotYet) {
             Err(Refused::ColdRun(run)) => {
                 self.commit();
-                let look = if self.store.run(&run).is_some() { RunLook::Found } else { RunLook::Nothing };
+                let look = look_of(self.store.run(&run));
                 command(&mut self.core, look)
             }
             answered => answered,
