@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { setTimeout as pause } from "node:timers/promises";
 import { describe, test } from "node:test";
-import { auth, configure, sessions } from "@trigger.dev/sdk";
+import { auth, configure, runs, sessions } from "@trigger.dev/sdk";
 import { chat as chatAgent } from "@trigger.dev/sdk/ai";
 import { AgentChat, TriggerChatTransport } from "@trigger.dev/sdk/chat";
 import { AbstractChat } from "ai";
@@ -195,4 +195,4 @@ export async function all(stream) {
 
 export const said = (chunks) => chunks.filter((chunk) => chunk.type === "text-delta").map((chunk) => chunk.delta).join("");
 
-export { assert, auth, pause, sessions };
+export { assert, auth, pause, runs, sessions };

@@ -1,5 +1,5 @@
 // Runs and sessions end, and chats go on or do not.
-import { about, agentChat, assert, chunkOf, headerOf, out, page, pause, records, sessions, start, textOf, until, within } from "../support.mjs";
+import { about, agentChat, assert, chunkOf, headerOf, out, page, pause, records, runs, sessions, start, textOf, until, within } from "../support.mjs";
 
 const runOf = async (chatId) => (await sessions.retrieve(chatId)).currentRunId;
 
@@ -105,6 +105,25 @@ about("a close in mid-answer lets the answer end (RC-20)", async (it) => {
 
   assert.equal(textOf(alice.chat.lastMessage).split(" ").length, 20);
   assert.equal(alice.transport.sessionClosedReason(it.chatId), "enough");
+});
+
+about("the SDK cancels a run in mid-answer: the answer stays as it was cut, and the chat goes on (`slow`)", async (it) => {
+  const alice = page(it, "slow");
+  const answer = alice.chat.sendMessage({ text: "words=200" });
+  await until("some words", () => alice.chat.messages.length === 2 && textOf(alice.chat.lastMessage).includes("w3"));
+  const cancelled = await runOf(it.chatId);
+
+  assert.deepEqual(await runs.cancel(cancelled), { id: cancelled });
+  assert.deepEqual(await runs.cancel(cancelled), { id: cancelled }, "it is over already");
+  await within("the end of the cut answer", answer);
+  const cut = textOf(alice.chat.lastMessage);
+
+  assert.notEqual(await runOf(it.chatId), cancelled);
+  assert.deepEqual((await out(it.chatId)).slice(-2), ["abort", "TURN-COMPLETE"]);
+  assert.ok(cut.split(" ").length < 200, cut);
+  await alice.say("words=2");
+  assert.equal(alice.texts()[1], cut);
+  await assert.rejects(runs.cancel("run_never"), /Run not found/);
 });
 
 about("the SDK's own client takes a closed session's refusal as final (RC-3)", async (it) => {

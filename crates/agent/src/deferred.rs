@@ -89,3 +89,84 @@ impl Left {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use tokio::time::{Instant, sleep};
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_deferred_while_one_waits_is_waited_for_too_a177() {
+        let (host, deferred, done) = (Host::os(), Arc::new(Deferred::new()), Arc::new(Mutex::new(Vec::new())));
+        let (inner, note) = (deferred.clone(), done.clone());
+        deferred.add(&host, async move {
+            sleep(SECOND).await;
+            let within = note.clone();
+            inner.add(&Host::os(), async move {
+                sleep(SECOND).await;
+                within.lock().unwrap().push("inner");
+                Ok(())
+            });
+            note.lock().unwrap().push("outer");
+            Err("is nobody's affair".into())
+        });
+        let began = Instant::now();
+
+        deferred.settle().await;
+
+        assert_eq!((done.lock().unwrap().join(" "), began.elapsed()), ("outer inner".to_owned(), SECOND * 2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_wait_is_bounded_and_late_work_goes_on_until_the_run_is_gone_a177() {
+        let (host, deferred, done) = (Host::os(), Deferred::new(), Arc::new(Mutex::new(0)));
+        for _ in 0..2 {
+            let done = done.clone();
+            deferred.add(&host, async move {
+                for _ in 0..60 {
+                    sleep(SECOND).await;
+                    *done.lock().unwrap() += 1;
+                }
+                panic!("is nobody's affair either");
+            });
+        }
+        let began = Instant::now();
+
+        deferred.settle().await;
+        assert_eq!(began.elapsed(), DEFERRED_LIMIT);
+        sleep(SECOND * 4 + SECOND / 2).await;
+        assert_eq!(*done.lock().unwrap(), 18, "it goes on");
+        drop(deferred);
+        sleep(SECOND * 100).await;
+
+        assert_eq!(*done.lock().unwrap(), 18);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn more_than_may_be_under_way_wait_for_their_places_and_are_waited_for_a177() {
+        let (host, deferred, running) = (Host::os(), Deferred::new(), Arc::new(Mutex::new((0, 0))));
+        for _ in 0..MAX_DEFERRED + 10 {
+            let running = running.clone();
+            deferred.add(&host, async move {
+                {
+                    let mut running = running.lock().unwrap();
+                    running.0 += 1;
+                    running.1 = running.0.max(running.1);
+                }
+                sleep(SECOND).await;
+                running.lock().unwrap().0 -= 1;
+                Ok(())
+            });
+        }
+        let began = Instant::now();
+
+        deferred.settle().await;
+
+        assert_eq!((*running.lock().unwrap(), began.elapsed()), ((0, MAX_DEFERRED), SECOND * 2));
+    }
+}
