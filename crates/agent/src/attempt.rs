@@ -89,6 +89,12 @@ pub(crate) struct Attempt {
     warn: Warn,
 }
 
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        self.chat.store().forget_listeners();
+    }
+}
+
 impl Attempt {
     /// Makes the attempt; nothing is read or written yet.
     pub(crate) fn new(parts: AttemptParts) -> Result<Self, Error> {

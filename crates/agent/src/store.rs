@@ -140,6 +140,12 @@ impl ChatStore {
         Ok(StoreListener { store: self.clone(), id })
     }
 
+    /// Lets go of everybody who listens: the run is over. A listener may hold the chat, which would keep both for ever.
+    pub(crate) fn forget_listeners(&self) {
+        let listeners = std::mem::take(&mut self.state().listeners);
+        drop(listeners);
+    }
+
     /// Begins a turn: a client's or an author's value takes the place of ours, and readers are told the whole of it (C-174).
     pub(crate) async fn begin_turn(&self, replacement: Option<Value>) -> Result<(), StoreError> {
         let _order = self.shared.order.lock().await;

@@ -351,3 +351,31 @@ async fn an_action_finds_the_store_and_the_tools_of_its_own_moment_a84_a160_a185
     assert_eq!(told(&session), r#"=1 ~[{"op":"replace","path":"","value":2}] |"#);
     assert_eq!(n_resolved.load(Ordering::SeqCst), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_listener_that_holds_its_chat_keeps_nothing_beyond_the_run_a181() {
+    let session = Arc::new(FakeSession::default());
+    session.say("a");
+    let (held, n_told) = (Arc::new(()), Arc::new(Mutex::new(0)));
+    let (holding, telling) = (held.clone(), n_told.clone());
+    let agent = talker().on_boot(move |boot: Boot| {
+        let (held, n_told, chat) = (holding.clone(), telling.clone(), boot.chat.clone());
+        async move {
+            boot.chat.store().on_change(move |_, _| {
+                let (held, n_told) = (held.clone(), n_told.clone());
+                chat.defer(async move {
+                    *n_told.lock().unwrap() += 1;
+                    drop(held);
+                    Ok(())
+                });
+            })?;
+            boot.chat.store().set(json!({ "n": 1 })).await?;
+            Ok(())
+        }
+    });
+    let lease = lease(&session, 1, json!({ "trigger": "submit-message" }));
+
+    serve(&session, agent, FakeModel::echo(), lease).await.unwrap();
+
+    assert_eq!((*n_told.lock().unwrap(), Arc::strong_count(&held)), (1, 1), "only ours is left");
+}
