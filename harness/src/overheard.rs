@@ -69,10 +69,6 @@ impl<E: Ears> Storage for Overheard<E> {
         self.inner.part(session, channel, part)
     }
 
-    fn snapshot(&self, session: SessionId) -> BoxFuture<'_, Result<Option<String>, StorageError>> {
-        self.inner.snapshot(session)
-    }
-
     fn run(&self, run: RunId) -> BoxFuture<'_, Result<Option<RunRow>, StorageError>> {
         self.inner.run(run)
     }

@@ -214,10 +214,6 @@ mod tests {
             Box::pin(async { Ok(None) })
         }
 
-        fn snapshot(&self, _: SessionId) -> BoxFuture<'_, Result<Option<String>, StorageError>> {
-            Box::pin(async { Ok(None) })
-        }
-
         fn run(&self, _: RunId) -> BoxFuture<'_, Result<Option<RunRow>, StorageError>> {
             Box::pin(async { Ok(None) })
         }

@@ -2,6 +2,8 @@
 //!
 //! The state is nothing but the fold of these changes, in order; a store keeps them, a harness may watch them go by.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use turnkeep_host::Timestamp;
@@ -77,9 +79,20 @@ pub enum Change {
         /// The boundary that it covers, when it names one (S-192).
         #[serde(default)]
         end: Option<SeqNum>,
-        /// The object as it was put.
-        body: String,
+        /// Which object is it from now on.
+        object: SnapshotId,
     },
+}
+
+/// The name of a stored chat snapshot's body, never given twice ([`object_place`](crate::object_place)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SnapshotId(pub u64);
+
+impl fmt::Display for SnapshotId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
 }
 
 /// The run and attempt behind a write, as fencing knows them (D-36).

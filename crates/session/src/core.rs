@@ -28,6 +28,7 @@ pub(crate) use create::{NewSession, item, listed};
 pub(crate) use list::{Direction, Query};
 pub(crate) use read::{Cold, DRAIN, Drained, Helping, shown};
 pub(crate) use runs::{RunLook, cancelled_in};
+pub(crate) use snapshots::end_of;
 use state::{Session, State};
 pub(crate) use swap::NewSwap;
 pub(crate) use waits::NewWait;

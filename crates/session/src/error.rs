@@ -57,6 +57,12 @@ pub enum StorageError {
         /// The newest version that is known.
         known: u64,
     },
+    /// The store was written before the first release, in a way that is not read any more.
+    #[error("the store is older than the first release: {reason}")]
+    Outdated {
+        /// What it holds.
+        reason: String,
+    },
     /// The file holds something that no commit wrote.
     #[error("the store is damaged: {reason}")]
     Damaged {

@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use turnkeep_host::{Draws, Host, Timestamp};
 
 use crate::actor::Actor;
+use crate::objects::Objects;
 use crate::rate_limit::TokenBucket;
 use crate::{Environment, Storage};
 
@@ -34,6 +35,7 @@ pub(crate) struct App {
     host: Host,
     actor: Actor,
     storage: Arc<dyn Storage>,
+    objects: Objects,
     environment: Environment,
     polls: polls::Polls,
     bucket: Option<Mutex<TokenBucket>>,
@@ -48,13 +50,14 @@ impl App {
         host: Host,
         actor: Actor,
         storage: Arc<dyn Storage>,
+        objects: Objects,
         environment: Environment,
         stop: CancellationToken,
     ) -> Arc<Self> {
         let bucket = environment.limit().map(|limit| Mutex::new(TokenBucket::new(limit, host.clock().now())));
         let request_ids = host.entropy().child("request-ids").draws();
         let polls = polls::Polls::default();
-        Arc::new(Self { host, actor, storage, environment, polls, bucket, request_ids, stop })
+        Arc::new(Self { host, actor, storage, objects, environment, polls, bucket, request_ids, stop })
     }
 
     fn now(&self) -> Timestamp {
@@ -108,14 +111,16 @@ mod tests {
     use crate::actor::Driver;
     use crate::core::Core;
     use crate::wakes::Wake;
-    use crate::{Loaded, MemoryDisk, MemoryStorage};
+    use crate::{InMemoryObjects, Loaded, MemoryDisk, MemoryStorage};
 
     fn app() -> (Arc<App>, Driver) {
         let host = Host::os();
         let core = Core::load(Loaded::default(), host.entropy().draws(), Duration::from_secs(10));
         let storage = Arc::new(MemoryStorage::open(Arc::new(MemoryDisk::new())));
         let (driver, actor) = Driver::new(core, storage.clone(), host.clone());
-        (App::new(host, actor, storage, Environment::new("env_1", "secret"), CancellationToken::new()), driver)
+        let environment = Environment::new("env_1", "secret");
+        let objects = Objects::new(Arc::new(InMemoryObjects::new()), &environment, host.entropy().draws());
+        (App::new(host, actor, storage, objects, environment, CancellationToken::new()), driver)
     }
 
     fn request(method: &str, path: &str, body: &'static str) -> Request<Body> {

@@ -40,6 +40,7 @@ mod wakes;
 
 mod http;
 mod iso;
+mod objects;
 mod presign;
 mod token;
 
@@ -48,10 +49,13 @@ pub mod cli;
 
 mod error;
 
+pub use ::object_store::ObjectStore;
+pub use ::object_store::memory::InMemory as InMemoryObjects;
 pub use ::redb::StorageBackend;
-pub use change::{Change, Millis, RecordWriter, RunReason, RunRow, RunStatus, SessionRow, WaitpointRow};
+pub use change::{Change, Millis, RecordWriter, RunReason, RunRow, RunStatus, SessionRow, SnapshotId, WaitpointRow};
 pub use environment::Environment;
 pub use error::{Error, StorageError};
+pub use objects::{object_place, objects_in_folder};
 pub use rate_limit::RateLimit;
 pub use server::{BoundServer, Server, Stopped};
 pub use standing::{NewestOutput, Part, Shape, Standing, Summary};

@@ -11,13 +11,15 @@ use turnkeep_host::{Host, Listener};
 use crate::actor::Driver;
 use crate::core::Core;
 use crate::http::{App, router};
+use crate::objects::Objects;
 use crate::storage::WINDOW;
-use crate::{Environment, Error, Storage};
+use crate::{Environment, Error, InMemoryObjects, ObjectStore, Storage};
 
 /// A session server before it listens.
 pub struct Server {
     host: Host,
     storage: Arc<dyn Storage>,
+    objects: Arc<dyn ObjectStore>,
     environment: Environment,
     lease: Duration,
     drain_limit: Duration,
@@ -26,7 +28,19 @@ pub struct Server {
 impl Server {
     /// Makes a server of one environment over a store.
     pub fn new(host: Host, storage: Arc<dyn Storage>, environment: Environment) -> Self {
-        Self { host, storage, environment, lease: Duration::from_secs(10), drain_limit: Duration::from_secs(20) }
+        let objects = Arc::new(InMemoryObjects::new());
+        let (lease, drain_limit) = (Duration::from_secs(10), Duration::from_secs(20));
+        Self { host, storage, objects, environment, lease, drain_limit }
+    }
+
+    /// Sets where the bodies of chat snapshots are kept; in memory by default, where they end with the server.
+    ///
+    /// A store that lasts wants objects that last ([`objects_in_folder`](crate::objects_in_folder)), and objects belong to one store:
+    /// what it does not name is deleted when the server starts.
+    #[must_use]
+    pub fn objects(mut self, objects: Arc<dyn ObjectStore>) -> Self {
+        self.objects = objects;
+        self
     }
 
     /// Sets how long a worker may be silent before its run's next attempt starts (D-35); 10 s by default.
@@ -63,9 +77,19 @@ impl Server {
         let listener = listened.map_err(|source| Error::Listen { addr: addr.to_owned(), source })?;
         // Every life of a store draws ids of its own: a part id drawn twice would make readers drop a record (RC-5).
         let ids = self.host.entropy().child("ids").child(&loaded.n_changes.to_string()).draws();
+        let names = self.host.entropy().child("objects").child(&loaded.n_changes.to_string()).draws();
         let core = Core::load(loaded, ids, self.lease);
+        let objects = Objects::new(self.objects, &self.environment, names);
+        match objects.sweep(core.snapshots()).await {
+            Ok(0) => {}
+            Ok(n_orphans) => tracing::info!(n_orphans, "deleted the snapshots that crashes have left behind"),
+            // They do no harm; the next start tries again.
+            Err(error) => {
+                tracing::warn!(%error, "the snapshots that crashes may have left behind could not be deleted")
+            }
+        }
         let Self { host, storage, environment, drain_limit, .. } = self;
-        Ok(BoundServer { host, storage, environment, core, listener, drain_limit })
+        Ok(BoundServer { host, storage, objects, environment, core, listener, drain_limit })
     }
 }
 
@@ -73,6 +97,7 @@ impl Server {
 pub struct BoundServer {
     host: Host,
     storage: Arc<dyn Storage>,
+    objects: Objects,
     environment: Environment,
     core: Core,
     listener: Box<dyn Listener>,
@@ -113,8 +138,9 @@ impl BoundServer {
         let (driver, actor) = Driver::new(self.core, self.storage.clone(), self.host.clone());
         let token = CancellationToken::new();
         let shutdown = Shutdown { stop: token.clone(), patience: self.drain_limit };
-        let service = router(App::new(self.host.clone(), actor, self.storage, self.environment, token.clone()));
-        let serving = serve_until(&self.host, self.listener, service, &shutdown);
+        let Self { host, storage, objects, environment, listener, .. } = self;
+        let service = router(App::new(host.clone(), actor, storage, objects, environment, token.clone()));
+        let serving = serve_until(&host, listener, service, &shutdown);
         let until_stopped = async {
             stop.await;
             tracing::info!("stopping: readers and requests under way are let finish");

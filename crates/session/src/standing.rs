@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 use turnkeep_host::Timestamp;
 use turnkeep_protocol::{ChannelName, Record, RecordKind, SeqNum, TRIM, Tail, control, is_owed};
 
-use crate::Change;
 use crate::change::Millis;
 use crate::trims::Trims;
+use crate::{Change, SnapshotId};
 
 /// How long a part id outlives a trimmed record (D-6).
 pub(crate) const PART_MEMORY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -71,6 +71,8 @@ pub struct Summary {
     pub newest_output: Option<NewestOutput>,
     /// The boundary that the stored chat snapshot covers (S-192), when there is a snapshot that names one.
     pub snapshot_end: Option<SeqNum>,
+    /// Which object is the chat snapshot, when there is one (S-192).
+    pub snapshot: Option<SnapshotId>,
 }
 
 /// A record of `out` that belongs to a turn.
@@ -101,7 +103,7 @@ impl Summary {
                     self.newest_output = Some(NewestOutput { seq_num: record.seq_num, ends_turn });
                 }
             }
-            Change::Snapshot { end, .. } => self.snapshot_end = *end,
+            Change::Snapshot { end, object, .. } => (self.snapshot_end, self.snapshot) = (*end, Some(*object)),
             _ => {}
         }
     }

@@ -69,13 +69,6 @@ pub trait Storage: Send + Sync {
         part: PartId,
     ) -> BoxFuture<'_, Result<Option<Part>, StorageError>>;
 
-    /// Gives a session's chat snapshot (S-197).
-    ///
-    /// # Errors
-    ///
-    /// [`StorageError`] when the store cannot be read.
-    fn snapshot(&self, session: SessionId) -> BoxFuture<'_, Result<Option<String>, StorageError>>;
-
     /// Gives a run's row, whether or not the run has ended.
     ///
     /// # Errors

@@ -12,7 +12,7 @@ use turnkeep_host::http::BaseUrl;
 use turnkeep_host::{Draws, Host, Task, Tasks};
 use turnkeep_model::LanguageModel;
 use turnkeep_protocol::{ChannelName, Record, RunId, SessionId, TaskId};
-use turnkeep_session::{Disk as _, Environment, MemoryDisk, MemoryStorage, Server};
+use turnkeep_session::{Disk as _, Environment, InMemoryObjects, MemoryDisk, MemoryStorage, Server};
 
 use super::SetupError;
 use super::faults::Faults;
@@ -73,6 +73,8 @@ pub(super) struct Stage {
     pub(super) is_remote: bool,
     /// The in-memory server's disk.
     disk: Mutex<Arc<MemoryDisk>>,
+    /// The chat snapshots of its sessions.
+    objects: Arc<InMemoryObjects>,
     part_ids: Draws,
     lease: Duration,
     n_workers: AtomicUsize,
@@ -144,6 +146,7 @@ impl Stage {
             faults: options.faults.clone(),
             is_remote,
             disk: Mutex::new(Arc::new(MemoryDisk::new())),
+            objects: Arc::default(),
             lease: options.lease,
             n_workers: AtomicUsize::new(0),
             running: Mutex::default(),
@@ -162,7 +165,8 @@ impl Stage {
         }
         let storage = Overheard::new(Arc::new(MemoryStorage::open(lock(&self.disk).clone())), self.journal.clone());
         let environment = Environment::new("env_mock", MOCK_SECRET_KEY);
-        let server = Server::new(self.host.clone(), Arc::new(storage), environment).lease(self.lease);
+        let server = Server::new(self.host.clone(), Arc::new(storage), environment);
+        let server = server.objects(self.objects.clone()).lease(self.lease);
         let server = server.bind(SESSION_ADDR).await.map_err(|error| SetupError::refused("the server", error))?;
         let failures = self.failures.clone();
         let task = self.host.spawn(async move {

@@ -8,7 +8,9 @@ use std::time::Duration;
 use turnkeep_agent::{Agent, Worker, WorkerOptions};
 use turnkeep_host::{Entropy, Host};
 use turnkeep_session::conformance::{DiskLife, FaultyDisk};
-use turnkeep_session::{Environment, MemoryStorage, RedbStorage, Server, Storage, StorageError};
+use turnkeep_session::{
+    Environment, InMemoryObjects, MemoryStorage, ObjectStore, RedbStorage, Server, Storage, StorageError,
+};
 
 use super::host::world_host;
 use super::net::Shapes;
@@ -123,19 +125,19 @@ fn scripted_model(scenario: &Scenario, trace: &Trace) -> MockLanguageModel {
 fn add_session(machines: &mut Machines<'_>, site: &Site, scenario: &Scenario) {
     let site = site.clone();
     let (disk, boots) = (FaultyDisk::new(), Boots::default());
-    let teller = Teller::new(site.trace.clone());
+    // The objects are another machine's: they outlive the server and never fail (D-50).
+    let objects: Arc<dyn ObjectStore> = Arc::new(InMemoryObjects::new());
+    let teller = Teller::new(site.trace.clone(), objects.clone());
     let (lease, store) = (Duration::from_millis(scenario.lease_ms), scenario.store);
     machines.add("session", disk.clone(), move || {
         let host = site.boot("session", &boots);
-        let (trace, disk, teller) = (site.trace.clone(), disk.clone(), teller.clone());
+        let (trace, disk, teller, objects) = (site.trace.clone(), disk.clone(), teller.clone(), objects.clone());
         async move {
             let failed = match open(store, &host, disk.life()).await {
                 Ok(storage) => {
                     let storage = Overheard::new(storage, teller);
-                    let environment = Environment::new("env_world", SECRET_KEY);
-                    let served =
-                        Server::new(host, Arc::new(storage), environment).lease(lease).serve("0.0.0.0:80").await;
-                    let Err(error) = served;
+                    let server = Server::new(host, Arc::new(storage), environment()).objects(objects).lease(lease);
+                    let Err(error) = server.serve("0.0.0.0:80").await;
                     error.to_string()
                 }
                 Err(error) => error.to_string(),
@@ -143,6 +145,11 @@ fn add_session(machines: &mut Machines<'_>, site: &Site, scenario: &Scenario) {
             trace.log("session", Event::ServerFailed { error: failed });
         }
     });
+}
+
+/// Gives the environment of every story.
+pub(super) fn environment() -> Environment {
+    Environment::new("env_world", SECRET_KEY)
 }
 
 /// Opens the session server's store for one life of its process.

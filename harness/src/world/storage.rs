@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bytes::Bytes;
+use futures::FutureExt as _;
 use turnkeep_protocol::{ChannelName, ChatSnapshot, RunId, SeqNum, SessionId};
-use turnkeep_session::{Change, Loaded, RunRow, RunStatus};
+use turnkeep_session::{Change, Loaded, ObjectStore, RunRow, RunStatus, SnapshotId, object_place};
 
+use super::stage::environment;
 use crate::overheard::Ears;
 use crate::trace::{Event, Trace, Writer};
 
@@ -13,6 +16,7 @@ use crate::trace::{Event, Trace, Writer};
 #[derive(Clone)]
 pub(super) struct Teller {
     trace: Trace,
+    objects: Arc<dyn ObjectStore>,
     seen: Arc<Mutex<Seen>>,
 }
 
@@ -26,8 +30,15 @@ struct Seen {
 }
 
 impl Teller {
-    pub(super) fn new(trace: Trace) -> Self {
-        Self { trace, seen: Arc::default() }
+    pub(super) fn new(trace: Trace, objects: Arc<dyn ObjectStore>) -> Self {
+        Self { trace, objects, seen: Arc::default() }
+    }
+
+    /// Gives the body of a snapshot that has just become durable. Objects in memory are there at once.
+    fn body(&self, session: &SessionId, object: SnapshotId) -> Bytes {
+        let place = object_place(&environment(), session, object);
+        let got = async { self.objects.get_opts(&place, Default::default()).await?.bytes().await };
+        got.now_or_never().expect("objects in memory are there at once").expect("a row names an object that is there")
     }
 
     fn tell(&self, change: &Change) -> Option<Event> {
@@ -52,9 +63,9 @@ impl Teller {
                 let news = seen.runs.insert(row.id.clone(), event.clone()).as_ref() != Some(&event);
                 news.then_some(event)
             }
-            Change::Snapshot { session, body, .. } => Some(Event::SnapshotStored {
+            Change::Snapshot { session, object, .. } => Some(Event::SnapshotStored {
                 session: seen.key(session),
-                snapshot: ChatSnapshot::parse(body.as_bytes()),
+                snapshot: ChatSnapshot::parse(&self.body(session, *object)),
             }),
             Change::Cursors { .. } | Change::Lease { .. } | Change::Waitpoint { .. } | Change::WaitpointGone { .. } => {
                 None

@@ -9,7 +9,13 @@ use turnkeep_host::Host;
 
 use super::args::{Format, Keep};
 use super::settings::Settings;
-use crate::{BoundServer, Error, MemoryDisk, MemoryStorage, RedbStorage, Server, Storage, StorageError};
+use crate::{
+    BoundServer, Error, InMemoryObjects, MemoryDisk, MemoryStorage, ObjectStore, RedbStorage, Server, Storage,
+    StorageError, objects_in_folder,
+};
+
+/// The folder of chat snapshots in the folder of sessions.
+const SNAPSHOTS: &str = "snapshots";
 
 /// Why a server did not start, or ended before it was told to. The text says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -56,8 +62,8 @@ impl Serving {
     /// [`ServeError`], which says what to do.
     pub async fn start(host: Host, settings: &Settings) -> Result<Self, ServeError> {
         let asked = SocketAddr::new(settings.host, settings.port);
-        let storage = storage(&host, settings.keep.clone()).await?;
-        let server = settings.apply(Server::new(host, storage, settings.environment()));
+        let (storage, objects) = stores(&host, settings.keep.clone()).await?;
+        let server = settings.apply(Server::new(host, storage, settings.environment()).objects(objects));
         let bound = server.bind(&asked.to_string()).await.map_err(|error| refusal(asked, error))?;
         let address = bound.local_addr().parse().unwrap_or(asked);
         Ok(Self { bound, address })
@@ -93,17 +99,23 @@ impl Serving {
     }
 }
 
-/// Opens the store: the one place where it is chosen.
-async fn storage(host: &Host, keep: Keep) -> Result<Arc<dyn Storage>, ServeError> {
+/// Opens the store and the snapshots beside it: the one place where they are chosen.
+async fn stores(host: &Host, keep: Keep) -> Result<(Arc<dyn Storage>, Arc<dyn ObjectStore>), ServeError> {
     let Keep::Folder(folder) = keep else {
-        return Ok(Arc::new(MemoryStorage::open(Arc::new(MemoryDisk::new()))));
+        let storage = MemoryStorage::open(Arc::new(MemoryDisk::new()));
+        return Ok((Arc::new(storage), Arc::new(InMemoryObjects::new())));
+    };
+    let opened = async {
+        // The store first: whoever has it open has the snapshots, too.
+        let storage = RedbStorage::in_folder(host, &folder).await?;
+        let objects = objects_in_folder(host, folder.join(SNAPSHOTS)).await?;
+        Ok((Arc::new(storage) as Arc<dyn Storage>, objects))
     };
     let name = folder.display().to_string();
-    match RedbStorage::in_folder(host, folder).await {
-        Ok(storage) => Ok(Arc::new(storage)),
-        Err(StorageError::InUse) => Err(ServeError::DataInUse(name)),
-        Err(source) => Err(ServeError::Data { folder: name, source }),
-    }
+    opened.await.map_err(|error| match error {
+        StorageError::InUse => ServeError::DataInUse(name),
+        source => ServeError::Data { folder: name, source },
+    })
 }
 
 fn refusal(asked: SocketAddr, error: Error) -> ServeError {

@@ -230,6 +230,11 @@ impl State {
         self.sessions.get(id)
     }
 
+    /// Gives every session.
+    pub(crate) fn sessions(&self) -> impl Iterator<Item = &Session> {
+        self.sessions.values()
+    }
+
     /// Finds a session by either form of its id (S-3).
     pub(crate) fn find(&self, url_id: &str) -> Option<&Session> {
         if url_id.starts_with("session_") {
@@ -323,11 +328,6 @@ impl State {
     /// Gives a run whose lease has ended by `now`, earliest first.
     pub(crate) fn lapsed(&self, now: Millis) -> Option<RunId> {
         self.leases.first().filter(|(at, _)| *at <= now).map(|(_, id)| id.clone())
-    }
-
-    #[cfg(test)]
-    pub(crate) fn sessions(&self) -> impl Iterator<Item = &Session> {
-        self.sessions.values()
     }
 
     #[cfg(test)]

@@ -13,9 +13,10 @@ use turnkeep_host::{Entropy, Host};
 use super::{App, router};
 use crate::actor::Driver;
 use crate::core::Core;
+use crate::objects::Objects;
 use crate::storage::WINDOW;
 use crate::storage::conformance::{DiskFault, FaultyDisk};
-use crate::{Environment, Error, RedbStorage, Storage, StorageError};
+use crate::{Environment, Error, InMemoryObjects, RedbStorage, Storage, StorageError};
 
 const APPEND: &str = "/realtime/v1/sessions/chat/in/append";
 
@@ -25,7 +26,9 @@ async fn start(disk: &FaultyDisk) -> Result<(Arc<App>, Driver), StorageError> {
     let storage = Arc::new(RedbStorage::open(&host, "the store", disk.life()).await?);
     let core = Core::load(storage.load(WINDOW).await?, host.entropy().draws(), Duration::from_secs(10));
     let (driver, actor) = Driver::new(core, storage.clone(), host.clone());
-    Ok((App::new(host, actor, storage, Environment::new("env_1", "secret"), CancellationToken::new()), driver))
+    let environment = Environment::new("env_1", "secret");
+    let objects = Objects::new(Arc::new(InMemoryObjects::new()), &environment, host.entropy().draws());
+    Ok((App::new(host, actor, storage, objects, environment, CancellationToken::new()), driver))
 }
 
 async fn ask(app: &Arc<App>, method: &str, path: &str, body: &'static str) -> (StatusCode, String) {

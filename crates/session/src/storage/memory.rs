@@ -100,10 +100,6 @@ impl Storage for MemoryStorage {
         self.look(|tables| tables.part(&session, channel, &part))
     }
 
-    fn snapshot(&self, session: SessionId) -> BoxFuture<'_, Result<Option<String>, StorageError>> {
-        self.look(|tables| tables.snapshot(&session))
-    }
-
     fn run(&self, run: RunId) -> BoxFuture<'_, Result<Option<RunRow>, StorageError>> {
         self.look(|tables| tables.run(&run))
     }

@@ -36,7 +36,6 @@ const PARTS: TableDefinition<'_, PartKey, &[u8]> = TableDefinition::new("parts")
 const PART_PLACES: TableDefinition<'_, PlaceKey, &str> = TableDefinition::new("part-places");
 const RUNS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("runs");
 const WAITPOINTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("waitpoints");
-const SNAPSHOTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("snapshots");
 
 /// In [`META`]: the version of all of this.
 const FORMAT: &str = "format";
@@ -112,10 +111,6 @@ impl Storage for RedbStorage {
         part: PartId,
     ) -> BoxFuture<'_, Result<Option<Part>, StorageError>> {
         self.work(move |db| read::part(db, &session, channel, &part))
-    }
-
-    fn snapshot(&self, session: SessionId) -> BoxFuture<'_, Result<Option<String>, StorageError>> {
-        self.work(move |db| read::snapshot(db, &session))
     }
 
     fn run(&self, run: RunId) -> BoxFuture<'_, Result<Option<RunRow>, StorageError>> {

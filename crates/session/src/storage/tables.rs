@@ -27,7 +27,6 @@ struct Kept {
     standing: Standing,
     input: Log,
     output: Log,
-    snapshot: Option<String>,
 }
 
 /// A channel, whole.
@@ -54,7 +53,8 @@ impl Tables {
         }
         match change {
             Change::Session { row } => self.put_session(*row),
-            Change::Cursors { .. } => {}
+            // What these say is in the standing.
+            Change::Cursors { .. } | Change::Snapshot { .. } => {}
             Change::Record { session, channel, record, part, .. } => self.kept(&session).append(channel, record, part),
             Change::Trim { session, .. } => self.kept(&session).drop_trimmed(),
             Change::Run { row } => _ = self.runs.insert(row.id.clone(), *row),
@@ -69,7 +69,6 @@ impl Tables {
                 self.waitpoints.insert(row.id.clone(), *row);
             }
             Change::WaitpointGone { waitpoint } => _ = self.waitpoints.remove(&waitpoint),
-            Change::Snapshot { session, body, .. } => self.kept(&session).snapshot = Some(body),
         }
     }
 
@@ -79,7 +78,7 @@ impl Tables {
             None => {
                 let (input, output) = (Log::default(), Log::default());
                 let id = row.id.clone();
-                let kept = Kept { row, standing: Standing::default(), input, output, snapshot: None };
+                let kept = Kept { row, standing: Standing::default(), input, output };
                 self.sessions.insert(id, kept);
             }
         }
@@ -111,11 +110,6 @@ impl Tables {
     /// Finds a part.
     pub(crate) fn part(&self, session: &SessionId, channel: ChannelName, part: &PartId) -> Option<Part> {
         self.sessions.get(session)?.log(channel).parts.get(part).cloned()
-    }
-
-    /// Gives a session's chat snapshot.
-    pub(crate) fn snapshot(&self, session: &SessionId) -> Option<String> {
-        self.sessions.get(session)?.snapshot.clone()
     }
 
     /// Gives a run's row.

@@ -99,10 +99,6 @@ impl Storage for Full {
         self.0.part(session, channel, part)
     }
 
-    fn snapshot(&self, session: SessionId) -> BoxFuture<'_, Result<Option<String>, StorageError>> {
-        self.0.snapshot(session)
-    }
-
     fn run(&self, run: RunId) -> BoxFuture<'_, Result<Option<RunRow>, StorageError>> {
         self.0.run(run)
     }

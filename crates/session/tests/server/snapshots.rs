@@ -3,11 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::TryStreamExt as _;
 use http::StatusCode;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt as _, PutPayload};
 use serde_json::{Value, json};
-use turnkeep_session::MemoryDisk;
+use turnkeep_host::Host;
+use turnkeep_session::{MemoryDisk, objects_in_folder};
 
-use crate::support::World;
+use crate::support::{World, environment};
 
 const URL: &str = "/api/v1/sessions/chat/snapshot-url";
 const NOBODY: [(&str, &str); 1] = [("authorization", "")];
@@ -86,4 +90,125 @@ async fn a_late_put_of_an_older_turn_is_refused_and_the_newer_snapshot_stays_s91
     let text = "A newer snapshot is stored already, with lastOutEventId 7";
     assert_eq!((late.status, late.json::<Value>()), (StatusCode::CONFLICT, json!({ "error": text })));
     assert_eq!(world.call_with("GET", &get, None, &NOBODY).await.json::<Value>(), snapshot("7"));
+}
+
+/// Lists the objects of a server.
+async fn objects(store: &dyn ObjectStore) -> Vec<Path> {
+    store.list(None).map_ok(|meta| meta.location).try_collect().await.unwrap()
+}
+
+fn numbered(n: u64) -> Value {
+    json!({ "version": 1, "savedAt": n, "messages": [], "lastOutEventId": n.to_string() })
+}
+
+#[tokio::test]
+async fn a_session_has_one_object_whatever_was_put_and_refused_s91_d26() {
+    let world = World::start().await;
+    world.create().await;
+    let (get, put) = (address(&world, "GET", &[]).await, address(&world, "PUT", &[]).await);
+    for (n, want) in [(3, StatusCode::OK), (9, StatusCode::OK), (4, StatusCode::CONFLICT)] {
+        let stored = world.call_with("PUT", &put, Some(numbered(n)), &NOBODY).await;
+        assert_eq!((stored.status, objects(&*world.objects).await.len()), (want, 1), "{n}");
+    }
+
+    let at_once = (10..30).map(|n| world.call_with("PUT", &put, Some(numbered(n)), &NOBODY));
+    let stored = futures::future::join_all(at_once).await;
+
+    assert!(stored.iter().all(|reply| [StatusCode::OK, StatusCode::CONFLICT].contains(&reply.status)), "{stored:?}");
+    assert_eq!(objects(&*world.objects).await.len(), 1);
+    assert_eq!(world.call_with("GET", &get, None, &NOBODY).await.json::<Value>(), numbered(29));
+}
+
+#[tokio::test]
+async fn a_snapshot_can_be_read_at_any_moment_while_it_is_replaced_s197_d26() {
+    let world = World::start().await;
+    world.create().await;
+    let (get, put) = (address(&world, "GET", &[]).await, address(&world, "PUT", &[]).await);
+    world.call_with("PUT", &put, Some(numbered(0)), &NOBODY).await;
+
+    let writes = async {
+        for n in 1..40 {
+            let stored = world.call_with("PUT", &put, Some(numbered(n)), &NOBODY).await;
+            assert_eq!(stored.status, StatusCode::OK, "{stored:?}");
+        }
+    };
+    let reads = futures::future::join_all((0..200).map(|_| world.call_with("GET", &get, None, &NOBODY)));
+    let ((), read) = tokio::join!(writes, reads);
+
+    assert!(read.iter().all(|reply| reply.status == StatusCode::OK), "{read:?}");
+}
+
+#[tokio::test]
+async fn what_crashes_left_between_object_and_row_is_deleted_at_the_next_start_d26() {
+    let world = World::start().await;
+    world.create().await;
+    let (get, put) = (address(&world, "GET", &[]).await, address(&world, "PUT", &[]).await);
+    world.call_with("PUT", &put, Some(numbered(7)), &NOBODY).await;
+    let kept = objects(&*world.objects).await;
+    let folder = "packets/proj_local/dev/sessions";
+    let beside = Path::from(format!("{}/0123456789abcdef.json", kept[0].as_ref().rsplit_once('/').unwrap().0));
+    let elsewhere = Path::from("packets/proj_other/dev/sessions/session_1/1.json");
+    for orphan in [beside, Path::from(format!("{folder}/session_gone/1.json")), elsewhere.clone()] {
+        world.objects.put(&orphan, PutPayload::from_static(b"{}")).await.unwrap();
+    }
+
+    let world = world.restart().await;
+
+    assert_eq!(objects(&*world.objects).await, [kept[0].clone(), elsewhere], "another environment's is none of ours");
+    assert_eq!(world.call_with("GET", &get, None, &NOBODY).await.json::<Value>(), numbered(7));
+}
+
+#[tokio::test]
+async fn a_body_that_cannot_be_read_is_not_called_absent_and_the_next_put_mends_it_s197() {
+    let world = World::start().await;
+    world.create().await;
+    let (get, put) = (address(&world, "GET", &[]).await, address(&world, "PUT", &[]).await);
+    world.call_with("PUT", &put, Some(numbered(1)), &NOBODY).await;
+    world.objects.delete(&objects(&*world.objects).await[0]).await.unwrap();
+
+    let lost = world.call_with("GET", &get, None, &NOBODY).await;
+    world.call_with("PUT", &put, Some(numbered(2)), &NOBODY).await;
+    let mended = world.call_with("GET", &get, None, &NOBODY).await;
+
+    assert_eq!(lost.status, StatusCode::INTERNAL_SERVER_ERROR);
+    assert_eq!(mended.json::<Value>(), numbered(2));
+}
+
+#[tokio::test]
+async fn snapshots_in_a_folder_outlive_the_server_and_a_failed_put_changes_nothing_d12_d26() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path().join("snapshots");
+    let store = objects_in_folder(&Host::os(), &place).await.unwrap();
+    let lease = Duration::from_secs(10);
+    let world = World::start_over(Arc::new(MemoryDisk::new()), store, lease, environment()).await;
+    world.create().await;
+    let (get, put) = (address(&world, "GET", &[]).await, address(&world, "PUT", &[]).await);
+    world.call_with("PUT", &put, Some(numbered(1)), &NOBODY).await;
+    world.call_with("PUT", &put, Some(numbered(2)), &NOBODY).await;
+
+    let world = world.restart().await;
+    assert_eq!(world.call_with("GET", &get, None, &NOBODY).await.json::<Value>(), numbered(2));
+    assert_eq!(objects(&*world.objects).await.len(), 1);
+    // The place is taken away, so that nothing can be put there.
+    std::fs::rename(&place, folder.path().join("elsewhere")).unwrap();
+    std::fs::write(&place, "no folder").unwrap();
+    let refused = world.call_with("PUT", &put, Some(numbered(3)), &NOBODY).await;
+    std::fs::remove_file(&place).unwrap();
+    std::fs::rename(folder.path().join("elsewhere"), &place).unwrap();
+
+    assert_eq!(refused.status, StatusCode::INTERNAL_SERVER_ERROR);
+    assert_eq!(world.call_with("GET", &get, None, &NOBODY).await.json::<Value>(), numbered(2));
+}
+
+#[tokio::test]
+async fn a_snapshot_beyond_the_limit_is_refused_before_its_body_s191() {
+    let world = World::start().await;
+    world.create().await;
+    let put = address(&world, "PUT", &[]).await;
+    let long = 64 * 1024 * 1024 + 1;
+
+    let status = world.status_of(&format!("PUT {put} HTTP/1.1\r\nhost: x\r\ncontent-length: {long}\r\n\r\n")).await;
+
+    assert!(status.starts_with("HTTP/1.1 413"), "{status}");
+    assert_eq!(objects(&*world.objects).await, []);
 }

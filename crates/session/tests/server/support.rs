@@ -13,7 +13,7 @@ use turnkeep_host::http::{BodyStream, Deadlines, HttpClient};
 use turnkeep_host::{Host, Task};
 use turnkeep_protocol::run_api::LeasedRun;
 use turnkeep_protocol::{Batch, NewRecord, PartId, Record};
-use turnkeep_session::{Environment, MemoryDisk, MemoryStorage, Server, Stopped};
+use turnkeep_session::{Environment, InMemoryObjects, MemoryDisk, MemoryStorage, ObjectStore, Server, Stopped};
 
 /// The secret key of the tests' environment.
 pub const SECRET: &str = "tr_dev_secret";
@@ -35,6 +35,8 @@ pub struct World {
     /// Tells the server to stop, and how it did.
     end: Mutex<Option<(oneshot::Sender<()>, oneshot::Receiver<Stopped>)>>,
     pub disk: Arc<MemoryDisk>,
+    /// The chat snapshots; another machine's, so they outlive the server.
+    pub objects: Arc<dyn ObjectStore>,
 }
 
 /// An answer, read to its end.
@@ -63,9 +65,19 @@ impl World {
 
     /// Starts a server on what a disk holds, for any environment.
     pub async fn start_as(disk: Arc<MemoryDisk>, lease: Duration, environment: Environment) -> Self {
+        Self::start_over(disk, Arc::new(InMemoryObjects::new()), lease, environment).await
+    }
+
+    /// Starts a server on what a disk and an object store hold.
+    pub async fn start_over(
+        disk: Arc<MemoryDisk>,
+        objects: Arc<dyn ObjectStore>,
+        lease: Duration,
+        environment: Environment,
+    ) -> Self {
         let host = Host::os();
         let storage = Arc::new(MemoryStorage::open(disk.clone()));
-        let server = Server::new(host.clone(), storage, environment).lease(lease);
+        let server = Server::new(host.clone(), storage, environment).objects(objects.clone()).lease(lease);
         let server = server.bind("127.0.0.1:0").await.unwrap();
         let addr = server.local_addr();
         let ((stop, told), (tell, stopped)) = (oneshot::channel(), oneshot::channel());
@@ -78,7 +90,7 @@ impl World {
             let _ = tell.send(ended);
         });
         let client = client(&host, &addr);
-        Self { host, addr, client, _server: task, end: Mutex::new(Some((stop, stopped))), disk }
+        Self { host, addr, client, _server: task, end: Mutex::new(Some((stop, stopped))), disk, objects }
     }
 
     /// Sends a request with the secret key.
@@ -122,9 +134,9 @@ impl World {
 
     /// Stops the server and starts one on what a power loss would leave of its disk, for another environment.
     pub async fn restart_as(self, environment: Environment) -> Self {
-        let left = self.disk.synced();
+        let (left, objects) = (self.disk.synced(), self.objects.clone());
         drop(self);
-        Self::start_as(Arc::new(MemoryDisk::with(left)), Duration::from_secs(10), environment).await
+        Self::start_over(Arc::new(MemoryDisk::with(left)), objects, Duration::from_secs(10), environment).await
     }
 
     /// Opens an event stream on a connection of its own.

@@ -3,6 +3,7 @@
 use turnkeep_protocol::run_api::Mark;
 
 use super::*;
+use crate::SnapshotId;
 use crate::core::runs::MAX_UNCONFIRMED_LAPSES;
 use crate::{RunRow, RunStatus};
 
@@ -85,7 +86,7 @@ fn every_fenced_call_is_a_sign_of_life_and_prolongs_nothing_but_the_heartbeat_d3
         }),
         ("snapshot", |fixture, run| {
             let id = run.session_id.clone();
-            let stored = fixture.core.put_snapshot(fixture.now, &id, Some(&writer(run)), "{}".to_owned());
+            let stored = fixture.core.put_snapshot(fixture.now, &id, Some(&writer(run)), None, SnapshotId(1));
             fixture.keep(stored).unwrap();
         }),
         ("metadata", |fixture, run| {

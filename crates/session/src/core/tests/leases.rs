@@ -1,7 +1,8 @@
 //! Leases, heartbeats, lapses and attempts (D-9, D-35, D-36).
 
 use super::*;
-use crate::RunStatus;
+use crate::core::end_of;
+use crate::{RunStatus, SnapshotId};
 
 #[test]
 fn a_run_goes_to_one_worker_that_serves_its_task_d9() {
@@ -184,16 +185,19 @@ fn a_snapshot_is_replaced_as_a_whole_and_only_by_the_holder_d36_s194() {
     let mut fixture = Fixture::with_chat();
     let id = fixture.core.find("chat").unwrap().row.id.clone();
     let run = fixture.lease();
-    assert_eq!(fixture.tables().snapshot(&id), None);
+    assert_eq!(fixture.core.snapshot(&id), None);
 
-    for body in ["{\"n\":1}", "{\"n\":2}"] {
-        fixture.core.put_snapshot(fixture.now, &id, Some(&writer(&run)), body.to_owned()).unwrap();
+    for (object, replaced) in [(1, None), (2, Some(SnapshotId(1)))] {
+        let put = fixture.core.put_snapshot(fixture.now, &id, Some(&writer(&run)), None, SnapshotId(object));
+        assert_eq!(put, Ok(replaced));
     }
+    fixture.keep(());
     fixture.pass(LEASE);
-    let stale = fixture.core.put_snapshot(fixture.now, &id, Some(&writer(&run)), "{}".to_owned());
+    let stale = fixture.core.put_snapshot(fixture.now, &id, Some(&writer(&run)), None, SnapshotId(3));
 
     assert_eq!(stale, Err(Refused::LeaseLost));
-    assert_eq!(fixture.tables().snapshot(&id).as_deref(), Some("{\"n\":2}"));
+    assert_eq!(fixture.core.snapshot(&id), Some(SnapshotId(2)));
+    assert_eq!(fixture.reloaded(2, LEASE).snapshots().collect::<Vec<_>>(), [(id, SnapshotId(2))]);
     fixture.keep(());
 }
 
@@ -203,32 +207,33 @@ fn a_snapshot_of_an_older_turn_never_replaces_a_newer_one_s91_a108() {
         json!({ "version": 1, "savedAt": n, "messages": [], "lastOutEventId": last_out }).to_string()
     };
     let refused = Err(Refused::OldSnapshot { stored: SeqNum::new(10) });
+    let taken = || Ok(Some(SnapshotId(1)));
     for (body, want) in [
         (snapshot(json!("9"), 1), refused.clone()),
         (snapshot(json!("0"), 1), refused),
-        (snapshot(json!("10"), 1), Ok(())),
-        (snapshot(json!("11"), 1), Ok(())),
-        (snapshot(Value::Null, 1), Ok(())),
-        (snapshot(json!(9), 1), Ok(())),
-        (json!({ "version": 2, "messages": [], "lastOutEventId": "9" }).to_string(), Ok(())),
-        ("no json".to_owned(), Ok(())),
+        (snapshot(json!("10"), 1), taken()),
+        (snapshot(json!("11"), 1), taken()),
+        (snapshot(Value::Null, 1), taken()),
+        (snapshot(json!(9), 1), taken()),
+        (json!({ "version": 2, "messages": [], "lastOutEventId": "9" }).to_string(), taken()),
+        ("no json".to_owned(), taken()),
     ] {
         let mut fixture = Fixture::with_chat();
         let id = fixture.core.find("chat").unwrap().row.id.clone();
         let run = fixture.lease();
         let newer = snapshot(json!("10"), 0);
-        fixture.core.put_snapshot(fixture.now, &id, Some(&writer(&run)), newer.clone()).unwrap();
+        fixture.core.put_snapshot(fixture.now, &id, Some(&writer(&run)), end_of(&newer), SnapshotId(1)).unwrap();
         fixture.keep(());
         // A server that has just started knows it too.
         let mut restarted = fixture.reloaded(2, LEASE);
-        let again = restarted.put_snapshot(fixture.now, &id, Some(&writer(&run)), body.clone());
+        let again = restarted.put_snapshot(fixture.now, &id, Some(&writer(&run)), end_of(&body), SnapshotId(2));
         assert_eq!(again, want, "{body} after a restart");
 
-        let stored = fixture.core.put_snapshot(fixture.now, &id, Some(&writer(&run)), body.clone());
+        let stored = fixture.core.put_snapshot(fixture.now, &id, Some(&writer(&run)), end_of(&body), SnapshotId(2));
 
         fixture.keep(());
         assert_eq!(stored, want, "{body}");
-        assert_eq!(fixture.tables().snapshot(&id), Some(if want.is_ok() { body } else { newer }));
+        assert_eq!(fixture.core.snapshot(&id), Some(SnapshotId(if want.is_ok() { 2 } else { 1 })));
     }
 }
 
@@ -238,8 +243,9 @@ fn a_first_snapshot_and_one_over_an_unreadable_object_are_stored_s192_s193() {
     let id = fixture.core.find("chat").unwrap().row.id.clone();
     let body = json!({ "version": 1, "savedAt": 1, "messages": [], "lastOutEventId": "0" }).to_string();
 
-    for text in [&body, "{}", &body] {
-        assert_eq!(fixture.core.put_snapshot(fixture.now, &id, None, text.to_owned()), Ok(()), "{text}");
+    for (n, text) in [(1, body.as_str()), (2, "{}"), (3, &body)] {
+        let put = fixture.core.put_snapshot(fixture.now, &id, None, end_of(text), SnapshotId(n));
+        assert!(put.is_ok(), "{text}: {put:?}");
     }
     fixture.keep(());
 }

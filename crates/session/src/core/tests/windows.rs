@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::SnapshotId;
 use crate::core::{Cold, ColdPart, DRAIN, Looked, shown};
 use crate::storage::{Bounds, Window};
 
@@ -186,10 +187,9 @@ fn step(node: &mut Node, outside: &Outside, op: &Op) -> String {
         }
         Op::Snapshot(end) => {
             let id = node.core.find("chat").unwrap().row.id.clone();
-            let body = json!({ "version": 1, "lastOutEventId": end.to_string() }).to_string();
-            let put = node.core.put_snapshot(now, &id, None, body);
+            let put = node.core.put_snapshot(now, &id, None, Some(SeqNum::new(*end)), SnapshotId(*end));
             node.commit();
-            format!("{put:?} {:?}", node.store.snapshot(&id))
+            format!("{put:?} {:?}", node.core.snapshot(&id))
         }
         Op::Commit => {
             node.commit();

@@ -13,9 +13,11 @@ use turnkeep_protocol::{NewRecord, SessionId, TaskId};
 use super::*;
 use crate::actor::Driver;
 use crate::core::NewSession;
+use crate::objects::Objects;
 use crate::trims::TRIM_GRACE;
 use crate::{
-    Bounds, Change, Environment, Loaded, MemoryDisk, MemoryStorage, Part, RunRow, Storage, StorageError, Window,
+    Bounds, Change, Environment, InMemoryObjects, Loaded, MemoryDisk, MemoryStorage, Part, RunRow, Storage,
+    StorageError, Window,
 };
 
 const IN: ChannelName = ChannelName::In;
@@ -85,10 +87,6 @@ impl Storage for Slow {
         Box::pin(self.look(async move { self.inner.part(session, channel, part).await }))
     }
 
-    fn snapshot(&self, session: SessionId) -> BoxFuture<'_, Result<Option<String>, StorageError>> {
-        self.inner.snapshot(session)
-    }
-
     fn run(&self, run: RunId) -> BoxFuture<'_, Result<Option<RunRow>, StorageError>> {
         Box::pin(self.look(async move { self.inner.run(run).await }))
     }
@@ -114,7 +112,9 @@ async fn start() -> Fixture {
     let core = Core::load(loaded, host.entropy().draws(), Duration::from_secs(10)).with_window(NOTHING);
     let (driver, actor) = Driver::new(core, store.clone(), host.clone());
     let driver = host.spawn(async move { driver.run().await.unwrap() });
-    let app = App::new(host, actor, store.clone(), Environment::new("env_1", "secret"), CancellationToken::new());
+    let environment = Environment::new("env_1", "secret");
+    let objects = Objects::new(Arc::new(InMemoryObjects::new()), &environment, host.entropy().draws());
+    let app = App::new(host, actor, store.clone(), objects, environment, CancellationToken::new());
     assert!(store.app.set(Arc::downgrade(&app)).is_ok());
     let create = |core: &mut Core, now| {
         let new = NewSession {

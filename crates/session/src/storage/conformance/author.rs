@@ -13,7 +13,7 @@ use turnkeep_protocol::{
 use crate::change::Millis;
 use crate::standing::{PART_MEMORY, Standing};
 use crate::storage::session_of;
-use crate::{Change, Part, RunReason, RunRow, RunStatus, SessionRow, Shape, WaitpointRow};
+use crate::{Change, Part, RunReason, RunRow, RunStatus, SessionRow, Shape, SnapshotId, WaitpointRow};
 
 pub(super) const CHANNELS: [ChannelName; 2] = [ChannelName::In, ChannelName::Out];
 pub(super) const N_SESSIONS: u64 = 3;
@@ -143,8 +143,8 @@ impl Author {
             }
             9 => Change::WaitpointGone { waitpoint: wait_id(draws.below(self.n_waits + 1)) },
             _ => {
-                let body = json!({ "version": 1, "text": draws.alphanumeric(20) }).to_string();
-                Change::Snapshot { session, end: Some(SeqNum::new(draws.below(9))), body }
+                let object = SnapshotId(draws.next_u64());
+                Change::Snapshot { session, end: Some(SeqNum::new(draws.below(9))), object }
             }
         }
     }

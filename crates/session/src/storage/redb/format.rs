@@ -1,16 +1,29 @@
 //! The version of the file's format, and the steps from an older one.
 
-use redb::{Database, ReadableTable as _, WriteTransaction};
+use redb::{Database, ReadableTable as _, ReadableTableMetadata as _, TableDefinition, WriteTransaction};
 
-use super::{FORMAT, LAST_WAIT, META, N_CHANGES, PART_PLACES, PARTS, RECORDS, RUNS, SESSIONS, SNAPSHOTS, STANDINGS};
+use super::{FORMAT, LAST_WAIT, META, N_CHANGES, PART_PLACES, PARTS, RECORDS, RUNS, SESSIONS, STANDINGS};
 use super::{WAITPOINTS, failed};
 use crate::StorageError;
 
 /// Rewrites a file of one version as the next one.
 pub(super) type Step = fn(&WriteTransaction) -> Result<(), StorageError>;
 
-/// The steps from version 1 on: the first one makes version 2 of it. There is one version yet.
-pub(super) const STEPS: &[Step] = &[];
+/// The steps from version 1 on: the first one makes version 2 of it.
+pub(super) const STEPS: &[Step] = &[without_bodies];
+
+/// Where version 1 kept the bodies of chat snapshots; version 2 keeps which objects they are.
+const BODIES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("snapshots");
+
+/// Drops the table of bodies. No release ever wrote one; a store that has some is refused rather than robbed of what may be trimmed.
+fn without_bodies(txn: &WriteTransaction) -> Result<(), StorageError> {
+    let n_bodies = txn.open_table(BODIES).map_err(failed)?.len().map_err(failed)?;
+    if n_bodies > 0 {
+        return Err(StorageError::Outdated { reason: format!("it holds {n_bodies} chat snapshots inside") });
+    }
+    txn.delete_table(BODIES).map_err(failed)?;
+    Ok(())
+}
 
 /// Makes an empty file a store, and an older store one of today's version, which is one more than there are `steps`.
 ///
@@ -40,7 +53,7 @@ fn make_tables(txn: &WriteTransaction, file: &str) -> Result<(), StorageError> {
     let mut meta = txn.open_table(META).map_err(failed)?;
     meta.insert(N_CHANGES, 0).map_err(failed)?;
     meta.insert(LAST_WAIT, 0).map_err(failed)?;
-    for table in [SESSIONS, STANDINGS, RUNS, WAITPOINTS, SNAPSHOTS] {
+    for table in [SESSIONS, STANDINGS, RUNS, WAITPOINTS] {
         txn.open_table(table).map_err(failed)?;
     }
     txn.open_table(RECORDS).map_err(failed)?;

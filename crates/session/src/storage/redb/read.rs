@@ -5,8 +5,8 @@ use serde::de::DeserializeOwned;
 use turnkeep_protocol::{ChannelName, PartId, Record, RunId, SeqNum, SessionId};
 
 use super::{
-    LAST_WAIT, META, N_CHANGES, PART_PLACES, PARTS, PartKey, PlaceKey, RECORDS, RUNS, SESSIONS, SNAPSHOTS, STANDINGS,
-    WAITPOINTS, decoded, failed, number,
+    LAST_WAIT, META, N_CHANGES, PART_PLACES, PARTS, PartKey, PlaceKey, RECORDS, RUNS, SESSIONS, STANDINGS, WAITPOINTS,
+    decoded, failed, number,
 };
 use crate::standing::{Part, Standing};
 use crate::storage::{Bounds, Loaded, LoadedChannel, LoadedSession, Window};
@@ -81,15 +81,6 @@ pub(super) fn part(
     let parts = txn.open_table(PARTS).map_err(failed)?;
     let found = parts.get((session.as_str(), number(channel), part.as_str())).map_err(failed)?;
     found.map(|row| decoded(row.value())).transpose()
-}
-
-/// Gives a session's chat snapshot.
-pub(super) fn snapshot(db: &Database, session: &SessionId) -> Result<Option<String>, StorageError> {
-    let txn = db.begin_read().map_err(failed)?;
-    let snapshots = txn.open_table(SNAPSHOTS).map_err(failed)?;
-    let found = snapshots.get(session.as_str()).map_err(failed)?;
-    let not_text = |error: std::string::FromUtf8Error| StorageError::Damaged { reason: error.to_string() };
-    found.map(|body| String::from_utf8(body.value().to_vec()).map_err(not_text)).transpose()
 }
 
 /// Gives a run's row.

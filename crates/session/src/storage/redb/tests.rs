@@ -145,6 +145,28 @@ async fn an_older_format_is_brought_up_in_one_step_or_not_at_all() {
 }
 
 #[tokio::test]
+async fn a_store_with_snapshots_inside_is_refused_and_left_alone_and_one_without_is_brought_up_d26() {
+    const BODIES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("snapshots");
+    for bodies in [0, 1] {
+        let db = Database::builder().create_with_backend(InMemoryBackend::new()).unwrap();
+        format::bring_up(&db, "f", &[]).unwrap();
+        let txn = db.begin_write().unwrap();
+        for _ in 0..bodies {
+            txn.open_table(BODIES).unwrap().insert("session_1", &b"{}"[..]).unwrap();
+        }
+        txn.commit().unwrap();
+
+        let brought = format::bring_up(&db, "f", format::STEPS);
+
+        let told = brought.map_err(|error| (error.is_retryable(), error.to_string()));
+        let refused = "the store is older than the first release: it holds 1 chat snapshots inside".to_owned();
+        assert_eq!(told, if bodies == 0 { Ok(()) } else { Err((false, refused)) });
+        let left = db.begin_read().unwrap().open_table(BODIES).map_or(0, |table| table.len().unwrap());
+        assert_eq!(left, bodies);
+    }
+}
+
+#[tokio::test]
 async fn a_newer_format_is_refused_by_name_and_left_alone() {
     let db = Database::builder().create_with_backend(InMemoryBackend::new()).unwrap();
     format::bring_up(&db, "f", &[rename_session, rename_session]).unwrap();

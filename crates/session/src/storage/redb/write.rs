@@ -7,8 +7,8 @@ use turnkeep_host::Timestamp;
 use turnkeep_protocol::{ChannelName, PartId, Record, RunId, SeqNum, SessionId};
 
 use super::{
-    LAST_WAIT, META, N_CHANGES, PART_PLACES, PARTS, PartKey, PlaceKey, RECORDS, RUNS, SESSIONS, SNAPSHOTS, STANDINGS,
-    WAITPOINTS, decoded, encoded, failed, number,
+    LAST_WAIT, META, N_CHANGES, PART_PLACES, PARTS, PartKey, PlaceKey, RECORDS, RUNS, SESSIONS, STANDINGS, WAITPOINTS,
+    decoded, encoded, failed, number,
 };
 use crate::change::Millis;
 use crate::standing::{Part, Shape, Standing};
@@ -39,7 +39,6 @@ struct Writer<'t> {
     part_places: Table<'t, PlaceKey, &'static str>,
     runs: Table<'t, &'static str, &'static [u8]>,
     waitpoints: Table<'t, &'static str, &'static [u8]>,
-    snapshots: Table<'t, &'static str, &'static [u8]>,
     /// The standings that have changed, written once at the end.
     touched: BTreeMap<SessionId, Standing>,
 }
@@ -55,7 +54,6 @@ impl<'t> Writer<'t> {
             part_places: txn.open_table(PART_PLACES).map_err(failed)?,
             runs: txn.open_table(RUNS).map_err(failed)?,
             waitpoints: txn.open_table(WAITPOINTS).map_err(failed)?,
-            snapshots: txn.open_table(SNAPSHOTS).map_err(failed)?,
             touched: BTreeMap::new(),
         })
     }
@@ -67,7 +65,8 @@ impl<'t> Writer<'t> {
         };
         match change {
             Change::Session { row } => put(&mut self.sessions, row.id.as_str(), &encoded(&row)),
-            Change::Cursors { .. } => Ok(()),
+            // What these say is in the standing.
+            Change::Cursors { .. } | Change::Snapshot { .. } => Ok(()),
             Change::Record { session, channel, record, part, .. } => {
                 let shape = *self.touched[&session].shape(channel);
                 self.append(&session, channel, &record, part, &shape)
@@ -87,7 +86,6 @@ impl<'t> Writer<'t> {
                 self.waitpoints.remove(waitpoint.as_str()).map_err(failed)?;
                 Ok(())
             }
-            Change::Snapshot { session, body, .. } => put(&mut self.snapshots, session.as_str(), body.as_bytes()),
         }
     }
 

@@ -1,0 +1,110 @@
+//! The bodies of chat snapshots: objects beside the store (S §8, D-26).
+//!
+//! A body may be megabytes, and every turn replaces it; the store keeps only which object is a session's snapshot. A put goes
+//!
+//! 1. object: the body becomes durable under a name that was never used,
+//! 2. row: the core makes that name the session's snapshot, fenced and in order as every write of a run (D-36, S-91),
+//! 3. delete: the object that it replaced goes.
+//!
+//! So two puts never write over each other; which one counts is the core's decision, whatever the order in which they finish. A crash
+//! in between leaves an object that no row names, or two; [`Objects::sweep`] deletes those before the next life of the server
+//! serves. An object store therefore belongs to one server.
+
+mod folder;
+
+use std::collections::BTreeSet;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::{StreamExt as _, TryStreamExt as _};
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt as _, PutMode, PutPayload};
+use turnkeep_host::Draws;
+use turnkeep_protocol::SessionId;
+
+pub use self::folder::objects_in_folder;
+use crate::{Environment, SnapshotId, StorageError};
+
+/// How long the object store may take for one object.
+const OBJECT_LIMIT: Duration = Duration::from_secs(20);
+
+/// Gives the place in its object store of a body that [`Change::Snapshot`](crate::Change::Snapshot) names.
+pub fn object_place(environment: &Environment, session: &SessionId, object: SnapshotId) -> Path {
+    folder(environment).join(session.as_str()).join(format!("{object}.json"))
+}
+
+/// Gives the folder of all sessions, beside the one key that readers see (S-195).
+fn folder(environment: &Environment) -> Path {
+    let Environment { project_ref, slug, .. } = environment;
+    ["packets", project_ref, slug, "sessions"].into_iter().collect()
+}
+
+/// The objects of one environment.
+pub(crate) struct Objects {
+    store: Arc<dyn ObjectStore>,
+    environment: Environment,
+    names: Draws,
+}
+
+impl Objects {
+    /// Takes a store; `names` must not have been drawn from in an earlier life of the server.
+    pub(crate) fn new(store: Arc<dyn ObjectStore>, environment: &Environment, names: Draws) -> Self {
+        Self { store, environment: environment.clone(), names }
+    }
+
+    /// Puts a body under a new name; on `Ok` it survives a crash.
+    pub(crate) async fn put(&self, session: &SessionId, body: Bytes) -> Result<SnapshotId, StorageError> {
+        let object = SnapshotId(self.names.next_u64());
+        let place = object_place(&self.environment, session, object);
+        // A name that is taken after all must not be written over: another row may name it.
+        let put = self.store.put_opts(&place, PutPayload::from_bytes(body), PutMode::Create.into());
+        within(put).await?;
+        Ok(object)
+    }
+
+    /// Gets a body; nothing when there is none.
+    pub(crate) async fn get(&self, session: &SessionId, object: SnapshotId) -> Result<Option<Bytes>, StorageError> {
+        let place = object_place(&self.environment, session, object);
+        match within(async { self.store.get(&place).await?.bytes().await }).await {
+            Ok(body) => Ok(Some(body)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Deletes an object that no row names any more. What cannot be deleted stays for the next sweep.
+    pub(crate) async fn delete(&self, session: &SessionId, object: SnapshotId) {
+        let place = object_place(&self.environment, session, object);
+        if let Err(error) = within(self.store.delete(&place)).await {
+            tracing::warn!(%place, %error, "a replaced snapshot could not be deleted");
+        }
+    }
+
+    /// Deletes every object that no row names: what crashes have left. Call it while nobody puts. Gives how many there were.
+    pub(crate) async fn sweep(
+        &self,
+        named: impl Iterator<Item = (SessionId, SnapshotId)>,
+    ) -> Result<usize, StorageError> {
+        let named: BTreeSet<Path> =
+            named.map(|(session, object)| object_place(&self.environment, &session, object)).collect();
+        let listed = self.store.list(Some(&folder(&self.environment))).map_ok(|meta| meta.location);
+        let orphans = listed.try_filter(|place| std::future::ready(!named.contains(place)));
+        // All at once, for a store may not like to be changed while it is listed.
+        let orphans: Vec<Path> = orphans.try_collect().await.map_err(io::Error::from)?;
+        let n_orphans = orphans.len();
+        let mut deleted = self.store.delete_stream(futures::stream::iter(orphans.into_iter().map(Ok)).boxed());
+        while let Some(place) = deleted.next().await {
+            place.map_err(io::Error::from)?;
+        }
+        Ok(n_orphans)
+    }
+}
+
+async fn within<T>(work: impl Future<Output = object_store::Result<T>>) -> io::Result<T> {
+    match tokio::time::timeout(OBJECT_LIMIT, work).await {
+        Ok(result) => result.map_err(io::Error::from),
+        Err(_) => Err(io::ErrorKind::TimedOut.into()),
+    }
+}
