@@ -7,6 +7,7 @@ mod cold;
 mod edge;
 #[cfg(test)]
 mod failing;
+mod leftover;
 mod list;
 mod operations;
 mod params;

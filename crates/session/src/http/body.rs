@@ -20,10 +20,6 @@ const MAX_PART_ID: usize = 256;
 /// How long a caller may take to send its body; whoever is slower may try again.
 const BODY_DEADLINE: Duration = Duration::from_secs(30);
 
-/// The longest body that is read and dropped before it is refused. A connection that is closed with bytes unread is reset, and a client
-/// that still sends then sees a broken network in place of the refusal, and tries again (RC-4).
-const MAX_DROPPED: usize = 16 * 1024 * 1024;
-
 /// Reads a body of at most `cap` bytes; the length must be announced (S-59, S-191). A request without any body has an empty one.
 pub(super) async fn read(headers: &HeaderMap, body: Body, cap: usize) -> Result<Bytes, Fail> {
     let too_large = || Fail::error(StatusCode::PAYLOAD_TOO_LARGE, "Request body too large");
@@ -32,21 +28,11 @@ pub(super) async fn read(headers: &HeaderMap, body: Body, cap: usize) -> Result<
     }
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     if announced.is_none_or(|length| length > cap) {
-        // Who asks before sending is answered before sending.
-        if announced.is_some_and(|length| length <= MAX_DROPPED) && !headers.contains_key(header::EXPECT) {
-            // Who is slower than the deadline is refused all the same.
-            let _ = tokio::time::timeout(BODY_DEADLINE, drop_all(body)).await;
-        }
         return Err(too_large());
     }
     let reading = tokio::time::timeout(BODY_DEADLINE, http_body_util::Limited::new(body, cap).collect()).await;
     let late = |_| Fail::error(StatusCode::REQUEST_TIMEOUT, "The request body did not come within 30 seconds");
     reading.map_err(late)?.map(http_body_util::Collected::to_bytes).map_err(|_| too_large())
-}
-
-/// Reads a body and keeps nothing of it.
-async fn drop_all(mut body: Body) {
-    while let Some(Ok(_)) = body.frame().await {}
 }
 
 /// Reads the one record of an append: a length must be announced, the body is not empty, and it is text, which is stored byte for byte

@@ -9,7 +9,7 @@ use axum::response::Response;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use tokio::time::Instant;
 
-use super::App;
+use super::{App, leftover};
 
 const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 const REQUEST_HEADERS: &str = "Authorization, Content-Type, Accept, Last-Event-ID, Timeout-Seconds, X-Peek-Settled, X-Part-Id, \
@@ -36,7 +36,7 @@ pub(super) async fn finish(State(app): State<Arc<App>>, request: Request, next: 
     let wanted = request.headers().get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned();
     let asked = Asked::new(&request);
     let mut response =
-        if is_open && request.method() == Method::OPTIONS { preflight(wanted) } else { next.run(request).await };
+        if is_open && request.method() == Method::OPTIONS { preflight(wanted) } else { run(request, next).await };
     if is_open && let Some(origin) = origin {
         allow(response.headers_mut(), origin);
     }
@@ -44,6 +44,20 @@ pub(super) async fn finish(State(app): State<Arc<App>>, request: Request, next: 
     response.headers_mut().insert(REQUEST_ID, request_id);
     if is_final(response.status()) {
         response.headers_mut().insert("x-should-retry", HeaderValue::from_static("false"));
+    }
+    response
+}
+
+/// Lets a handler answer. Of a request that is refused, the whole body is read before the refusal goes out.
+async fn run(request: Request, next: Next) -> Response {
+    if !leftover::is_read(request.headers()) {
+        return next.run(request).await;
+    }
+    let (head, body) = request.into_parts();
+    let (body, left) = leftover::lend(body);
+    let response = next.run(Request::from_parts(head, body)).await;
+    if response.status().is_client_error() {
+        left.drop_all().await;
     }
     response
 }

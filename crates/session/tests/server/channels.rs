@@ -146,15 +146,23 @@ async fn an_append_without_a_body_or_with_no_text_is_refused_and_stores_nothing_
 }
 
 #[tokio::test]
-async fn a_client_that_sends_all_before_it_listens_reads_the_refusal_of_a_body_that_is_too_large_s59_rc4() {
+async fn a_client_that_sends_all_before_it_listens_reads_why_it_was_refused_s59_rc4() {
     let world = World::start().await;
     world.create().await;
     let large = "x".repeat(8 * 1024 * 1024);
-    let head = format!("POST {APPEND} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\n", crate::support::SECRET);
+    let secret = crate::support::SECRET;
+    for (path, key, want) in [
+        (APPEND, secret, "413 Payload Too Large"),
+        (APPEND, "wrong", "401 Unauthorized"),
+        ("/api/v1/nothing", secret, "404 Not Found"),
+        ("/api/v1/sessions/chat", secret, "405 Method Not Allowed"),
+    ] {
+        let head = format!("POST {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {key}\r\n");
 
-    let status = world.status_of(&format!("{head}content-length: {}\r\n\r\n{large}", large.len())).await;
+        let status = world.status_of(&format!("{head}content-length: {}\r\n\r\n{large}", large.len())).await;
 
-    assert_eq!(status, "HTTP/1.1 413 Payload Too Large");
+        assert_eq!(status, format!("HTTP/1.1 {want}"), "{path}");
+    }
 }
 
 #[tokio::test]
