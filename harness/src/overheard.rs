@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use turnkeep_protocol::{ChannelName, PartId, Record, RunId, SeqNum, SessionId};
-use turnkeep_session::{Bounds, Change, Loaded, Part, RunRow, Storage, StorageError, Window};
+use turnkeep_session::{Bounds, Change, Loaded, Part, RunRow, Storage, StorageError, Windows};
 
 /// Hears what a store does. What it is told of is durable already.
 pub(crate) trait Ears: Send + Sync {
@@ -33,9 +33,9 @@ impl<E> Overheard<E> {
 }
 
 impl<E: Ears> Storage for Overheard<E> {
-    fn load(&self, window: Window) -> BoxFuture<'_, Result<Loaded, StorageError>> {
+    fn load(&self, windows: Windows) -> BoxFuture<'_, Result<Loaded, StorageError>> {
         Box::pin(async move {
-            let loaded = self.inner.load(window).await?;
+            let loaded = self.inner.load(windows).await?;
             self.ears.loaded(&loaded);
             Ok(loaded)
         })

@@ -179,7 +179,7 @@ mod tests {
     use turnkeep_protocol::{PartId, Record, RunId, SeqNum, SessionId};
 
     use super::*;
-    use crate::{Bounds, Loaded, Part, RunRow, StorageError, Window};
+    use crate::{Bounds, Loaded, Part, RunRow, StorageError, Windows};
 
     /// A store whose commits wait to be let through, one permit each.
     struct Gate {
@@ -188,7 +188,7 @@ mod tests {
     }
 
     impl Storage for Gate {
-        fn load(&self, _: Window) -> BoxFuture<'_, Result<Loaded, StorageError>> {
+        fn load(&self, _: Windows) -> BoxFuture<'_, Result<Loaded, StorageError>> {
             Box::pin(async { Ok(Loaded::default()) })
         }
 

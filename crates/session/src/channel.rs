@@ -153,11 +153,21 @@ impl Channel {
         while self.records.len() > window.records.records || self.bytes > window.records.bytes {
             self.drop_oldest();
         }
+        if self.records.is_empty() {
+            // An emptied deque keeps the room that it once had.
+            self.records = VecDeque::new();
+        }
         while self.parts.len() > window.parts {
             let (_, id) = self.parts_by_place.pop_first().expect("both maps hold the same ids");
             let part = self.parts.remove(&id).expect("both maps hold the same ids");
             self.parts_from = self.parts_from.max(part.last.next());
         }
+    }
+
+    /// Gives how many records and part ids the window holds.
+    #[cfg(test)]
+    pub(crate) fn held(&self) -> (usize, usize) {
+        (self.records.len(), self.parts.len())
     }
 
     fn drop_oldest(&mut self) {

@@ -37,7 +37,7 @@ use crate::Change;
 pub(crate) use crate::RecordWriter as Writer;
 pub(crate) use crate::channel::Looked;
 use crate::metrics::RunCounts;
-use crate::storage::{Loaded, WINDOW, Window, session_of};
+use crate::storage::{Loaded, WINDOWS, Windows, session_of};
 
 /// Trims that take effect in one step; further ones wait for the next, which is due at once.
 const TRIMS_PER_TICK: usize = 64;
@@ -103,8 +103,8 @@ pub(crate) struct Core {
     fresh: Vec<Change>,
     ids: Draws,
     lease: Duration,
-    window: Window,
-    /// Sessions with changes since the last commit.
+    windows: Windows,
+    /// Sessions with changes since the last commit, to themselves or to their runs.
     touched: BTreeSet<SessionId>,
 }
 
@@ -112,12 +112,12 @@ impl Core {
     /// Makes a core from what a store keeps; `ids` must not have been drawn from in an earlier life of the store.
     pub(crate) fn load(loaded: Loaded, ids: Draws, lease: Duration) -> Self {
         let state = State::load(loaded);
-        Self { state, fresh: Vec::new(), ids, lease, window: WINDOW, touched: BTreeSet::new() }
+        Self { state, fresh: Vec::new(), ids, lease, windows: WINDOWS, touched: BTreeSet::new() }
     }
 
     #[cfg(test)]
-    pub(crate) fn with_window(self, window: Window) -> Self {
-        Self { window, ..self }
+    pub(crate) fn with_windows(self, windows: Windows) -> Self {
+        Self { windows, ..self }
     }
 
     /// Gives the changes since the last call, to be committed before anybody hears of them.
@@ -129,7 +129,7 @@ impl Core {
     pub(crate) fn committed(&mut self) {
         assert!(self.fresh.is_empty(), "what was not taken cannot have been committed");
         for session in std::mem::take(&mut self.touched) {
-            self.state.evict(&session, &self.window);
+            self.state.evict(&session, &self.windows);
         }
     }
 
@@ -167,7 +167,9 @@ impl Core {
 
     fn put(&mut self, change: Change) {
         self.state.apply(&change);
-        self.touched.extend(session_of(&change).cloned());
+        // A run that ends takes its session's windows along.
+        let of_run = if let Change::Run { row } = &change { Some(&row.session) } else { None };
+        self.touched.extend(session_of(&change).or(of_run).cloned());
         self.fresh.push(change);
     }
 

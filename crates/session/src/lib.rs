@@ -63,5 +63,6 @@ pub use standing::{NewestOutput, Part, Shape, Standing, Summary};
 pub use storage::conformance;
 pub use storage::{
     Bounds, Disk, Loaded, LoadedChannel, LoadedSession, MemoryDisk, MemoryStorage, RedbStorage, Storage, Window,
+    Windows,
 };
 pub use trims::{Trim, Trims};

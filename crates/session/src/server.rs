@@ -12,7 +12,7 @@ use crate::actor::Driver;
 use crate::core::Core;
 use crate::http::{App, router};
 use crate::objects::Objects;
-use crate::storage::WINDOW;
+use crate::storage::WINDOWS;
 use crate::{Environment, Error, InMemoryObjects, ObjectStore, Storage};
 
 /// A session server before it listens.
@@ -72,7 +72,7 @@ impl Server {
     ///
     /// [`Error`] when the store cannot be loaded or the address is taken.
     pub async fn bind(self, addr: &str) -> Result<BoundServer, Error> {
-        let loaded = self.storage.load(WINDOW).await?;
+        let loaded = self.storage.load(WINDOWS).await?;
         let listened = self.host.net().listen(addr).await;
         let listener = listened.map_err(|source| Error::Listen { addr: addr.to_owned(), source })?;
         // Every life of a store draws ids of its own: a part id drawn twice would make readers drop a record (RC-5).

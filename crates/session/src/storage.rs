@@ -23,19 +23,23 @@ pub(crate) use tables::{Tables, session_of};
 use crate::standing::Part;
 use crate::{Change, RunRow, StorageError};
 
-/// The newest records and part ids of a channel that the server keeps in memory; older ones are read from the store.
-pub(crate) const WINDOW: Window = Window { records: Bounds { records: 256, bytes: 64 * 1024 }, parts: 256 };
+/// What the server keeps in memory of the channels: most sessions have ended long ago, and none of theirs is there.
+pub(crate) const WINDOWS: Windows = Windows {
+    live: Window { records: Bounds { records: 256, bytes: 64 * 1024 }, parts: 256 },
+    idle: Window { records: Bounds { records: 0, bytes: 0 }, parts: 0 },
+};
 
 /// Keeps every change of a server, in order.
 ///
 /// Reads see committed changes only, each read at one moment. A run, once stored, stays for ever.
 pub trait Storage: Send + Sync {
-    /// Gives what all committed changes add up to: for each channel no more than `window` of its records and part ids.
+    /// Gives what all committed changes add up to: for each channel no more of its records and part ids than its session's window
+    /// holds.
     ///
     /// # Errors
     ///
     /// [`StorageError`] when the store cannot be read or holds what no commit wrote.
-    fn load(&self, window: Window) -> BoxFuture<'_, Result<Loaded, StorageError>>;
+    fn load(&self, windows: Windows) -> BoxFuture<'_, Result<Loaded, StorageError>>;
 
     /// Makes `changes` durable, all or nothing: on `Ok` they survive a crash (D-12).
     ///
@@ -96,6 +100,28 @@ impl Bounds {
             is_first || bytes <= self.bytes
         };
         records.take(self.records).take_while(fits).collect()
+    }
+}
+
+/// How much of each channel the core keeps in memory; the rest is read from the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Windows {
+    /// Of sessions with a live run.
+    pub live: Window,
+    /// Of the others: nobody writes to them, and who still reads them waits at their tails.
+    pub idle: Window,
+}
+
+impl Windows {
+    /// Gives one window to all sessions.
+    #[cfg(any(test, feature = "conformance"))]
+    pub(crate) const fn all(window: Window) -> Self {
+        Self { live: window, idle: window }
+    }
+
+    /// Gives the window of a session by the run in its slot.
+    pub(crate) fn of(&self, run: Option<&RunRow>) -> &Window {
+        if run.is_some_and(|run| run.status.is_live()) { &self.live } else { &self.idle }
     }
 }
 

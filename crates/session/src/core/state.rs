@@ -12,7 +12,7 @@ use crate::change::Millis;
 use crate::channel::Channel;
 use crate::metrics::RunCounts;
 use crate::standing::{NewestOutput, Summary};
-use crate::storage::{Loaded, LoadedSession, Window, session_of};
+use crate::storage::{Loaded, LoadedSession, Windows, session_of};
 use crate::{Change, RunRow, RunStatus, SessionRow};
 
 /// Everything the server knows.
@@ -170,7 +170,9 @@ impl State {
     }
 
     /// Lets go of what a session's windows have no room for. Call it only when every record of it is in the store.
-    pub(crate) fn evict(&mut self, id: &SessionId, window: &Window) {
+    pub(crate) fn evict(&mut self, id: &SessionId, windows: &Windows) {
+        let session = self.session(id).expect("who has changed is there");
+        let window = windows.of(self.live_run(session));
         let session = self.session_mut(id);
         session.input.evict(window);
         session.output.evict(window);

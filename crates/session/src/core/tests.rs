@@ -7,6 +7,7 @@ mod close;
 mod create;
 mod ends;
 mod ghosts;
+mod idle;
 mod leases;
 mod list;
 mod order;
@@ -30,12 +31,15 @@ use turnkeep_protocol::{
 
 use super::create::Created;
 use super::{Core, Drained, NewSession, NewSwap, NewWait, Refused, RunLook, State, Writer, cancelled_in};
-use crate::storage::{Loaded, Tables, WINDOW};
+use crate::storage::{Loaded, Tables, WINDOWS, Windows};
 use crate::{Change, RunReason, RunRow};
 
 const LEASE: Duration = Duration::from_secs(10);
 const IN: ChannelName = ChannelName::In;
 const OUT: ChannelName = ChannelName::Out;
+
+/// Sessions keep their windows when their runs end: only so does a state that was lived equal one that was loaded.
+const KEPT: Windows = Windows::all(WINDOWS.live);
 
 /// A core with a clock, and every change it ever made.
 struct Fixture {
@@ -48,7 +52,7 @@ impl Fixture {
     fn new() -> Self {
         let ids = Entropy::from_seed(1).draws();
         Self {
-            core: Core::load(Loaded::default(), ids, LEASE),
+            core: Core::load(Loaded::default(), ids, LEASE).with_windows(KEPT),
             now: Timestamp::from_millis(1_000_000),
             log: Vec::new(),
         }
@@ -81,7 +85,7 @@ impl Fixture {
 
     /// Makes the core that a restarted server would have.
     fn reloaded(&self, seed: u64, lease: Duration) -> Core {
-        Core::load(self.tables().load(WINDOW), Entropy::from_seed(seed).draws(), lease)
+        Core::load(self.tables().load(KEPT), Entropy::from_seed(seed).draws(), lease).with_windows(KEPT)
     }
 
     /// Gives every run that ever was, as it is now.
@@ -236,7 +240,7 @@ impl Fixture {
         let mut state = State::default();
         changes.iter().for_each(|change| state.apply(change));
         let ids: Vec<_> = state.sessions().map(|session| session.row.id.clone()).collect();
-        ids.iter().for_each(|id| state.evict(id, &WINDOW));
+        ids.iter().for_each(|id| state.evict(id, &KEPT));
         state
     }
 }
@@ -245,7 +249,7 @@ impl Drop for Fixture {
     fn drop(&mut self) {
         if !std::thread::panicking() {
             assert_eq!(&self.rebuilt(), self.core.state(), "folding the changes again gives another state");
-            let loaded = State::load(self.tables().load(WINDOW));
+            let loaded = State::load(self.tables().load(KEPT));
             assert_eq!(&loaded, self.core.state(), "a store gives another state");
         }
     }

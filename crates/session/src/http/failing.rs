@@ -14,7 +14,7 @@ use super::{App, router};
 use crate::actor::Driver;
 use crate::core::Core;
 use crate::objects::Objects;
-use crate::storage::WINDOW;
+use crate::storage::WINDOWS;
 use crate::storage::conformance::{DiskFault, FaultyDisk};
 use crate::{Environment, Error, InMemoryObjects, RedbStorage, Storage, StorageError};
 
@@ -24,7 +24,7 @@ const APPEND: &str = "/realtime/v1/sessions/chat/in/append";
 async fn start(disk: &FaultyDisk) -> Result<(Arc<App>, Driver), StorageError> {
     let host = Host::os();
     let storage = Arc::new(RedbStorage::open(&host, "the store", disk.life()).await?);
-    let core = Core::load(storage.load(WINDOW).await?, host.entropy().draws(), Duration::from_secs(10));
+    let core = Core::load(storage.load(WINDOWS).await?, host.entropy().draws(), Duration::from_secs(10));
     let (driver, actor) = Driver::new(core, storage.clone(), host.clone());
     let environment = Environment::new("env_1", "secret");
     let objects = Objects::new(Arc::new(InMemoryObjects::new()), &environment, host.entropy().draws());

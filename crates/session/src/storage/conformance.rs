@@ -18,13 +18,14 @@ pub use self::disk::{DiskFault, DiskLife, FaultyDisk};
 pub use self::failing::check_failing;
 
 use self::author::{Author, CHANNELS, N_PARTS, N_RUNS, N_SESSIONS, part_id, run_id, session_id};
-use super::{Bounds, Loaded, LoadedChannel, Storage, Tables, Window};
+use super::{Bounds, Loaded, LoadedChannel, Storage, Tables, Window, Windows};
 use crate::{Part, Shape};
 
 /// Commits of one suite.
 const N_COMMITS: u64 = 40;
 
-const WHOLE: Window = Window { records: Bounds { records: usize::MAX, bytes: usize::MAX }, parts: usize::MAX };
+const WHOLE: Windows =
+    Windows::all(Window { records: Bounds { records: usize::MAX, bytes: usize::MAX }, parts: usize::MAX });
 
 /// Commits random groups of changes and compares everything that can be read, over several lives of the store.
 ///
@@ -60,11 +61,13 @@ where
 async fn compare(store: &dyn Storage, expected: &Tables, author: &Author, place: &str) {
     let bounds = |records, bytes| Bounds { records, bytes };
     for (records, bytes, parts) in [(0, 0, 0), (3, 10_000, 2), (100, 90, 5), (usize::MAX, usize::MAX, usize::MAX)] {
-        let window = Window { records: bounds(records, bytes), parts };
-        let loaded = store.load(window).await.expect("the disk is whole");
-        let place = format!("{place}: load with {window:?}");
+        let live = Window { records: bounds(records, bytes), parts };
+        let idle = Window { records: bounds(records / 3, bytes), parts: parts / 2 };
+        let windows = Windows { live, idle };
+        let loaded = store.load(windows).await.expect("the disk is whole");
+        let place = format!("{place}: load with {windows:?}");
         let all = expected.load(WHOLE);
-        let [loaded, want] = [loaded, expected.load(window)].map(|loaded| remembered(loaded, &all, author, &place));
+        let [loaded, want] = [loaded, expected.load(windows)].map(|loaded| remembered(loaded, &all, author, &place));
         assert_eq!(loaded, want, "{place}");
     }
     for session in (0..=N_SESSIONS).map(session_id) {

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use futures::future::BoxFuture;
 use turnkeep_protocol::{ChannelName, PartId, Record, RunId, SeqNum, SessionId};
 
-use super::{Bounds, Disk, Loaded, Storage, Tables, Window};
+use super::{Bounds, Disk, Loaded, Storage, Tables, Windows};
 use crate::standing::Part;
 use crate::{Change, RunRow, StorageError};
 
@@ -73,8 +73,8 @@ impl MemoryStorage {
 }
 
 impl Storage for MemoryStorage {
-    fn load(&self, window: Window) -> BoxFuture<'_, Result<Loaded, StorageError>> {
-        self.look(|tables| tables.load(window))
+    fn load(&self, windows: Windows) -> BoxFuture<'_, Result<Loaded, StorageError>> {
+        self.look(|tables| tables.load(windows))
     }
 
     fn commit(&self, changes: Vec<Change>) -> BoxFuture<'_, Result<(), StorageError>> {

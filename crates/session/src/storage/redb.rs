@@ -18,7 +18,7 @@ use redb::{Database, StorageBackend, TableDefinition};
 use turnkeep_host::Host;
 use turnkeep_protocol::{ChannelName, PartId, Record, RunId, SeqNum, SessionId};
 
-use super::{Bounds, Loaded, Storage, Window};
+use super::{Bounds, Loaded, Storage, Windows};
 use crate::standing::Part;
 use crate::{Change, RunRow, StorageError};
 
@@ -86,8 +86,8 @@ impl RedbStorage {
 }
 
 impl Storage for RedbStorage {
-    fn load(&self, window: Window) -> BoxFuture<'_, Result<Loaded, StorageError>> {
-        self.work(move |db| read::load(db, window))
+    fn load(&self, windows: Windows) -> BoxFuture<'_, Result<Loaded, StorageError>> {
+        self.work(move |db| read::load(db, windows))
     }
 
     fn commit(&self, changes: Vec<Change>) -> BoxFuture<'_, Result<(), StorageError>> {

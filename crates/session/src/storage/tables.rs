@@ -6,7 +6,7 @@ use std::convert::Infallible;
 use turnkeep_host::Timestamp;
 use turnkeep_protocol::{ChannelName, PartId, Record, RunId, SeqNum, SessionId, WaitpointId};
 
-use super::{Bounds, Loaded, LoadedChannel, LoadedSession, Window};
+use super::{Bounds, Loaded, LoadedChannel, LoadedSession, Window, Windows};
 use crate::standing::{Part, Standing};
 use crate::{Change, RunRow, RunStatus, SessionRow, WaitpointRow};
 
@@ -89,14 +89,14 @@ impl Tables {
     }
 
     /// Gives what a server needs to go on.
-    pub(crate) fn load(&self, window: Window) -> Loaded {
+    pub(crate) fn load(&self, windows: Windows) -> Loaded {
         let sessions = self.sessions.values();
-        let current = sessions.clone().filter_map(|kept| self.runs.get(kept.row.current_run.as_ref()?)).cloned();
+        let current = |kept: &Kept| self.runs.get(kept.row.current_run.as_ref()?);
         Loaded {
             n_changes: self.n_changes,
             last_wait: self.last_wait,
-            runs: current.collect(),
-            sessions: sessions.map(|kept| kept.load(window)).collect(),
+            runs: sessions.clone().filter_map(current).cloned().collect(),
+            sessions: sessions.map(|kept| kept.load(windows.of(current(kept)))).collect(),
             waitpoints: self.waitpoints.values().cloned().collect(),
         }
     }
@@ -161,14 +161,14 @@ impl Kept {
         self.output.records = self.output.records.split_off(&first);
     }
 
-    fn load(&self, window: Window) -> LoadedSession {
+    fn load(&self, window: &Window) -> LoadedSession {
         let (row, standing) = (self.row.clone(), self.standing.clone());
         LoadedSession { row, standing, input: self.input.load(window), output: self.output.load(window) }
     }
 }
 
 impl Log {
-    fn load(&self, window: Window) -> LoadedChannel {
+    fn load(&self, window: &Window) -> LoadedChannel {
         let records = self.records.values().rev().cloned();
         let parts = self.parts_by_place.values().rev().map(|id| (id.clone(), self.parts[id].clone()));
         let Ok(records) = window.take_newest(records.map(Ok::<_, Infallible>));

@@ -11,7 +11,7 @@ use turnkeep_host::Host;
 use turnkeep_protocol::{ChannelName, PartId, Record, RunId, SeqNum, SessionId};
 use turnkeep_session::{
     Bounds, Change, Environment, Error, Loaded, MemoryDisk, MemoryStorage, Part, RunRow, Server, Storage, StorageError,
-    Window,
+    Windows,
 };
 
 use crate::support::{SECRET, World, delta, message};
@@ -72,8 +72,8 @@ async fn a_restarted_server_repeats_no_id_it_gave_before_rc5() {
 struct Full(MemoryStorage);
 
 impl Storage for Full {
-    fn load(&self, window: Window) -> BoxFuture<'_, Result<Loaded, StorageError>> {
-        self.0.load(window)
+    fn load(&self, windows: Windows) -> BoxFuture<'_, Result<Loaded, StorageError>> {
+        self.0.load(windows)
     }
 
     fn commit(&self, _: Vec<Change>) -> BoxFuture<'_, Result<(), StorageError>> {

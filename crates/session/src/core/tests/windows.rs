@@ -5,19 +5,19 @@ use proptest::prelude::*;
 use super::*;
 use crate::SnapshotId;
 use crate::core::{Cold, ColdPart, DRAIN, Looked, shown};
-use crate::storage::{Bounds, Window};
+use crate::storage::{Bounds, Window, Windows};
 
 /// A core and its store, with what a server does between the two.
 struct Node {
     core: Core,
     store: Tables,
-    window: Window,
+    windows: Windows,
 }
 
 impl Node {
-    fn new(window: Window) -> Self {
-        let core = Core::load(Loaded::default(), Entropy::from_seed(1).draws(), LEASE).with_window(window);
-        Self { core, store: Tables::default(), window }
+    fn new(windows: Windows) -> Self {
+        let core = Core::load(Loaded::default(), Entropy::from_seed(1).draws(), LEASE).with_windows(windows);
+        Self { core, store: Tables::default(), windows }
     }
 
     fn commit(&mut self) {
@@ -28,7 +28,7 @@ impl Node {
     fn reload(&mut self, seed: u64) {
         self.commit();
         let ids = Entropy::from_seed(seed).draws();
-        self.core = Core::load(self.store.load(self.window), ids, LEASE).with_window(self.window);
+        self.core = Core::load(self.store.load(self.windows), ids, LEASE).with_windows(self.windows);
     }
 
     fn once<T>(
@@ -218,9 +218,10 @@ proptest! {
         bytes in 0..300_usize,
         parts in 0..5_usize,
     ) {
-        let tiny = Window { records: Bounds { records, bytes }, parts };
+        let live = Window { records: Bounds { records, bytes }, parts };
+        let idle = Window { records: Bounds { records: records / 3, bytes }, parts: parts / 3 };
         let whole = Window { records: Bounds { records: usize::MAX, bytes: usize::MAX }, parts: usize::MAX };
-        let mut nodes = [Node::new(tiny), Node::new(whole)];
+        let mut nodes = [Node::new(Windows { live, idle }), Node::new(Windows::all(whole))];
         let mut outside = Outside::default();
         let create = |node: &mut Node| {
             let new = new_session(Some("chat"), json!({ "chatId": "chat" }));

@@ -17,14 +17,14 @@ use crate::objects::Objects;
 use crate::trims::TRIM_GRACE;
 use crate::{
     Bounds, Change, Environment, InMemoryObjects, Loaded, MemoryDisk, MemoryStorage, Part, RunRow, Storage,
-    StorageError, Window,
+    StorageError, Window, Windows,
 };
 
 const IN: ChannelName = ChannelName::In;
 const OUT: ChannelName = ChannelName::Out;
 
 /// No window at all: every record and every part id is cold once it is stored.
-const NOTHING: Window = Window { records: Bounds { records: 0, bytes: 0 }, parts: 0 };
+const NOTHING: Windows = Windows::all(Window { records: Bounds { records: 0, bytes: 0 }, parts: 0 });
 
 /// More looks than any request takes; a test that reaches them has no bound.
 const TOO_MANY: usize = 4 * MAX_LOOKS;
@@ -60,8 +60,8 @@ impl Slow {
 }
 
 impl Storage for Slow {
-    fn load(&self, window: Window) -> BoxFuture<'_, Result<Loaded, StorageError>> {
-        self.inner.load(window)
+    fn load(&self, windows: Windows) -> BoxFuture<'_, Result<Loaded, StorageError>> {
+        self.inner.load(windows)
     }
 
     fn commit(&self, changes: Vec<Change>) -> BoxFuture<'_, Result<(), StorageError>> {
@@ -109,7 +109,7 @@ async fn start() -> Fixture {
         after: Mutex::default(),
     });
     let loaded = store.load(NOTHING).await.unwrap();
-    let core = Core::load(loaded, host.entropy().draws(), Duration::from_secs(10)).with_window(NOTHING);
+    let core = Core::load(loaded, host.entropy().draws(), Duration::from_secs(10)).with_windows(NOTHING);
     let (driver, actor) = Driver::new(core, store.clone(), host.clone());
     let driver = host.spawn(async move { driver.run().await.unwrap() });
     let environment = Environment::new("env_1", "secret");

@@ -6,7 +6,7 @@ use turnkeep_protocol::WaitpointId;
 
 use super::*;
 use crate::MemoryDisk;
-use crate::storage::WINDOW;
+use crate::storage::WINDOWS;
 
 fn change(n: u64) -> Change {
     Change::WaitpointGone { waitpoint: WaitpointId::new(n.to_string()) }
@@ -14,7 +14,7 @@ fn change(n: u64) -> Change {
 
 /// Loads a disk and gives the changes that are on it then.
 fn loaded(disk: Arc<dyn Disk>) -> Result<Vec<Change>, StorageError> {
-    let n_changes = MemoryStorage::open(disk.clone()).loaded()?.tables.load(WINDOW).n_changes;
+    let n_changes = MemoryStorage::open(disk.clone()).loaded()?.tables.load(WINDOWS).n_changes;
     let (changes, end) = parse(&disk.read()?)?;
     assert_eq!((changes.len() as u64, end), (n_changes, disk.read()?.len()));
     Ok(changes)

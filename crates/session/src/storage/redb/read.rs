@@ -9,11 +9,11 @@ use super::{
     decoded, failed, number,
 };
 use crate::standing::{Part, Standing};
-use crate::storage::{Bounds, Loaded, LoadedChannel, LoadedSession, Window};
+use crate::storage::{Bounds, Loaded, LoadedChannel, LoadedSession, Window, Windows};
 use crate::{RunRow, SessionRow, StorageError};
 
 /// Gives what a server needs to go on.
-pub(super) fn load(db: &Database, window: Window) -> Result<Loaded, StorageError> {
+pub(super) fn load(db: &Database, windows: Windows) -> Result<Loaded, StorageError> {
     let txn = db.begin_read().map_err(failed)?;
     let meta = txn.open_table(META).map_err(failed)?;
     let count = |name: &str| Ok::<_, StorageError>(meta.get(name).map_err(failed)?.map_or(0, |count| count.value()));
@@ -25,17 +25,23 @@ pub(super) fn load(db: &Database, window: Window) -> Result<Loaded, StorageError
     for entry in txn.open_table(SESSIONS).map_err(failed)?.iter().map_err(failed)? {
         let (id, row) = entry.map_err(failed)?;
         let (id, row) = (id.value(), decoded::<SessionRow>(row.value())?);
-        if let Some(run) = &row.current_run {
-            let row = row_of(&runs, run.as_str())?;
-            loaded.runs.push(row.ok_or_else(|| damaged(format!("{id} names {run}, which is not there")))?);
-        }
+        let run = match &row.current_run {
+            Some(run) => {
+                let row = row_of::<RunRow>(&runs, run.as_str())?;
+                Some(row.ok_or_else(|| damaged(format!("{id} names {run}, which is not there")))?)
+            }
+            None => None,
+        };
+        let window = windows.of(run.as_ref());
+        loaded.runs.extend(run);
         let standing = row_of::<Standing>(&standings, id)?.unwrap_or_default();
         let input = channels.load(id, ChannelName::In, window)?;
         let output = channels.load(id, ChannelName::Out, window)?;
         for (channel, shape, loaded) in
             [(ChannelName::In, &standing.input, &input), (ChannelName::Out, &standing.output, &output)]
         {
-            if !loaded.fits(shape) {
+            let newest = channels.newest(id, channel)?;
+            if newest.is_some_and(|newest| newest.next() != shape.tail) || !loaded.fits(shape) {
                 return Err(damaged(format!("{id}/{channel}: its newest records are not those before {}", shape.tail)));
             }
         }
@@ -112,7 +118,15 @@ impl Channels {
         })
     }
 
-    fn load(&self, session: &str, channel: ChannelName, window: Window) -> Result<LoadedChannel, StorageError> {
+    /// Gives the place of the newest record that is there.
+    fn newest(&self, session: &str, channel: ChannelName) -> Result<Option<SeqNum>, StorageError> {
+        let channel = number(channel);
+        let all = (session, channel, 0)..=(session, channel, u64::MAX);
+        let newest = self.records.range(all).map_err(failed)?.next_back().transpose().map_err(failed)?;
+        Ok(newest.map(|(key, _)| SeqNum::new(key.value().2)))
+    }
+
+    fn load(&self, session: &str, channel: ChannelName, window: &Window) -> Result<LoadedChannel, StorageError> {
         let channel = number(channel);
         let all = || (session, channel, 0)..=(session, channel, u64::MAX);
         let records = self.records.range(all()).map_err(failed)?.rev();

@@ -13,7 +13,7 @@ use turnkeep_protocol::{NewRecord, TaskId};
 use super::*;
 use crate::change::Millis;
 use crate::standing::PART_MEMORY;
-use crate::storage::{WINDOW, conformance};
+use crate::storage::{WINDOWS, Windows, conformance};
 use crate::{MemoryDisk, MemoryStorage, SessionRow};
 
 /// Seeds of the suite over a disk that fails; each has some hundred operations that a fault may hit.
@@ -197,12 +197,12 @@ async fn without(damage: impl FnOnce(&WriteTransaction)) -> String {
     let storage = in_folder(&folder).await;
     let records = (0..4).map(|n| record(n, Millis(0), Some(PartId::new(format!("part-{n}")))));
     storage.commit([session()].into_iter().chain(records).collect()).await.unwrap();
-    storage.load(WINDOW).await.unwrap();
+    storage.load(Windows::all(WINDOWS.live)).await.unwrap();
     let txn = storage.db.begin_write().unwrap();
     damage(&txn);
     txn.commit().unwrap();
 
-    let refused = storage.load(WINDOW).await.unwrap_err();
+    let refused = storage.load(Windows::all(WINDOWS.live)).await.unwrap_err();
 
     assert!(!refused.is_retryable(), "{refused}");
     refused.to_string()
