@@ -21,15 +21,14 @@ const DEFAULT_IDLE: Duration = Duration::from_secs(30);
 /// The longest any wait lasts, whatever its settings say: far enough away for everyone, and a moment that a clock can name.
 const LONGEST_WAIT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-/// The idle times that a payload may ask for, in seconds: a client must neither spin a run nor hold it warm for days.
-const PAYLOAD_IDLE_S: std::ops::RangeInclusive<u64> = 1..=3600;
+/// The longest idle time that a payload may ask for: a client must not hold a run warm for days. None at all sleeps at once.
+const LONGEST_PAYLOAD_IDLE: Duration = Duration::from_secs(3600);
 
 impl Attempt {
     /// Gives how long to stay warm: the author's word at run time, then the agent's, then the payload's.
     pub(crate) fn idle_timeout(&self, agents: Option<Duration>) -> Duration {
         let payload = self.payload.idle_timeout_in_seconds;
-        let payload =
-            payload.map(|idle_s| Duration::from_secs(idle_s.clamp(*PAYLOAD_IDLE_S.start(), *PAYLOAD_IDLE_S.end())));
+        let payload = payload.map(|idle_s| Duration::from_secs(idle_s).min(LONGEST_PAYLOAD_IDLE));
         self.chat.idle_timeout().or(agents).or(payload).unwrap_or(DEFAULT_IDLE).min(LONGEST_WAIT)
     }
 

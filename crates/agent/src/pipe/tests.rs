@@ -9,7 +9,7 @@ use turnkeep_protocol::{Messages, ModelMessage, UiMessage, UiMessageChunk};
 
 use super::*;
 use crate::testing::*;
-use crate::{Action, Agent, Tool, TurnInput, step_count_is};
+use crate::{Action, Agent, Tool, TurnComplete, TurnInput, step_count_is};
 
 async fn run(session: &Arc<FakeSession>, agent: Agent, model: Arc<FakeModel>) {
     let lease = lease(session, 1, json!({ "trigger": "preload" }));
@@ -63,17 +63,19 @@ fn told(session: &FakeSession, kind: &str) -> Vec<Value> {
 async fn an_answer_piped_by_hand_is_the_only_one_and_nobody_keeps_it_a207_a99() {
     let session = Arc::new(FakeSession::default());
     session.say("a");
+    let hooked = Diary::default();
     let agent = Agent::new("test", |turn: TurnInput| async move {
         turn.chat.pipe(turn.stream_text(), PipeOptions::new()).await?;
         Ok(turn.stream_text())
     })
-    .on_turn_complete(|event| async move {
+    .on_turn_complete(noted(&hooked, "on_turn_complete", |event: TurnComplete| async move {
         assert_eq!((event.response_message, event.new_ui_messages.len()), (None, 1));
         Ok(())
-    });
+    }));
 
     run(&session, agent, FakeModel::echo()).await;
 
+    assert_eq!(entries(&hooked).len(), 1);
     assert_eq!(session.story(), "start start-step text-start re a text-end finish-step finish done(0)");
     assert_eq!(session.saved_texts(), ["a"]);
 }
@@ -254,12 +256,15 @@ async fn a_stop_aborts_the_pipe_and_the_partial_is_captured_aa147_a208() {
     let diary = Diary::default();
     let model = FakeModel::new(|_| [begins("half"), vec![Said::Silence]].concat());
 
-    let agent = capturing(&diary).on_turn_complete(|event| async move {
-        assert!(event.stopped);
-        Ok(())
-    });
+    let hooked = Diary::default();
+    let agent =
+        capturing(&diary).on_turn_complete(noted(&hooked, "on_turn_complete", |event: TurnComplete| async move {
+            assert!(event.stopped);
+            Ok(())
+        }));
     tokio::join!(run(&session, agent, model), stop_after(&session, 4));
 
+    assert_eq!(entries(&hooked).len(), 1);
     assert_eq!(entries(&diary), ["Aborted half - -"]);
     assert_eq!(session.story(), "start start-step text-start half abort(stopped) done(1)");
 }
@@ -285,6 +290,7 @@ async fn a_stop_aborts_a_pipe_of_chunks_too_aa147() {
 async fn whether_a_pipe_was_aborted_is_the_signals_word_even_if_it_drained_a208() {
     let session = Arc::new(FakeSession::default());
     session.say("a");
+    let hooked = Diary::default();
     let agent = agent(|turn| async move {
         let (signal, late) = (Signal::new(), Signal::new());
         signal.set("enough");
@@ -301,13 +307,14 @@ async fn whether_a_pipe_was_aborted_is_the_signals_word_even_if_it_drained_a208(
         assert_eq!([tell(&drained), tell(&unheard)], ["Aborted whole - -", "Aborted - - -"]);
         Ok(())
     })
-    .on_turn_complete(|event| async move {
+    .on_turn_complete(noted(&hooked, "on_turn_complete", |event: TurnComplete| async move {
         assert!(!event.stopped, "the turn itself was not");
         Ok(())
-    });
+    }));
 
     run(&session, agent, FakeModel::echo()).await;
 
+    assert_eq!(entries(&hooked).len(), 1);
     assert_eq!(session.story(), "start text-start whole text-end finish start start-step abort(enough) done(0)");
 }
 

@@ -36,6 +36,19 @@ pub(crate) fn notes<E>(
     }
 }
 
+/// A hook that notes its name and then does what it has to: what it asserts has been looked at.
+pub(crate) fn noted<E, Fut>(
+    diary: &Diary,
+    name: &'static str,
+    hook: impl Fn(E) -> Fut + Send + Sync + 'static,
+) -> impl Fn(E) -> Fut + Send + Sync + 'static {
+    let diary = diary.clone();
+    move |event| {
+        note(&diary, name);
+        hook(event)
+    }
+}
+
 /// Lets whatever was said join the answer that streams.
 pub(crate) fn always() -> PendingMessages {
     PendingMessages::new().should_inject(|_| async { Ok(true) })

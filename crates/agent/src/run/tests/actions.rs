@@ -5,7 +5,7 @@ use turnkeep_model::{ModelError, StreamPart};
 use turnkeep_protocol::{ChatSnapshot, Messages, SeqNum, UiMessage, UiMessageChunk};
 
 use crate::testing::*;
-use crate::{Action, Agent, HookError, TurnInput};
+use crate::{Action, Agent, HookError, TurnComplete, TurnInput};
 
 async fn run(session: &Arc<FakeSession>, agent: Agent, model: Arc<FakeModel>) {
     let lease = lease(session, 1, json!({ "trigger": "preload" }));
@@ -174,6 +174,7 @@ async fn a_failing_action_tells_an_error_and_nothing_else_happens_a162_af6_d43_a
         session.send(action(json!(kind)));
     }
     session.say("and?");
+    let hooked = Diary::default();
     let agent = talker()
         .max_turns(1)
         .action_schema(|raw| if raw == "bad schema" { Err("no such action".into()) } else { Ok(raw) })
@@ -181,14 +182,15 @@ async fn a_failing_action_tells_an_error_and_nothing_else_happens_a162_af6_d43_a
             event.chat.history().set(vec![]);
             if event.action == "throws" { Err("no".into()) } else { Ok("x".repeat(1_100_000)) }
         })
-        .on_turn_complete(|event| async move {
+        .on_turn_complete(noted(&hooked, "on_turn_complete", |event: TurnComplete| async move {
             let answer = event.response_message.map(|message| message.text());
             assert_eq!(answer.as_deref(), Some("re and?"), "an action is no turn");
             Ok(())
-        });
+        }));
 
     continue_run(&session, agent, FakeModel::echo()).await;
 
+    assert_eq!(entries(&hooked).len(), 1);
     let story = session.story();
     assert!(story.starts_with("error(no such action) done(0) error(no) done(1) start text-start error("), "{story}");
     // The failed hook's override is gone, the turns are not counted, and the loop goes on.

@@ -7,7 +7,7 @@ use serde_json::json;
 use turnkeep_protocol::{ChannelName, ChatSnapshot, ChatTaskWirePayload, SeqNum, UiMessage};
 
 use crate::testing::*;
-use crate::{Agent, Error, Recovery, Tool, TurnInput};
+use crate::{Agent, Error, Recovery, RecoveryBoot, Tool, TurnInput};
 
 async fn continue_run(session: &Arc<FakeSession>, agent: Agent) -> Result<(), Error> {
     let lease = lease(session, 1, json!({ "continuation": true, "previousRunId": "run_0" }));
@@ -56,7 +56,8 @@ async fn boot_reads_then_recovers_then_boots_and_only_then_takes_a_turn_a43_a75_
 async fn the_recovery_hook_is_told_all_there_is_a61_a59_a62() {
     let session = cut().await;
     session.say("b");
-    let agent = talker().on_recovery_boot(|event| async move {
+    let hooked = Diary::default();
+    let agent = talker().on_recovery_boot(noted(&hooked, "on_recovery_boot", |event: RecoveryBoot| async move {
         assert_eq!((event.chat.id(), event.ctx.run_id.as_str(), event.ctx.attempt), ("chat", "run_1", 1));
         assert_eq!((event.previous_run_id.as_str(), event.cause), ("run_0", "unknown"));
         assert_eq!(
@@ -65,10 +66,11 @@ async fn the_recovery_hook_is_told_all_there_is_a61_a59_a62() {
         );
         assert_eq!((event.partial_assistant.text().as_str(), event.pending_tool_calls.len()), ("re a", 0));
         Ok(Recovery::default())
-    });
+    }));
 
     continue_run(&session, agent).await.unwrap();
 
+    assert_eq!(entries(&hooked).len(), 1);
     assert_eq!(session.saved_texts(), ["a", "re a", "b", "re b"]);
 }
 

@@ -6,7 +6,8 @@ use turnkeep_protocol::{ModelMessage, SeqNum, UiMessage};
 use super::inject::noting;
 use crate::testing::*;
 use crate::{
-    Agent, Compaction, CompactionCheck, CompactionSource, PendingMessages, StepChange, Tool, TurnInput, step_count_is,
+    Agent, Compaction, CompactionCheck, CompactionSource, PendingMessages, StepChange, Tool, TurnComplete, TurnInput,
+    step_count_is,
 };
 
 async fn run(session: &Arc<FakeSession>, agent: Agent, model: Arc<FakeModel>) {
@@ -182,10 +183,15 @@ async fn a_stopped_turn_is_not_summed_up_a173_a143() {
     let session = Arc::new(FakeSession::default());
     session.say("a");
     // Its first step has told what it cost, so only the stop keeps the summary away.
-    let agent = worker().compaction(from_messages(4)).on_turn_complete(|event| async move {
-        assert!(event.stopped && event.usage.is_some());
-        Ok(())
-    });
+    let hooked = Diary::default();
+    let agent = worker().compaction(from_messages(4)).on_turn_complete(noted(
+        &hooked,
+        "on_turn_complete",
+        |event: TurnComplete| async move {
+            assert!(event.stopped && event.usage.is_some());
+            Ok(())
+        },
+    ));
     let model = FakeModel::new(|prompt| match prompt.step {
         0 => calls("c1", "t", json!({})),
         _ => [begins("half"), vec![Said::Silence]].concat(),
@@ -197,6 +203,7 @@ async fn a_stopped_turn_is_not_summed_up_a173_a143() {
 
     let ((), ()) = tokio::join!(run(&session, agent, model), talk);
 
+    assert_eq!(entries(&hooked).len(), 1);
     assert!(session.story().ends_with("half abort(stopped) done(1)"), "{}", session.story());
 }
 

@@ -6,7 +6,7 @@ use turnkeep_protocol::run_api::Mark;
 use turnkeep_protocol::{SeqNum, UiMessage, UiMessageChunk};
 
 use crate::testing::*;
-use crate::{Agent, Boot, ChatLocal, Error, HookError, LocalKey, OutOfMemory, TurnComplete, TurnInput};
+use crate::{Agent, Boot, ChatLocal, Error, HookError, LocalKey, OutOfMemory, TurnComplete, TurnInput, TurnStart};
 
 fn entries(diary: &Diary) -> String {
     diary.lock().unwrap().join(" ")
@@ -343,21 +343,23 @@ async fn usage_and_finish_reason_reach_the_completion_aa7_a101() {
     let session = Arc::new(FakeSession::default());
     session.say("a");
     session.say("b");
+    let hooked = Diary::default();
     let agent = talker()
-        .on_turn_start(|event| async move {
+        .on_turn_start(noted(&hooked, "on_turn_start", |event: TurnStart| async move {
             assert_eq!(event.previous_turn_usage.is_some(), event.turn == 1);
             Ok(())
-        })
-        .on_turn_complete(|event| async move {
+        }))
+        .on_turn_complete(noted(&hooked, "on_turn_complete", |event: TurnComplete| async move {
             assert_eq!(event.finish_reason.unwrap().as_str(), "stop");
             assert_eq!(event.usage.unwrap().total_tokens, Some(3));
             assert_eq!(event.total_usage.total_tokens, Some(3 * (event.turn as u64 + 1)));
             assert_eq!(event.chat_access_token, "token");
             Ok(())
-        });
+        }));
 
     run(&session, agent, json!({})).await.unwrap();
 
+    assert_eq!(hooked.lock().unwrap().len(), 4);
     assert!(
         session.state().told.iter().any(|record| record.headers.iter().any(|header| header.0 == "public-access-token"))
     );

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use turnkeep_protocol::{ChatInputChunk, ChatSnapshot, SeqNum, Trigger, UiMessage};
 
 use crate::testing::*;
-use crate::{Agent, HydrateMessages, Tool, TurnInput, step_count_is};
+use crate::{Agent, HydrateMessages, Tool, TurnComplete, TurnInput, step_count_is};
 
 /// The author's own store of one chat.
 #[derive(Clone, Default)]
@@ -126,17 +126,19 @@ async fn a_fresh_message_is_new_although_the_hook_has_stored_it_a89_ar14_aa16() 
     session.say("b");
     let store = Store::default();
     let own = store.clone();
-    let agent = keeper(&store).on_turn_complete(move |event| {
+    let hooked = Diary::default();
+    let agent = keeper(&store).on_turn_complete(noted(&hooked, "on_turn_complete", move |event: TurnComplete| {
         let new: Vec<_> = event.new_ui_messages.iter().map(UiMessage::text).collect();
         let asked = if event.turn == 0 { "a" } else { "b" };
         assert_eq!(new, [asked.to_owned(), format!("re {asked}")]);
         assert_eq!(event.new_messages.len(), 2);
         *own.rows() = event.ui_messages.to_vec();
         async { Ok(()) }
-    });
+    }));
 
     run(&session, agent, FakeModel::echo()).await;
 
+    assert_eq!(entries(&hooked).len(), 2);
     assert_eq!(session.state().boundaries().len(), 2);
 }
 
@@ -249,15 +251,17 @@ async fn a_slim_answer_keeps_the_hydrated_input_aa18_a88_a205() {
     session.send(result("a1"));
     let store = Store::of(asking("input-available", json!({})));
     let own = store.clone();
-    let agent = keeper(&store).on_turn_complete(move |event| {
+    let hooked = Diary::default();
+    let agent = keeper(&store).on_turn_complete(noted(&hooked, "on_turn_complete", move |event: TurnComplete| {
         assert_eq!(event.new_ui_messages.len(), 1, "only the message that went on");
         assert_eq!(event.new_ui_messages[0].id, "a1");
         *own.rows() = event.ui_messages.to_vec();
         async { Ok(()) }
-    });
+    }));
 
     continue_run(&session, agent, FakeModel::new(|_| says("thanks"))).await;
 
+    assert_eq!(entries(&hooked).len(), 1);
     let rows = store.rows();
     assert_eq!(rows.len(), 2);
     let call = rows[1].tool_part("c1").unwrap();
@@ -371,6 +375,7 @@ async fn a_failing_hydration_fails_the_turn_and_keeps_its_message_a152_a157() {
     session.say("a");
     session.say("b");
     session.say("c");
+    let hooked = Diary::default();
     let agent = keeper(&Store::default())
         .hydrate_messages(|event| async move {
             match event.turn {
@@ -379,17 +384,18 @@ async fn a_failing_hydration_fails_the_turn_and_keeps_its_message_a152_a157() {
                 _ => Ok(event.previous_messages.into_iter().chain(event.incoming_messages).collect()),
             }
         })
-        .on_turn_complete(|event| async move {
+        .on_turn_complete(noted(&hooked, "on_turn_complete", |event: TurnComplete| async move {
             if event.turn < 2 {
                 assert!(event.error.is_some());
                 assert_eq!(event.new_ui_messages.len(), 1);
             }
             Ok(())
-        });
+        }));
     let model = FakeModel::new(|prompt| says(&prompt.messages.len().to_string()));
 
     run(&session, agent, model).await;
 
+    assert_eq!(entries(&hooked).len(), 3);
     let want = "error(database is down) done(0) error(hydrate_messages gave no messages) done(1) \
                 start start-step text-start 3 text-end finish-step finish done(2)";
     assert_eq!(session.story(), want);
@@ -400,16 +406,18 @@ async fn a_failing_hydration_fails_the_turn_and_keeps_its_message_a152_a157() {
 async fn a_failed_turn_under_hydration_reports_its_message_once_a152_a89() {
     let session = Arc::new(FakeSession::default());
     session.say("a");
+    let hooked = Diary::default();
     let agent = keeper(&Store::default())
         .hydrate_messages(|_| async { Ok(vec![UiMessage::user("other", "other")]) })
         .on_turn_start(|_| async { Err("no".into()) })
-        .on_turn_complete(|event| async move {
+        .on_turn_complete(noted(&hooked, "on_turn_complete", |event: TurnComplete| async move {
             let new: Vec<_> = event.new_ui_messages.iter().map(UiMessage::text).collect();
             assert_eq!(new, ["a"]);
             Ok(())
-        });
+        }));
 
     run(&session, agent, FakeModel::echo()).await;
 
+    assert_eq!(entries(&hooked).len(), 1);
     assert_eq!(session.story(), "error(no) done(0)");
 }

@@ -5,7 +5,7 @@ use turnkeep_protocol::ModelMessage;
 
 use super::inject::{noting, sent};
 use crate::testing::*;
-use crate::{Agent, PrepareStep, StepChange, Tool, ToolChoice, TurnInput, step_count_is};
+use crate::{Agent, PrepareStep, StepChange, Tool, ToolChoice, TurnComplete, TurnInput, step_count_is};
 
 async fn run(session: &Arc<FakeSession>, agent: Agent, model: Arc<FakeModel>) {
     session.say("hi");
@@ -98,17 +98,19 @@ async fn a_step_is_prepared_with_what_came_of_the_steps_before_a167() {
 #[tokio::test(start_paused = true)]
 async fn a_preparation_that_fails_is_an_error_of_the_stream_and_keeps_what_was_said_a167_a158() {
     let session = Arc::new(FakeSession::default());
+    let hooked = Diary::default();
     let agent = prepared(|step: PrepareStep| async move {
         if step.step_number == 1 { Err("no idea".into()) } else { Ok(StepChange::none()) }
     })
-    .on_turn_complete(|event| async move {
+    .on_turn_complete(noted(&hooked, "on_turn_complete", |event: TurnComplete| async move {
         assert_eq!(event.error.as_deref(), Some("no idea"));
         Ok(())
-    });
+    }));
     let model = FakeModel::new(|_| calls("c1", "t", json!({})));
 
     run(&session, agent, model).await;
 
+    assert_eq!(entries(&hooked).len(), 1);
     let want = "start start-step tool-input-available tool-output-available finish-step error(no idea) done(0)";
     assert_eq!(session.story(), want);
     assert_eq!(session.saved_ids().len(), 2);

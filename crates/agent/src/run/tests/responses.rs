@@ -180,6 +180,7 @@ async fn a_stop_after_the_stream_has_ended_stops_nothing_a85_a27_ar12() {
         session.say("a");
         session.say("b");
         let sender = session.clone();
+        let hooked = Diary::default();
         let agent = talker()
             .on_before_turn_complete(move |event| {
                 let session = sender.clone();
@@ -191,13 +192,14 @@ async fn a_stop_after_the_stream_has_ended_stops_nothing_a85_a27_ar12() {
                     if fails && event.turn == 0 { Err("no".into()) } else { Ok(()) }
                 }
             })
-            .on_turn_complete(|event: TurnComplete| async move {
+            .on_turn_complete(noted(&hooked, "on_turn_complete", |event: TurnComplete| async move {
                 assert!(!event.stopped);
                 Ok(())
-            });
+            }));
 
         run(&session, agent, FakeModel::echo()).await;
 
+        assert_eq!(entries(&hooked).len(), 2);
         assert!(!session.story().contains("abort"), "{}", session.story());
         assert_eq!(session.saved_texts(), ["a", "re a", "b", "re b"]);
     }
@@ -228,14 +230,16 @@ async fn a_failed_answer_loses_its_dangling_calls_and_keeps_its_text_aa33_a153()
         let error = part(StreamPart::Error(ModelError::unavailable("overloaded")));
         [begins("Let me ask"), vec![call, error]].concat()
     });
-    let agent = asker().on_turn_complete(|event: TurnComplete| async move {
+    let hooked = Diary::default();
+    let agent = asker().on_turn_complete(noted(&hooked, "on_turn_complete", |event: TurnComplete| async move {
         let kinds: Vec<_> = event.response_message.unwrap().parts.iter().map(|part| part.kind().into_owned()).collect();
         assert_eq!(kinds, ["step-start", "text"]);
         Ok(())
-    });
+    }));
 
     run(&session, agent, model).await;
 
+    assert_eq!(entries(&hooked).len(), 1);
     assert_eq!(session.saved_texts(), ["hi", "Let me ask"]);
 }
 
@@ -244,14 +248,16 @@ async fn a_turn_that_waits_for_the_person_is_complete_and_says_so_a288_a117() {
     let session = Arc::new(FakeSession::default());
     session.say("hi");
     let model = FakeModel::new(|_| [begins("One question"), calls("c1", "ask", json!({}))].concat());
-    let agent = asker().on_turn_complete(|event: TurnComplete| async move {
+    let hooked = Diary::default();
+    let agent = asker().on_turn_complete(noted(&hooked, "on_turn_complete", |event: TurnComplete| async move {
         assert_eq!(event.finish_reason, Some(FinishReason::ToolCalls));
         assert_eq!(event.chat.history().pending_tool_calls().len(), 1);
         Ok(())
-    });
+    }));
 
     run(&session, agent, model).await;
 
+    assert_eq!(entries(&hooked).len(), 1);
     assert!(session.story().ends_with("finish done(0)"), "{}", session.story());
     assert_eq!(session.state().waits.len(), 1, "the run idles and suspends like after any turn");
 }

@@ -6,7 +6,7 @@ use turnkeep_model::{ModelError, StreamPart};
 use turnkeep_protocol::{ChatInputChunk, ChatTaskWirePayload, SeqNum, Trigger, UiMessage, UiMessageChunk};
 
 use crate::testing::*;
-use crate::{Agent, Tool, ToolContext, TurnInput, step_count_is};
+use crate::{Agent, Tool, ToolContext, TurnComplete, TurnInput, step_count_is};
 
 const ANSWERED: &str = "start start-step text-start re hi text-end finish-step finish done(0)";
 
@@ -219,6 +219,7 @@ async fn a_stop_before_run_asks_no_model_a146() {
     session.say("hi");
     let model = FakeModel::new(|_| panic!("the model must not be asked"));
     let stopper = session.clone();
+    let hooked = Diary::default();
     let agent = talker()
         .on_turn_start(move |_| {
             let session = stopper.clone();
@@ -228,13 +229,14 @@ async fn a_stop_before_run_asks_no_model_a146() {
                 Ok(())
             }
         })
-        .on_turn_complete(|event| async move {
+        .on_turn_complete(noted(&hooked, "on_turn_complete", |event: TurnComplete| async move {
             assert!(event.stopped && event.response_message.is_none());
             Ok(())
-        });
+        }));
 
     run(&session, agent, model).await;
 
+    assert_eq!(entries(&hooked).len(), 1);
     assert_eq!(session.story(), "abort(stopped) done(1)");
     assert_eq!(session.saved_texts(), ["hi"]);
 }
@@ -348,17 +350,19 @@ async fn a_failing_model_stream_keeps_the_partial_and_the_run_a158_aa29_aa30_af9
         1 => [begins("half"), vec![part(StreamPart::Error(ModelError::unavailable("overloaded")))]].concat(),
         _ => says(&prompt.messages.iter().map(|message| message.text()).collect::<Vec<_>>().join("|")),
     });
-    let agent = talker().on_turn_complete(|event| async move {
+    let hooked = Diary::default();
+    let agent = talker().on_turn_complete(noted(&hooked, "on_turn_complete", |event: TurnComplete| async move {
         if event.turn == 0 {
             assert_eq!(event.error.as_deref(), Some("overloaded"));
             assert_eq!(event.finish_reason.unwrap().as_str(), "error");
             assert_eq!(event.response_message.as_ref().unwrap().text(), "half");
         }
         Ok(())
-    });
+    }));
 
     run(&session, agent, model).await;
 
+    assert_eq!(entries(&hooked).len(), 2);
     let want = "start start-step text-start half error(overloaded) done(0) \
                 start start-step text-start a|half|b text-end finish-step finish done(1)";
     assert_eq!(session.story(), want);

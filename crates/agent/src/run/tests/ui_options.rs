@@ -5,7 +5,7 @@ use turnkeep_model::{FinishReason, GenerationEvent, ModelError, StreamPart, UiSt
 use turnkeep_protocol::Messages;
 
 use crate::testing::*;
-use crate::{Action, Agent, Tool, TurnInput, step_count_is};
+use crate::{Action, Agent, Tool, TurnComplete, TurnInput, step_count_is};
 
 async fn run(session: &Arc<FakeSession>, agent: Agent, model: Arc<FakeModel>) {
     let lease = lease(session, 1, json!({ "trigger": "preload" }));
@@ -180,13 +180,17 @@ async fn errors_are_masked_and_ends_left_out_as_the_author_chooses_a121_a122_d14
     session.say("a");
     session.say("b");
     let options = UiStreamOptions::new().on_error(|_| "something went wrong".to_owned());
-    let agent =
-        talker().ui_options(options.send_start(false).send_finish(false)).on_turn_complete(|event| async move {
+    let hooked = Diary::default();
+    let agent = talker().ui_options(options.send_start(false).send_finish(false)).on_turn_complete(noted(
+        &hooked,
+        "on_turn_complete",
+        |event: TurnComplete| async move {
             // The author reads the real reason.
             let want = (event.turn == 0).then_some("overloaded at host 7");
             assert_eq!(event.error.as_deref(), want);
             Ok(())
-        });
+        },
+    ));
     let model = FakeModel::new(|prompt| match prompt.messages.len() {
         1 => vec![part(StreamPart::Error(ModelError::unavailable("overloaded at host 7")))],
         _ => [says("sure"), vec![ends(FinishReason::Stop)]].concat(),
@@ -194,6 +198,7 @@ async fn errors_are_masked_and_ends_left_out_as_the_author_chooses_a121_a122_d14
 
     run(&session, agent, model).await;
 
+    assert_eq!(entries(&hooked).len(), 2);
     let want = "start-step error(something went wrong) done(0) start-step text-start sure text-end finish-step done(1)";
     assert_eq!(session.story(), want);
     assert_eq!(session.saved_texts(), ["a", "b", "sure"]);
