@@ -11,6 +11,7 @@ mod members;
 mod mock_child;
 mod modes;
 mod offline;
+mod races;
 mod readers;
 mod real_server;
 mod restarts;
