@@ -82,29 +82,67 @@ impl Objects {
         }
     }
 
-    /// Deletes every object that no row names: what crashes have left. Call it while nobody puts. Gives how many there were.
+    /// Deletes every object that no row names: what crashes have left. Call it while nobody puts.
     pub(crate) async fn sweep(
         &self,
         named: impl Iterator<Item = (SessionId, SnapshotId)>,
-    ) -> Result<usize, StorageError> {
-        let named: BTreeSet<Path> =
+    ) -> Result<Swept, StorageError> {
+        let mut missing: BTreeSet<Path> =
             named.map(|(session, object)| object_place(&self.environment, &session, object)).collect();
         let listed = self.store.list(Some(&folder(&self.environment))).map_ok(|meta| meta.location);
-        let orphans = listed.try_filter(|place| std::future::ready(!named.contains(place)));
+        let orphans = listed.try_filter(|place| std::future::ready(!missing.remove(place)));
         // All at once, for a store may not like to be changed while it is listed.
         let orphans: Vec<Path> = orphans.try_collect().await.map_err(io::Error::from)?;
-        let n_orphans = orphans.len();
+        let (n_orphans, n_missing) = (orphans.len(), missing.len());
         let mut deleted = self.store.delete_stream(futures::stream::iter(orphans.into_iter().map(Ok)).boxed());
         while let Some(place) = deleted.next().await {
             place.map_err(io::Error::from)?;
         }
-        Ok(n_orphans)
+        Ok(Swept { n_orphans, n_missing })
     }
+}
+
+/// What stood in an object store when its server started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Swept {
+    /// Objects that no row named; they are deleted.
+    pub n_orphans: usize,
+    /// Rows whose objects are not there: never the work of a crash.
+    pub n_missing: usize,
 }
 
 async fn within<T>(work: impl Future<Output = object_store::Result<T>>) -> io::Result<T> {
     match tokio::time::timeout(OBJECT_LIMIT, work).await {
         Ok(result) => result.map_err(io::Error::from),
         Err(_) => Err(io::ErrorKind::TimedOut.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use object_store::memory::InMemory;
+    use turnkeep_host::Entropy;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_sweep_takes_what_no_row_names_and_counts_what_rows_name_in_vain_d26() {
+        let objects =
+            Objects::new(Arc::new(InMemory::new()), &Environment::new("env_1", "k"), Entropy::from_seed(1).draws());
+        let sessions = ["session_1", "session_2", "session_3"].map(SessionId::new);
+        let mut rows = Vec::new();
+        for session in &sessions {
+            rows.push((session.clone(), objects.put(session, Bytes::from_static(b"{}")).await.unwrap()));
+        }
+        let orphan = rows.pop().unwrap();
+        objects.delete(&rows[0].0, rows[0].1).await;
+
+        let swept = objects.sweep(rows.iter().cloned()).await.unwrap();
+        let again = objects.sweep(rows.iter().cloned()).await.unwrap();
+
+        assert_eq!(swept, Swept { n_orphans: 1, n_missing: 1 });
+        assert_eq!(again, Swept { n_orphans: 0, n_missing: 1 });
+        assert_eq!(objects.get(&orphan.0, orphan.1).await.unwrap(), None);
+        assert!(objects.get(&rows[1].0, rows[1].1).await.unwrap().is_some());
     }
 }

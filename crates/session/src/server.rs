@@ -11,7 +11,7 @@ use turnkeep_host::{Host, Listener};
 use crate::actor::Driver;
 use crate::core::Core;
 use crate::http::{App, router};
-use crate::objects::Objects;
+use crate::objects::{Objects, Swept};
 use crate::storage::WINDOWS;
 use crate::{Environment, Error, InMemoryObjects, ObjectStore, Storage};
 
@@ -81,8 +81,14 @@ impl Server {
         let core = Core::load(loaded, ids, self.lease);
         let objects = Objects::new(self.objects, &self.environment, names);
         match objects.sweep(core.snapshots()).await {
-            Ok(0) => {}
-            Ok(n_orphans) => tracing::info!(n_orphans, "deleted the snapshots that crashes have left behind"),
+            Ok(Swept { n_orphans, n_missing }) => {
+                if n_orphans > 0 {
+                    tracing::info!(n_orphans, "deleted the snapshots that crashes have left behind");
+                }
+                if n_missing > 0 {
+                    tracing::error!(n_missing, "chats have lost their snapshots: these objects are not this store's");
+                }
+            }
             // They do no harm; the next start tries again.
             Err(error) => {
                 tracing::warn!(%error, "the snapshots that crashes may have left behind could not be deleted")

@@ -8,7 +8,7 @@ use turnkeep_agent::{
     TaskFailure, Tool, TurnComplete, TurnInput, step_count_is,
 };
 use turnkeep_harness::model::{MockLanguageModel, call, say, stall, wait};
-use turnkeep_harness::{At, InMemoryTasks, MockChatAgent, MockOutcome, Restart};
+use turnkeep_harness::{InMemoryTasks, MockChatAgent, MockOutcome, Restart};
 
 use crate::support::*;
 
@@ -61,24 +61,6 @@ async fn a_cancelled_answer_is_aborted_its_model_stopped_and_only_on_cancel_runs
     );
     chat.send("b").await.assert_text("new");
     model.assert_prompt(1).reads(&["user: a", "assistant: cut", "user: b"]);
-    chat.finish().await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_was_not_answered_at_all_is_answered_by_the_next_run_d70() {
-    let diary = Diary::default();
-    let model = MockLanguageModel::new().step([say("never")]).step([say("said")]);
-    let mut chat = MockChatAgent::start(noting_ends(&diary), &model).await;
-    let barrier = chat.barrier(At::before_record("start"));
-
-    let owed = chat.send("a").begin().await;
-    barrier.reached().await;
-    chat.restart(Restart::Cancel).await;
-    barrier.release();
-
-    assert_eq!(owed.turn().await.text(), "said");
-    assert_eq!(diary.read(), "turn cancel", "nobody waits for the worker to hear of it");
-    assert!(!kinds(&chat).contains("abort"));
     chat.finish().await;
 }
 

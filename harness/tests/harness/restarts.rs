@@ -151,7 +151,7 @@ async fn an_attempt_that_ran_out_of_memory_is_followed_by_the_next_a275_a41() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cancelled_run_is_over_and_a_continuation_has_what_is_owed_a275() {
+async fn a_cancelled_run_is_over_and_a_continuation_has_what_is_owed_a275_d70() {
     let diary = Diary::default();
     let agent = boots(&diary).on_turn_complete(noting::<TurnComplete>(&diary, "complete"));
     let model = MockLanguageModel::new().step([say("lost")]).step([say("said")]);

@@ -7,7 +7,7 @@ use serde_json::json;
 use turnkeep_agent::{Agent, TurnInput};
 use turnkeep_client::{Error, StartChat, StartSessionAction};
 use turnkeep_harness::model::{MockLanguageModel, say};
-use turnkeep_protocol::{JsonObject, TaskId};
+use turnkeep_protocol::{ChannelName, JsonObject, PUBLIC_ACCESS_TOKEN, TaskId};
 
 use crate::stage::{KEY, Stage};
 
@@ -101,4 +101,22 @@ async fn a_task_token_starts_chats_with_its_agent_for_a_day_and_does_nothing_els
     tokio::time::sleep(Duration::from_secs(120)).await;
     let late = action(&stage, &*token).start(&StartChat::new("later-chat")).await.unwrap_err();
     assert_eq!(refused(late), 401);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_turns_token_lives_as_long_as_the_agent_says_a93() {
+    let agent = diarist(&Diary::default()).chat_access_token_ttl(Duration::from_secs(90));
+    let stage = Stage::new([(agent, MockLanguageModel::new().step([say("Hello.")]))]).await;
+    stage.chat("agent", "chat").send_message("Hi").await.unwrap().text().await.unwrap();
+    let records = stage.sessions(KEY).drain("chat", ChannelName::Out, None).await.unwrap();
+    let token = records.iter().flat_map(|record| &record.headers).find(|header| header.0 == PUBLIC_ACCESS_TOKEN);
+    let own = stage.sessions(&*token.expect("the boundary brings one").1);
+
+    tokio::time::sleep(Duration::from_secs(80)).await;
+    let in_time = own.retrieve("chat").await;
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    let late = own.retrieve("chat").await;
+
+    assert!(in_time.is_ok(), "{in_time:?}");
+    assert_eq!(late.unwrap_err().status(), Some(401));
 }

@@ -61,9 +61,10 @@ impl Node {
         self.core.write_out(self.now, chat, Some(run), &records, part, Some(&looked)).unwrap();
     }
 
-    fn end(&mut self, run: &Writer) {
+    /// Ends the run; gives the one that follows.
+    fn end(&mut self, run: &Writer) -> Option<RunId> {
         let end = EndRun { outcome: RunOutcome::Completed, settled_cursor: None, consumed_cursor: None };
-        assert_eq!(self.core.end(self.now, run, end), Ok(None), "nothing is owed");
+        self.core.end(self.now, run, end).unwrap()
     }
 
     fn held(&self, chat: &str) -> [(usize, usize); 2] {
@@ -81,7 +82,7 @@ fn a_session_gives_up_its_windows_when_its_run_ends_and_has_new_ones_with_the_ne
     node.commit();
     let while_live = node.held("chat");
 
-    node.end(&run);
+    assert_eq!(node.end(&run), None, "nothing is owed");
     let before_the_commit = node.held("chat");
     node.commit();
     let ended = node.held("chat");
@@ -104,8 +105,7 @@ fn a_run_that_is_followed_by_the_next_one_in_the_same_step_keeps_the_windows_d3(
     node.answer("chat", &run);
     node.send("chat", "b");
 
-    let end = EndRun { outcome: RunOutcome::Completed, settled_cursor: None, consumed_cursor: None };
-    assert!(node.core.end(node.now, &run, end).unwrap().is_some(), "it is owed an answer");
+    assert!(node.end(&run).is_some(), "it is owed an answer");
     node.commit();
 
     assert_eq!(node.held("chat"), [(2, 2), (2, 1)]);
@@ -120,7 +120,7 @@ async fn a_store_of_sessions_that_have_ended_loads_without_a_record_or_a_part_id
         node.send(&chat, "a");
         let run = node.lease();
         node.answer(&chat, &run);
-        node.end(&run);
+        assert_eq!(node.end(&run), None);
     }
     node.core.create(node.now, new_session(Some("live"), json!({}))).unwrap();
     node.send("live", "a");
