@@ -1,6 +1,7 @@
 //! The harness as its users call it.
 
 mod agent_chat;
+mod answer_races;
 mod ask_agent;
 mod barriers;
 mod cancels;
@@ -14,6 +15,7 @@ mod offline;
 mod races;
 mod readers;
 mod real_server;
+mod recovery_races;
 mod restarts;
 mod seeds;
 mod sends;
