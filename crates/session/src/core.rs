@@ -41,7 +41,7 @@ use crate::storage::{Loaded, WINDOWS, Windows, session_of};
 
 /// Trims that take effect in one step; further ones wait for the next, which is due at once. They share its commit with whatever people
 /// wait for, so they are few.
-const TRIMS_PER_TICK: usize = 8;
+const TRIMS_PER_TICK: usize = 4;
 
 /// Why a command was refused; nothing has changed then.
 #[derive(Clone, Debug, PartialEq, Eq)]
