@@ -36,6 +36,7 @@ const OURS: &[&str] = &[
     "CARGO_ENCODED_RUSTDOCFLAGS",
     "CARGO_BUILD_RUSTFLAGS",
     "CARGO_BUILD_TARGET",
+    "TURNKEEP_FORBID_MODEL_CALLS",
 ];
 
 /// Makes the crate in a temporary folder and runs its tests; builds into `target`, so that the next time little is left to build.

@@ -94,7 +94,8 @@ impl StreamText {
         self
     }
 
-    /// Adds a condition under which no further step starts; any one that holds stops. Without one there is one step.
+    /// Adds a condition under which no further step starts; any one that holds stops. Without one there is one step;
+    /// past 1000 steps an answer is ended in any case, with a warning.
     pub fn stop_when(mut self, condition: StopCondition) -> Self {
         self.stop_when.push(condition);
         self

@@ -152,8 +152,8 @@ impl Chat {
     /// Its failure never fails the turn. Past 1024 pieces under way, `work` waits for its place. Before the first turn of a run there
     /// is no turn that it belongs to: it runs all the same, and the run warns.
     pub fn defer(&self, work: impl Future<Output = Result<(), HookError>> + Send + 'static) {
-        if let Some(warn) = self.shared.warn.get().filter(|_| self.turn_context().is_none()) {
-            warn("work was deferred before the first turn: it runs, but belongs to no turn".to_owned());
+        if self.turn_context().is_none() {
+            self.warn("work was deferred before the first turn: it runs, but belongs to no turn".to_owned());
         }
         // Gone with the run: then nothing is started any more.
         if let Some(deferred) = self.shared.deferred.upgrade() {
@@ -225,9 +225,16 @@ impl Chat {
         self.shared.metadata.turn_timeout()
     }
 
-    /// Has the author warned of what is done outside turns.
+    /// Has the author warned of what goes on in the run and its turns.
     pub(crate) fn has_turns(&self, warn: Warning) {
         let _ = self.shared.warn.set(warn);
+    }
+
+    /// Tells the author; in code that runs without turns, nobody.
+    pub(crate) fn warn(&self, text: String) {
+        if let Some(warn) = self.shared.warn.get() {
+            warn(text);
+        }
     }
 
     /// Notes the turn that begins.

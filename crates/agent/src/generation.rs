@@ -33,7 +33,7 @@ use crate::model_history::{whole, withheld};
 use crate::signal::Signal;
 use crate::store::StoreError;
 
-/// How many steps one answer may have, whatever its stop conditions say.
+/// How many steps one answer may have, whatever its stop conditions say; the author is warned of an answer that is cut off there.
 const MAX_STEPS: usize = 1000;
 
 /// The length of the ids of parts that the runtime makes.
@@ -249,7 +249,14 @@ impl Generation {
                 usage: end.usage,
                 calls: calls.into_results(),
             });
-            if !goes_on || self.steps.n_steps >= MAX_STEPS || self.stream.stops(&self.steps) {
+            let goes_on = goes_on && !self.stream.stops(&self.steps);
+            let is_cut_off = goes_on && self.steps.n_steps >= MAX_STEPS;
+            if is_cut_off {
+                let text =
+                    format!("the answer was ended after {MAX_STEPS} steps, although its stop conditions let it go on");
+                self.setting.chat.warn(text);
+            }
+            if !goes_on || is_cut_off {
                 let total_usage = self.usage.unwrap_or_default();
                 self.emit(GenerationEvent::Finish { finish_reason: end.finish_reason, total_usage }).await?;
                 return Ok(end.finish_reason);

@@ -5,7 +5,7 @@ use turnkeep_model::{FinishReason, StreamPart};
 use turnkeep_protocol::{ChatInputChunk, SeqNum, UiMessage, UiMessageChunk};
 
 use crate::testing::*;
-use crate::{Agent, Tool, TurnInput, step_count_is};
+use crate::{Agent, StopCondition, Tool, TurnInput, step_count_is};
 
 /// An agent whose tool is answered by the person.
 fn asker() -> Agent {
@@ -99,4 +99,25 @@ async fn parts_written_while_other_calls_wait_join_the_message_that_asked_d16_a2
     let last = last_message(&session);
     assert!(last.parts.iter().any(|part| part.as_data().is_some()));
     assert_eq!(last.text(), "thanks");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_whose_steps_never_stop_is_ended_with_a_warning_a115() {
+    let session = Arc::new(FakeSession::default());
+    session.say("hi");
+    let model = FakeModel::new(|prompt| {
+        let id = format!("c{}", prompt.messages.len());
+        vec![part(StreamPart::tool_call(id, "again", json!({}))), ends(FinishReason::ToolCalls)]
+    });
+    let agent = Agent::new("test", |turn: TurnInput| async move {
+        let again = Tool::new("again", "", json!({}), |_, _| async { Ok(json!(1)) });
+        Ok(turn.stream_text().tools([again]).stop_when(StopCondition::new(|_| false)))
+    });
+
+    serve(&session, agent, model, lease(&session, 1, json!({ "trigger": "preload" }))).await.unwrap();
+
+    let parts = last_message(&session).parts;
+    assert_eq!(parts.iter().filter(|part| part.as_tool().is_some()).count(), 1000);
+    let warning = "the answer was ended after 1000 steps, although its stop conditions let it go on";
+    assert_eq!(session.state().warnings, [warning]);
 }
