@@ -112,12 +112,12 @@ mod tests {
     use crate::actor::Driver;
     use crate::core::Core;
     use crate::wakes::Wake;
-    use crate::{InMemoryObjects, Loaded, MemoryDisk, MemoryStorage};
+    use crate::{InMemoryObjects, Loaded, MemoryStorage};
 
     fn app() -> (Arc<App>, Driver) {
         let host = Host::os();
         let core = Core::load(Loaded::default(), host.entropy().draws(), Duration::from_secs(10));
-        let storage = Arc::new(MemoryStorage::open(Arc::new(MemoryDisk::new())));
+        let storage = Arc::new(MemoryStorage::without_journal());
         let (driver, actor) = Driver::new(core, storage.clone(), host.clone());
         let environment = Environment::new("env_1", "secret");
         let objects = Objects::new(Arc::new(InMemoryObjects::new()), &environment, host.entropy().draws());

@@ -10,8 +10,8 @@ use turnkeep_host::Host;
 use super::args::{Format, Keep};
 use super::settings::Settings;
 use crate::{
-    BoundServer, Error, InMemoryObjects, MemoryDisk, MemoryStorage, ObjectStore, RedbStorage, Server, Storage,
-    StorageError, objects_in_folder,
+    BoundServer, Error, InMemoryObjects, MemoryStorage, ObjectStore, RedbStorage, Server, Storage, StorageError,
+    objects_in_folder,
 };
 
 /// The folder of chat snapshots in the folder of sessions.
@@ -102,7 +102,7 @@ impl Serving {
 /// Opens the store and the snapshots beside it: the one place where they are chosen.
 async fn stores(host: &Host, keep: Keep) -> Result<(Arc<dyn Storage>, Arc<dyn ObjectStore>), ServeError> {
     let Keep::Folder(folder) = keep else {
-        let storage = MemoryStorage::open(Arc::new(MemoryDisk::new()));
+        let storage = MemoryStorage::without_journal();
         return Ok((Arc::new(storage), Arc::new(InMemoryObjects::new())));
     };
     let opened = async {

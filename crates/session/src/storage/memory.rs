@@ -1,4 +1,5 @@
-//! A store for tests and the simulated world: the state lives in memory, a journal on the disk rebuilds it (D-12).
+//! A store for tests, the simulated world and servers that keep nothing: the state lives in memory; a journal on a disk, if there is one,
+//! rebuilds it (D-12).
 //!
 //! One commit is one line of JSON. A line without its newline, or a last line that is no JSON, was torn by a crash before its
 //! commit was answered: it is cut off. The journal is never compacted; it lives as long as a test.
@@ -12,9 +13,10 @@ use super::{Bounds, Disk, Loaded, Storage, Tables, Windows};
 use crate::standing::Part;
 use crate::{Change, RunRow, StorageError};
 
-/// A journal of changes on a [`Disk`], and what they add up to, whole, in memory.
+/// What all changes add up to, whole, in memory, and as a rule a journal of them on a [`Disk`].
 pub struct MemoryStorage {
-    disk: Arc<dyn Disk>,
+    /// Where the journal is kept; none for a store that goes with its process.
+    disk: Option<Arc<dyn Disk>>,
     journal: Mutex<Journal>,
 }
 
@@ -28,7 +30,12 @@ struct Journal {
 impl MemoryStorage {
     /// Opens the journal on `disk`; an empty disk is an empty journal.
     pub fn open(disk: Arc<dyn Disk>) -> Self {
-        Self { disk, journal: Mutex::default() }
+        Self { disk: Some(disk), journal: Mutex::default() }
+    }
+
+    /// Makes a store that keeps no journal: what it has is gone with it, and what is trimmed takes no more memory.
+    pub fn without_journal() -> Self {
+        Self { disk: None, journal: Mutex::default() }
     }
 
     fn journal(&self) -> MutexGuard<'_, Journal> {
@@ -38,14 +45,14 @@ impl MemoryStorage {
     /// Gives the journal, loaded.
     fn loaded(&self) -> Result<MutexGuard<'_, Journal>, StorageError> {
         let mut journal = self.journal();
-        if journal.end.is_none() {
-            let bytes = self.disk.read()?;
+        if let Some(disk) = self.disk.as_ref().filter(|_| journal.end.is_none()) {
+            let bytes = disk.read()?;
             let (changes, end) = parse(&bytes)?;
             if end < bytes.len() {
-                self.disk.truncate(end as u64)?;
+                disk.truncate(end as u64)?;
             }
             // A line whose sync failed or never came may be read all the same; whoever goes on from it makes it durable first.
-            self.disk.sync()?;
+            disk.sync()?;
             let mut tables = Tables::default();
             tables.apply(changes);
             *journal = Journal { end: Some(end as u64), tables };
@@ -55,13 +62,15 @@ impl MemoryStorage {
 
     fn commit_now(&self, changes: Vec<Change>) -> Result<(), StorageError> {
         let mut journal = self.loaded()?;
-        let mut line = serde_json::to_vec(&changes).expect("changes always serialise");
-        line.push(b'\n');
-        let from = journal.end.take().expect("the journal was loaded above");
-        // Until the sync has succeeded the end is unknown, and the next call loads and cuts again.
-        self.disk.append(&line)?;
-        self.disk.sync()?;
-        journal.end = Some(from + line.len() as u64);
+        if let Some(disk) = &self.disk {
+            let mut line = serde_json::to_vec(&changes).expect("changes always serialise");
+            line.push(b'\n');
+            let from = journal.end.take().expect("the journal was loaded above");
+            // Until the sync has succeeded the end is unknown, and the next call loads and cuts again.
+            disk.append(&line)?;
+            disk.sync()?;
+            journal.end = Some(from + line.len() as u64);
+        }
         journal.tables.apply(changes);
         Ok(())
     }

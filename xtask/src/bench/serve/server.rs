@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use tempfile::TempDir;
 use turnkeep_host::Host;
-use turnkeep_session::{Environment, MemoryDisk, MemoryStorage, RedbStorage, Server, Storage};
+use turnkeep_session::{Environment, MemoryStorage, RedbStorage, Server, Storage};
 
 use crate::cli::BenchStore;
 
@@ -71,7 +71,7 @@ pub(super) fn serve(store: BenchStore, folder: &Path) -> Result<()> {
     runtime.block_on(async {
         let host = Host::os();
         let storage: Arc<dyn Storage> = match store {
-            BenchStore::Memory => Arc::new(MemoryStorage::open(Arc::new(MemoryDisk::new()))),
+            BenchStore::Memory => Arc::new(MemoryStorage::without_journal()),
             BenchStore::Redb => Arc::new(RedbStorage::in_folder(&host, folder).await?),
         };
         let server = Server::new(host, storage, Environment::new("env_bench", SECRET)).lease(LEASE);

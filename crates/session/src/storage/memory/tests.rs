@@ -6,7 +6,7 @@ use turnkeep_protocol::WaitpointId;
 
 use super::*;
 use crate::MemoryDisk;
-use crate::storage::WINDOWS;
+use crate::storage::{WINDOWS, conformance};
 
 fn change(n: u64) -> Change {
     Change::WaitpointGone { waitpoint: WaitpointId::new(n.to_string()) }
@@ -107,4 +107,16 @@ fn a_failed_commit_leaves_nothing_behind() {
     storage.commit_now(vec![change(3)]).unwrap();
 
     assert_eq!(loaded(disk).unwrap(), [change(1), change(3)]);
+}
+
+#[tokio::test]
+async fn with_a_journal_and_without_one_it_is_what_every_store_is_d12() {
+    for seed in 0..20 {
+        let disk = Arc::new(MemoryDisk::new());
+        let with = || async { Arc::new(MemoryStorage::open(disk.clone())) as Arc<dyn Storage> };
+        conformance::check(seed, with).await;
+        // It has one life: there is nothing that it could be opened from.
+        let without: Arc<dyn Storage> = Arc::new(MemoryStorage::without_journal());
+        conformance::check(seed, || async { without.clone() }).await;
+    }
 }
