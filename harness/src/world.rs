@@ -15,6 +15,7 @@ mod net;
 mod page;
 mod person;
 mod screen;
+mod shelf;
 mod sim;
 mod stage;
 mod storage;

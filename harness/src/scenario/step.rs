@@ -267,7 +267,7 @@ pub struct Cut {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DiskFails {
-    /// The host.
+    /// The host: `session`, or `objects`, which keeps the chat snapshots.
     pub host: String,
     /// What cannot be done with it.
     pub how: DiskFailure,

@@ -32,6 +32,8 @@ pub(super) struct Machines<'a> {
     trace: Trace,
     shapes: Shapes,
     machines: BTreeMap<String, Machine>,
+    /// Disks of what is no host.
+    shelves: BTreeMap<String, FaultyDisk>,
     latencies: BTreeMap<(String, String), u64>,
     held: BTreeSet<(String, String)>,
     parted: BTreeSet<(String, String)>,
@@ -59,6 +61,7 @@ impl<'a> Machines<'a> {
             trace,
             shapes,
             machines: BTreeMap::new(),
+            shelves: BTreeMap::new(),
             latencies: BTreeMap::new(),
             held: BTreeSet::new(),
             parted: BTreeSet::new(),
@@ -83,6 +86,15 @@ impl<'a> Machines<'a> {
                 std::future::pending::<turmoil::Result>().await
             }
         });
+    }
+
+    /// Adds something that is no host and has a disk.
+    pub(super) fn add_shelf(&mut self, name: &str, disk: FaultyDisk) {
+        self.shelves.insert(name.to_owned(), disk);
+    }
+
+    fn disk(&self, name: &str) -> Option<&FaultyDisk> {
+        self.machines.get(name).map(|machine| &machine.disk).or_else(|| self.shelves.get(name))
     }
 
     /// Draws each link's latency in `[least, most]` from a stream of its own.
@@ -170,15 +182,15 @@ impl<'a> Machines<'a> {
 
     pub(super) fn disk_fails(&mut self, host: &str, fault: DiskFault, what: &str) {
         self.fault(format!("the disk of {host}: {what}"));
-        if let Some(machine) = self.machines.get(host) {
-            machine.disk.fail(fault);
+        if let Some(disk) = self.disk(host) {
+            disk.fail(fault);
         }
     }
 
     pub(super) fn disk_mends(&mut self, host: &str) {
         self.fault(format!("the disk of {host} is mended"));
-        if let Some(machine) = self.machines.get(host) {
-            machine.disk.mend();
+        if let Some(disk) = self.disk(host) {
+            disk.mend();
         }
     }
 
@@ -217,7 +229,7 @@ impl<'a> Machines<'a> {
     pub(super) fn heal(&mut self) {
         self.trace.log("world", Event::Heal);
         self.shapes.clear();
-        self.machines.values().for_each(|machine| machine.disk.mend());
+        self.machines.values().map(|machine| &machine.disk).chain(self.shelves.values()).for_each(FaultyDisk::mend);
         for (a, b) in std::mem::take(&mut self.held) {
             self.sim.release(a.as_str(), b.as_str());
         }

@@ -8,13 +8,12 @@ use std::time::Duration;
 use turnkeep_agent::{Agent, Worker, WorkerOptions};
 use turnkeep_host::{Entropy, Host};
 use turnkeep_session::conformance::{DiskLife, FaultyDisk};
-use turnkeep_session::{
-    Environment, InMemoryObjects, MemoryStorage, ObjectStore, RedbStorage, Server, Storage, StorageError,
-};
+use turnkeep_session::{Environment, MemoryStorage, RedbStorage, Server, Storage, StorageError};
 
 use super::host::world_host;
 use super::net::Shapes;
 use super::person::{Person, live};
+use super::shelf::Shelf;
 use super::sim::Machines;
 use super::storage::Teller;
 use crate::app::AppDatabase;
@@ -23,6 +22,8 @@ use crate::overheard::Overheard;
 use crate::scenario::{Scenario, Store};
 use crate::trace::{Event, Trace};
 
+/// What keeps the session server's objects; no host, but something with a disk.
+const OBJECTS: &str = "objects";
 /// The chat of every story.
 pub(super) const CHAT: &str = "chat-1";
 /// The environment's secret key, known to workers and to the author's servers.
@@ -125,8 +126,9 @@ fn scripted_model(scenario: &Scenario, trace: &Trace) -> MockLanguageModel {
 fn add_session(machines: &mut Machines<'_>, site: &Site, scenario: &Scenario) {
     let site = site.clone();
     let (disk, boots) = (FaultyDisk::new(), Boots::default());
-    // The objects are another machine's: they outlive the server and never fail (D-50).
-    let objects: Arc<dyn ObjectStore> = Arc::new(InMemoryObjects::new());
+    let shelf_disk = FaultyDisk::new();
+    let objects = Arc::new(Shelf::new(shelf_disk.life()));
+    machines.add_shelf(OBJECTS, shelf_disk);
     let teller = Teller::new(site.trace.clone(), objects.clone());
     let (lease, store) = (Duration::from_millis(scenario.lease_ms), scenario.store);
     machines.add("session", disk.clone(), move || {

@@ -8,6 +8,7 @@ use futures::FutureExt as _;
 use turnkeep_protocol::{ChannelName, ChatSnapshot, RunId, SeqNum, SessionId};
 use turnkeep_session::{Change, Loaded, ObjectStore, RunRow, RunStatus, SnapshotId, object_place};
 
+use super::shelf::Shelf;
 use super::stage::environment;
 use crate::overheard::Ears;
 use crate::trace::{Event, Trace, Writer};
@@ -16,7 +17,7 @@ use crate::trace::{Event, Trace, Writer};
 #[derive(Clone)]
 pub(super) struct Teller {
     trace: Trace,
-    objects: Arc<dyn ObjectStore>,
+    objects: Arc<Shelf>,
     seen: Arc<Mutex<Seen>>,
 }
 
@@ -30,14 +31,14 @@ struct Seen {
 }
 
 impl Teller {
-    pub(super) fn new(trace: Trace, objects: Arc<dyn ObjectStore>) -> Self {
+    pub(super) fn new(trace: Trace, objects: Arc<Shelf>) -> Self {
         Self { trace, objects, seen: Arc::default() }
     }
 
     /// Gives the body of a snapshot that has just become durable. Objects in memory are there at once.
     fn body(&self, session: &SessionId, object: SnapshotId) -> Bytes {
         let place = object_place(&environment(), session, object);
-        let got = async { self.objects.get_opts(&place, Default::default()).await?.bytes().await };
+        let got = async { self.objects.objects().get_opts(&place, Default::default()).await?.bytes().await };
         got.now_or_never().expect("objects in memory are there at once").expect("a row names an object that is there")
     }
 

@@ -36,6 +36,7 @@ struct Mention<'a> {
 enum Role {
     Person,
     Host,
+    Disk,
 }
 
 /// Says what is first found to make no sense; without a vocabulary every agent and check may be meant.
@@ -100,7 +101,10 @@ fn check_people(scenario: &Scenario) -> Result<(), Complaint> {
         if !seen.insert(person) {
             return Err(Complaint::new(at, format!("`{person}` is here twice")));
         }
-        if person == "world" || person.starts_with("worker-") || ["session", "app"].contains(&person.as_str()) {
+        if person == "world"
+            || person.starts_with("worker-")
+            || ["session", "app", "objects"].contains(&person.as_str())
+        {
             return Err(Complaint::new(at, format!("`{person}` is the name of a host")));
         }
         let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
@@ -142,6 +146,7 @@ fn check_mention(scenario: &Scenario, mention: Mention<'_>) -> Result<(), Compla
     let (what, allowed) = match mention.role {
         Role::Person => ("person", scenario.people.clone()),
         Role::Host => ("host", hosts(scenario)),
+        Role::Disk => ("disk of", faults::WITH_DISKS.map(str::to_owned).to_vec()),
     };
     if allowed.iter().any(|word| word == mention.name) {
         return Ok(());
@@ -182,8 +187,8 @@ fn mentions(step: &Step) -> Vec<Mention<'_>> {
         Step::Dribble(dribble) => {
             vec![host(["dribble", "client"], &dribble.client), host(["dribble", "from"], &dribble.from)]
         }
-        Step::DiskFails(fails) => vec![host(["disk_fails", "host"], &fails.host)],
-        Step::DiskMends(name) => vec![host(["disk_mends"], name)],
+        Step::DiskFails(fails) => vec![disk(["disk_fails", "host"], &fails.host)],
+        Step::DiskMends(name) => vec![disk(["disk_mends"], name)],
         Step::Crash(name) => vec![host(["crash"], name)],
         Step::PowerLoss(name) => vec![host(["power_loss"], name)],
         Step::Restart(name) => vec![host(["restart"], name)],
@@ -196,6 +201,10 @@ fn person<'a>(verb: &str, name: &'a str) -> Mention<'a> {
 
 fn host<'a, const N: usize>(path: [&str; N], name: &'a str) -> Mention<'a> {
     Mention { path: path.into_iter().map(Segment::from).collect(), name, role: Role::Host }
+}
+
+fn disk<'a, const N: usize>(path: [&str; N], name: &'a str) -> Mention<'a> {
+    Mention { role: Role::Disk, ..host(path, name) }
 }
 
 fn link(path: Vec<Segment>, LinkEnds(one, other): &LinkEnds) -> Vec<Mention<'_>> {

@@ -187,6 +187,25 @@ impl DiskLife {
         }
     }
 
+    /// Tries to read: fails as a read of the file would now.
+    ///
+    /// # Errors
+    ///
+    /// As [`DiskFault`] says.
+    pub fn try_read(&self) -> io::Result<()> {
+        self.to_read().map(drop)
+    }
+
+    /// Tries to write something and make it durable: fails as either would now.
+    ///
+    /// # Errors
+    ///
+    /// As [`DiskFault`] says.
+    pub fn try_write(&self) -> io::Result<()> {
+        drop(self.to_write()?);
+        self.sync_all()
+    }
+
     fn to_read(&self) -> io::Result<MutexGuard<'_, File>> {
         self.operate(|fault| (fault == DiskFault::ReadFails).then_some(io::ErrorKind::Other))
     }
