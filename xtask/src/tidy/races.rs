@@ -15,11 +15,13 @@ const PAGE: &str = "docs/design/races.md";
 /// What stands for a defence or a test that there is not, with the reason in the next cell.
 const NONE: &str = "—";
 
-/// A row of the page: `| id | defence | tests |`.
+/// A row of the page: `| id | defence | tests | step by step |`.
 struct Row<'t> {
     line: usize,
     defence: &'t str,
     tests: &'t str,
+    /// The tests and stories that walk the race's event table.
+    walks: &'t str,
 }
 
 pub(super) fn check(tree: &Tree) -> Result<Vec<Finding>> {
@@ -46,7 +48,9 @@ pub(super) fn check(tree: &Tree) -> Result<Vec<Finding>> {
             }
         }
         let is_story = |name: &str| tree.text(&format!("scenarios/{name}.json")).is_some();
-        for name in names.into_iter().filter(|name| !tests.contains(*name) && !is_story(name)) {
+        for name in
+            names.into_iter().chain(markdown::code(row.walks)).filter(|name| !tests.contains(*name) && !is_story(name))
+        {
             findings.push(Finding::new(PAGE, row.line, format!("{id}: there is no test or story `{name}`")));
         }
     }
@@ -57,10 +61,11 @@ fn rows(page: &str) -> BTreeMap<RuleId, Row<'_>> {
     let mut rows = BTreeMap::new();
     for (index, line) in page.lines().enumerate() {
         let cells = markdown::cells(line).unwrap_or_default();
-        if let [id, defence, tests] = cells[..]
+        if let [id, defence, tests, rest @ ..] = &cells[..]
             && let Some(id) = RuleId::parse(id)
         {
-            rows.insert(id, Row { line: index + 1, defence, tests });
+            let walks = rest.first().copied().unwrap_or(NONE);
+            rows.insert(id, Row { line: index + 1, defence, tests, walks });
         }
     }
     rows
@@ -99,7 +104,8 @@ mod tests {
             (
                 PAGE,
                 "| AR-1 | `a.rs` `guard` | `holds_ar1` `story` |\n| AR-2 | `a.rs` `gone` | `holds_ar1` |\n\
-                 | AR-3 | `b.rs` | `holds_ar1` `no_more` `no_test` |\n| AR-4 | — | another crate's |\n",
+                 | AR-3 | `b.rs` | `holds_ar1` `no_more` `no_test` |\n| AR-4 | — | another crate's |\n\
+                 | AR-7 | `a.rs` | `holds_ar1` | `holds_ar1` `no_walk` |\n",
             ),
             ("crates/a.rs", "fn guard() {}\n#[test]\nfn holds_ar1() {}\nfn no_test() {}"),
             ("scenarios/story.json", "{}"),
@@ -115,6 +121,7 @@ mod tests {
                 "docs/design/races.md:3: AR-3: there is no crates/b.rs",
                 "docs/design/races.md:3: AR-3: there is no test or story `no_more`",
                 "docs/design/races.md:3: AR-3: there is no test or story `no_test`",
+                "docs/design/races.md:5: AR-7: there is no test or story `no_walk`",
             ]
         );
     }
