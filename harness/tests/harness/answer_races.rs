@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use serde_json::json;
 use turnkeep_agent::{
-    Action, Agent, Compaction, CompactionCheck, PendingMessages, Tool, ToolContext, TurnComplete, TurnInput,
-    step_count_is,
+    Action, Agent, Compaction, CompactionCheck, PendingMessageReceived, PendingMessages, Tool, ToolContext,
+    TurnComplete, TurnInput, TurnStart, step_count_is,
 };
 use turnkeep_client::{Outcome, SendMessages};
-use turnkeep_harness::model::{MockLanguageModel, MockTool, call, provider_metadata, say};
+use turnkeep_harness::model::{MockLanguageModel, MockTool, call, provider_metadata, say, wait};
 use turnkeep_harness::{At, MockChatAgent, Restart};
 use turnkeep_protocol::{
-    ChatInputChunk, ChatTaskWirePayload, ModelMessage, Patch, SESSION_IN_EVENT_ID, UiMessage, UiMessageChunk,
+    ChatInputChunk, ChatTaskWirePayload, ModelMessage, Patch, SESSION_IN_EVENT_ID, SeqNum, UiMessage, UiMessageChunk,
 };
 
 use crate::support::*;
@@ -127,6 +127,64 @@ async fn what_was_deferred_after_a_turn_is_done_before_the_run_sleeps_ar40_a177(
     chat.resume("two").await.assert_text("b");
 
     model.assert_prompt(1).reads(&["user: one", "assistant: a", "user: two", "user: be brief"]);
+    chat.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rollback_of_a_turn_that_failed_does_not_take_the_next_message_away_ar27_a182() {
+    // 1 `run` rolls the history back and throws, so that nobody takes the override up; 2 the next message is put behind the chain; 3 the look
+    // after `on_turn_start` must not find the old override: the message stays.
+    let diary = Diary::default();
+    let seen = diary.clone();
+    let agent = Agent::new("plain", |turn: TurnInput| async move {
+        if turn.turn == 1 {
+            turn.chat.history().rollback_to("user-1");
+            return Err("no".into());
+        }
+        Ok(turn.stream_text())
+    })
+    .on_turn_start(noting::<TurnStart>(&diary, "start"))
+    .on_turn_complete(move |event: TurnComplete| {
+        seen.note(event.ui_messages.iter().map(UiMessage::text).collect::<Vec<_>>().join("-"));
+        async { Ok(()) }
+    });
+    let model = MockLanguageModel::new().step([say("a")]).step([say("c")]);
+    let mut chat = MockChatAgent::start(agent, &model).await;
+    chat.send("one").await;
+    assert_eq!(chat.send("two").await.error().as_deref(), Some("no"));
+
+    chat.send("three").await.assert_text("c");
+
+    model.assert_prompt(1).reads(&["user: one", "assistant: a", "user: two", "user: three"]);
+    assert_eq!(diary.read(), "start one-a start one-a-two start one-a-two-three-c");
+    chat.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_found_no_step_to_join_is_answered_though_nobody_sends_it_again_ar37_a163() {
+    // 1 a message comes while the only step streams, and is heard for steering; 2 the model is through, there is no other step; 3 the next turn
+    // begins; 4 the page is gone and sends nothing again: the message must have its turn.
+    let diary = Diary::default();
+    let steering = PendingMessages::new()
+        .should_inject(|_| async { Ok(true) })
+        .on_received(noting::<PendingMessageReceived>(&diary, "heard"));
+    let model = MockLanguageModel::new().step([say("It "), wait(SECOND * 2), say("rains.")]).step([say("Take one.")]);
+    let mut chat = MockChatAgent::start(working([]).pending_messages(steering), &model).await;
+    let barrier = chat.barrier(At::before_record("finish"));
+    let one = chat.send("What is it like?").begin().await;
+    chat.advance(SECOND).await;
+    let two = chat.send("An umbrella?").begin().await.input();
+    barrier.reached().await;
+    let heard = diary.read();
+    barrier.release();
+
+    one.turn().await.assert_text("It rains.");
+    chat.suspend().await;
+
+    assert_eq!((heard.as_str(), two.map(SeqNum::get)), ("heard", Some(1)));
+    model.assert_prompt(1).last_user_text("An umbrella?");
+    let stored: Vec<String> = chat.get_snapshot().await.unwrap().messages.iter().map(UiMessage::text).collect();
+    assert_eq!(stored, ["What is it like?", "It rains.", "An umbrella?", "Take one."]);
     chat.finish().await;
 }
 
