@@ -7,6 +7,7 @@ mod barriers;
 mod cancels;
 mod crash_points;
 mod faults;
+mod inbox_races;
 mod leaks;
 mod members;
 mod mock_child;
