@@ -1,4 +1,5 @@
-//! The page of races: every race and fault of the runtime has its defence in the code and a test that was seen red without it.
+//! The page of races: every race and fault of the runtime has its defence in the code, a test that was seen red without it and one that
+//! walks its event table.
 
 use std::collections::BTreeMap;
 
@@ -37,6 +38,7 @@ pub(super) fn check(tree: &Tree) -> Result<Vec<Finding>> {
     }
     for (id, row) in &rows {
         let names: Vec<&str> = markdown::code(row.tests).collect();
+        let walks: Vec<&str> = markdown::code(row.walks).collect();
         if row.defence != NONE {
             findings.extend(
                 defence(tree, row.defence)
@@ -46,11 +48,12 @@ pub(super) fn check(tree: &Tree) -> Result<Vec<Finding>> {
             if names.is_empty() {
                 findings.push(Finding::new(PAGE, row.line, format!("{id} names no test")));
             }
+            if walks.is_empty() {
+                findings.push(Finding::new(PAGE, row.line, format!("{id} names no test that walks it step by step")));
+            }
         }
         let is_story = |name: &str| tree.text(&format!("scenarios/{name}.json")).is_some();
-        for name in
-            names.into_iter().chain(markdown::code(row.walks)).filter(|name| !tests.contains(*name) && !is_story(name))
-        {
+        for name in names.into_iter().chain(walks).filter(|name| !tests.contains(*name) && !is_story(name)) {
             findings.push(Finding::new(PAGE, row.line, format!("{id}: there is no test or story `{name}`")));
         }
     }
@@ -103,9 +106,10 @@ mod tests {
             ("docs/spec/not-applicable.md", "| AR-6 | There is none. |"),
             (
                 PAGE,
-                "| AR-1 | `a.rs` `guard` | `holds_ar1` `story` |\n| AR-2 | `a.rs` `gone` | `holds_ar1` |\n\
-                 | AR-3 | `b.rs` | `holds_ar1` `no_more` `no_test` |\n| AR-4 | — | another crate's |\n\
-                 | AR-7 | `a.rs` | `holds_ar1` | `holds_ar1` `no_walk` |\n",
+                "| AR-1 | `a.rs` `guard` | `holds_ar1` `story` | `holds_ar1` |\n| AR-2 | `a.rs` `gone` | `holds_ar1` | `story` |\n\
+                 | AR-3 | `b.rs` | `holds_ar1` `no_more` `no_test` | `story` |\n| AR-4 | — | another crate's |\n\
+                 | AR-7 | `a.rs` | `holds_ar1` | `holds_ar1` `no_walk` |\n| AR-8 | `a.rs` | `holds_ar1` | — |\n\
+                 | AR-9 | `a.rs` | `holds_ar1` |\n",
             ),
             ("crates/a.rs", "fn guard() {}\n#[test]\nfn holds_ar1() {}\nfn no_test() {}"),
             ("scenarios/story.json", "{}"),
@@ -122,6 +126,8 @@ mod tests {
                 "docs/design/races.md:3: AR-3: there is no test or story `no_more`",
                 "docs/design/races.md:3: AR-3: there is no test or story `no_test`",
                 "docs/design/races.md:5: AR-7: there is no test or story `no_walk`",
+                "docs/design/races.md:6: AR-8 names no test that walks it step by step",
+                "docs/design/races.md:7: AR-9 names no test that walks it step by step",
             ]
         );
     }
