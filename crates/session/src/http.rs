@@ -39,6 +39,7 @@ pub(crate) struct App {
     objects: Objects,
     environment: Environment,
     polls: polls::Polls,
+    puts: snapshots::Puts,
     bucket: Option<Mutex<TokenBucket>>,
     request_ids: Draws,
     /// Cancelled when the server is to stop: whoever only waits is sent away.
@@ -57,8 +58,8 @@ impl App {
     ) -> Arc<Self> {
         let bucket = environment.limit().map(|limit| Mutex::new(TokenBucket::new(limit, host.clock().now())));
         let request_ids = host.entropy().child("request-ids").draws();
-        let polls = polls::Polls::default();
-        Arc::new(Self { host, actor, storage, objects, environment, polls, bucket, request_ids, stop })
+        let (polls, puts) = (polls::Polls::default(), snapshots::Puts::default());
+        Arc::new(Self { host, actor, storage, objects, environment, polls, puts, bucket, request_ids, stop })
     }
 
     fn now(&self) -> Timestamp {

@@ -7,17 +7,24 @@ use axum::extract::{RawQuery, Request, State};
 use axum::response::Response;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use turnkeep_protocol::SessionId;
+use tokio::sync::{Semaphore, oneshot};
+use turnkeep_host::Tasks;
 use turnkeep_protocol::session_api::PresignedUrl;
+use turnkeep_protocol::{SeqNum, SessionId};
 
 use super::params::Params;
 use super::reply::{Answer, Fail, Route, ok};
 use super::{App, body};
+use crate::RecordWriter;
+use crate::actor::Stopped;
 use crate::core::{Refused, end_of};
 use crate::presign::{self, Op};
 
 /// The largest snapshot: what our HTTP client takes.
 const MAX_SNAPSHOT: usize = 64 * 1024 * 1024;
+
+/// Puts under way at once, each with its body in memory; a further one waits for its place.
+const MAX_PUTS: usize = 16;
 
 /// How often a read goes after an object that was replaced meanwhile.
 const MAX_GETS: usize = 4;
@@ -80,6 +87,8 @@ async fn body_of(app: &App, session: &SessionId) -> Result<Option<Bytes>, Fail> 
 }
 
 /// `PUT` on a signed address: replaces the object (S-196).
+///
+/// Whoever goes away before the answer leaves no half of it: what was begun is brought to its end.
 pub(super) async fn write(
     State(app): State<Arc<App>>,
     Params(key): Params<String>,
@@ -89,23 +98,130 @@ pub(super) async fn write(
     let checked = presign::check(&app.environment, &key, &query.unwrap_or_default(), Op::Put, app.now());
     let (session, writer) = checked.ok_or_else(Fail::forbidden)?;
     let (head, body) = request.into_parts();
-    let bytes = body::read(&head.headers, body, MAX_SNAPSHOT).await?;
+    let body = body::read(&head.headers, body, MAX_SNAPSHOT).await?;
     let not_text = |_| Fail::error(StatusCode::BAD_REQUEST, "A snapshot is JSON text");
-    let end = end_of(std::str::from_utf8(&bytes).map_err(not_text)?);
-    let (id, by) = (session.clone(), writer.clone());
-    let may = app.actor.call(move |core, now| core.may_put_snapshot(now, &id, by.as_ref(), end)).await?;
-    may.map_err(|refused| Route::Other.refuse(refused))?;
-    let object = app.objects.put(&session, bytes).await?;
-    let id = session.clone();
-    // When the core does not answer any more, nobody knows whether the row names the object: it stays for the next life's sweep.
-    let put = app.actor.call(move |core, now| core.put_snapshot(now, &id, writer.as_ref(), end, object)).await?;
-    match put {
-        Ok(None) => {}
-        Ok(Some(replaced)) => app.objects.delete(&session, replaced).await,
-        Err(refused) => {
-            app.objects.delete(&session, object).await;
-            return Err(Route::Other.refuse(refused));
+    let end = end_of(std::str::from_utf8(&body).map_err(not_text)?);
+    let place = app.puts.places.clone().acquire_owned().await.expect("the places are never closed");
+    let (tell, told) = oneshot::channel();
+    let put = Put { session, writer, end, body };
+    let on = app.clone();
+    app.puts.tasks.add(app.host.spawn(async move {
+        // Nobody may be there to hear of it.
+        let _ = tell.send(put.run(&on).await);
+        drop(place);
+    }));
+    told.await.map_err(|_| Stopped)??;
+    Ok(Response::new(Body::empty()))
+}
+
+/// The puts under way.
+pub(super) struct Puts {
+    tasks: Tasks,
+    places: Arc<Semaphore>,
+}
+
+impl Default for Puts {
+    fn default() -> Self {
+        Self { tasks: Tasks::new(), places: Arc::new(Semaphore::new(MAX_PUTS)) }
+    }
+}
+
+/// A snapshot that was read whole.
+struct Put {
+    session: SessionId,
+    writer: Option<RecordWriter>,
+    end: Option<SeqNum>,
+    body: Bytes,
+}
+
+impl Put {
+    /// Stores the object, names it in the row, deletes what it replaced.
+    async fn run(self, app: &App) -> Result<(), Fail> {
+        let Self { session, writer, end, body } = self;
+        let (id, by) = (session.clone(), writer.clone());
+        let may = app.actor.call(move |core, now| core.may_put_snapshot(now, &id, by.as_ref(), end)).await?;
+        may.map_err(|refused| Route::Other.refuse(refused))?;
+        let object = app.objects.put(&session, body).await?;
+        let id = session.clone();
+        // When the core does not answer any more, nobody knows whether the row names the object: it stays for the next life's sweep.
+        let put = app.actor.call(move |core, now| core.put_snapshot(now, &id, writer.as_ref(), end, object)).await?;
+        match put {
+            Ok(None) => {}
+            Ok(Some(replaced)) => app.objects.delete(&session, replaced).await,
+            Err(refused) => {
+                app.objects.delete(&session, object).await;
+                return Err(Route::Other.refuse(refused));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::{Context, Waker};
+    use std::time::Duration;
+
+    use futures::TryStreamExt as _;
+    use object_store::ObjectStore as _;
+    use turnkeep_host::Host;
+
+    use super::*;
+    use crate::actor::Driver;
+    use crate::core::{Core, NewSession};
+    use crate::objects::Objects;
+    use crate::{Environment, InMemoryObjects, Loaded, MemoryStorage};
+
+    fn new_session() -> NewSession {
+        NewSession {
+            kind: "chat.agent".to_owned(),
+            task_id: turnkeep_protocol::TaskId::new("agent"),
+            trigger_config: Default::default(),
+            external_id: None,
+            tags: Vec::new(),
+            metadata: None,
+            expires_at: None,
         }
     }
-    Ok(Response::new(Body::empty()))
+
+    #[tokio::test]
+    async fn whoever_leaves_during_a_put_leaves_one_object_which_the_row_names_d26_s196() {
+        // A first put is done; a second one's client leaves after so many polls of its request.
+        for n_polls in 1..8 {
+            let host = Host::os();
+            let core = Core::load(Loaded::default(), host.entropy().draws(), Duration::from_secs(10));
+            let storage = Arc::new(MemoryStorage::without_journal());
+            let (driver, actor) = Driver::new(core, storage.clone(), host.clone());
+            let (environment, store) = (Environment::new("env_1", "secret"), Arc::new(InMemoryObjects::new()));
+            let objects = Objects::new(store.clone(), &environment, host.entropy().draws());
+            let app = App::new(host, actor, storage, objects, environment, Default::default());
+            let _running = app.host.spawn(async move { driver.run().await.unwrap() });
+            let session = app.actor.call(|core, now| core.create(now, new_session())).await.unwrap().unwrap().row.id;
+            let put = |body: &'static str| {
+                let address = presign::sign(&app.environment, &session, Op::Put, None, app.now());
+                let (key, query) = address.split_once('?').unwrap();
+                let key = key.split_once(presign::ROOT).unwrap().1.to_owned();
+                let request = Request::builder().header("content-length", body.len()).body(Body::from(body)).unwrap();
+                Box::pin(write(State(app.clone()), Params(key), RawQuery(Some(query.to_owned())), request))
+            };
+            put("{}").await.expect("the first put");
+
+            let mut leaving = put("[]");
+            for _ in 0..n_polls {
+                if leaving.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready() {
+                    break;
+                }
+                tokio::task::yield_now().await;
+            }
+            drop(leaving);
+            // Each step of a put takes a round or two of the tasks.
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+            }
+
+            let lying: Vec<_> = store.list(None).try_collect().await.unwrap();
+            let named = body_of(&app, &session).await.expect("the row names an object that is there");
+            assert_eq!((lying.len(), named.as_deref()), (1, Some(&b"[]"[..])), "after {n_polls} polls");
+        }
+    }
 }
