@@ -10,7 +10,7 @@ use turnkeep_session::cli::ServeArgs;
 use crate::address::{self, Address};
 use crate::bad_input::BadInput;
 use crate::rule_id::Area;
-use crate::{bench, bless, interop, red, serve, sim, spec, steps, tidy};
+use crate::{bench, bless, chat, interop, red, serve, sim, spec, steps, tidy};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -66,6 +66,17 @@ Examples:
 Server and conformance agents (docs/spec/conformance-agents.md) in one process; nothing is kept when it ends, unless --data names a folder. The first line on stdout says
 that both are ready, with --format json as one object: {\"event\":\"ready\",\"url\":…,\"agents\":[…]}. Ctrl-C lets turns under way end, a second one
 ends at once. A flag wins over its environment variable, and that over the default.";
+
+const CHAT_EXAMPLES: &str = "\
+Examples:
+  cargo xtask chat --secret-key tr_dev_4f1c0a                                  with the agent `echo` of `cargo xtask serve`
+  cargo xtask chat --agent slow --chat holiday                                 begins the chat `holiday`, or goes on with it
+  cargo xtask chat --agent tool 'How warm is it in Oslo?'                      one turn
+  printf 'Hello\\nAnd now?\\n' | cargo xtask chat --agent history               a turn for each line
+
+Ctrl-C stops an answer; once more, or at the prompt, it leaves, as Ctrl-D does. A chat that was killed, in an answer or between, goes on when
+it is named again: what was said is shown, and an answer that was cut is written from its beginning. TURNKEEP_SECRET_KEY and TURNKEEP_BASE_URL
+stand for the flags; NO_COLOR keeps colours away.";
 
 const INTEROP_EXAMPLES: &str = "\
 Examples:
@@ -125,6 +136,9 @@ enum Verb {
     /// Serves sessions and the conformance agents over TCP, for clients of all kinds
     #[command(after_long_help = SERVE_EXAMPLES)]
     Serve(ServeArgs),
+    /// Talks to a served agent in the terminal, and goes on with a chat that was cut
+    #[command(after_long_help = CHAT_EXAMPLES)]
+    Chat(chat::ChatArgs),
     /// Drives the served system with the real npm clients; needs Node 20 or newer and npm
     #[command(after_long_help = INTEROP_EXAMPLES)]
     Interop(InteropArgs),
@@ -331,6 +345,7 @@ pub fn main() -> ExitCode {
         Verb::Bench { what: Bench::Mock(args) } => bench::bench(&args),
         Verb::Bench { what: Bench::Serve(args) } => bench::serve::bench(&args),
         Verb::Serve(args) => serve::serve(&args),
+        Verb::Chat(args) => chat::chat(args),
         Verb::Interop(args) => interop::interop(&args),
         Verb::Test(args) => steps::test(&args.rest),
         Verb::Ci => steps::ci(),

@@ -17,6 +17,7 @@ mod bad_input;
 mod bench;
 mod bless;
 mod cast;
+mod chat;
 mod cli;
 mod house;
 mod interop;

@@ -1,5 +1,8 @@
 //! The command line as a process: what people type, what it answers, its exit code, in a house made for the test.
 
+#[path = "cli/chat.rs"]
+mod chat;
+
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};

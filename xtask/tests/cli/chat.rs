@@ -1,0 +1,155 @@
+//! `chat` beside `serve`, both as people start them: killed, stopped, refused.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+const KEY: &str = "tr_dev_chatTest1";
+
+/// A served system, which ends with the test.
+struct Served {
+    process: Child,
+    url: String,
+    chats: TempDir,
+}
+
+impl Served {
+    fn start() -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+        command.args(["serve", "--port", "0", "--format", "json", "--secret-key", KEY]).stdout(Stdio::piped());
+        let mut process = command.spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(process.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        let ready: Value = serde_json::from_str(&line).unwrap();
+        Self { process, url: ready["url"].as_str().unwrap().to_owned(), chats: tempfile::tempdir().unwrap() }
+    }
+
+    fn command(&self, key: &str, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+        command.arg("chat").args(args).env("TURNKEEP_BASE_URL", &self.url).env("TURNKEEP_SECRET_KEY", key);
+        command.env("TURNKEEP_CHATS", self.chats.path()).stdin(Stdio::null());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    /// Runs the program to its end; gives its exit code, stdout and stderr.
+    fn chat(&self, args: &[&str]) -> (Option<i32>, String, String) {
+        told(self.command(KEY, args).output().unwrap())
+    }
+
+    /// Starts a long answer and waits until some of it is written.
+    fn in_an_answer(&self, chat: &str) -> Child {
+        let mut talking = self.command(KEY, &["--agent", "slow", "--chat", chat, "words=40"]).spawn().unwrap();
+        let (mut seen, mut byte) = (Vec::new(), [0]);
+        let out = talking.stdout.as_mut().unwrap();
+        while !seen.ends_with(b" w5 ") {
+            assert_eq!(out.read(&mut byte).unwrap(), 1, "it ended after {}", String::from_utf8_lossy(&seen));
+            seen.push(byte[0]);
+        }
+        talking
+    }
+
+    /// Gives what the chat's file has: who said it, and what.
+    fn saved(&self, chat: &str) -> Vec<(String, String)> {
+        let text = std::fs::read_to_string(self.chats.path().join(Path::new(&format!("{chat}.json")))).unwrap();
+        let saved: Value = serde_json::from_str(&text).unwrap();
+        let text = |message: &Value| {
+            let parts = message["parts"].as_array().unwrap().iter();
+            parts.filter_map(|part| part["text"].as_str()).collect::<String>()
+        };
+        let messages = saved["messages"].as_array().unwrap().iter();
+        messages.map(|message| (message["role"].as_str().unwrap().to_owned(), text(message))).collect()
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn told(output: Output) -> (Option<i32>, String, String) {
+    let [out, err] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+    (output.status.code(), out, err)
+}
+
+fn words(count: usize) -> String {
+    (0..count).map(|n| format!("w{n}")).collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn a_chat_that_was_killed_in_an_answer_goes_on_with_it_and_says_it_once_c236_cr38() {
+    let served = Served::start();
+    let mut talking = served.in_an_answer("holiday");
+    talking.kill().unwrap();
+    talking.wait().unwrap();
+    let before = served.saved("holiday");
+
+    let (code, out, err) = served.chat(&["--agent", "slow", "--chat", "holiday"]);
+    let (_, again, _) = served.chat(&["--agent", "slow", "--chat", "holiday", "words=2"]);
+
+    let asked = ("user".to_owned(), "words=40".to_owned());
+    assert_eq!(before, std::slice::from_ref(&asked), "nothing of an answer that is not whole");
+    assert_eq!((code, out), (Some(0), format!("> words=40\n{}\n", words(40))), "{err}");
+    assert_eq!(again, format!("> words=40\n{}\nw0 w1\n", words(40)));
+    let both = [asked, ("assistant".to_owned(), words(40)), ("user".to_owned(), "words=2".to_owned())];
+    assert_eq!(served.saved("holiday")[..3], both);
+    assert_eq!(served.saved("holiday")[3].1, "w0 w1");
+}
+
+#[test]
+fn ctrl_c_stops_the_answer_and_the_chat_goes_on() {
+    let served = Served::start();
+    let mut talking = served.in_an_answer("one");
+
+    let interrupted = Command::new("kill").args(["-INT", &talking.id().to_string()]).status().unwrap();
+    let mut rest = String::new();
+    talking.stdout.take().unwrap().read_to_string(&mut rest).unwrap();
+    let status = talking.wait().unwrap();
+    let (_, again, _) = served.chat(&["--agent", "slow", "--chat", "one", "words=3"]);
+
+    assert!(interrupted.success() && status.success());
+    assert!(rest.ends_with("\n[stopped]\n") && !rest.contains("w39"), "{rest}");
+    assert!(again.ends_with("\nw0 w1 w2\n"), "{again}");
+    let roles: Vec<String> = served.saved("one").into_iter().map(|(role, _)| role).collect();
+    assert_eq!(roles, ["user", "assistant", "user", "assistant"]);
+}
+
+#[test]
+fn lines_of_stdin_are_turns_of_one_chat_and_a_tool_is_shown() {
+    let served = Served::start();
+    let mut talking = served.command(KEY, &["--agent", "history"]).stdin(Stdio::piped()).spawn().unwrap();
+
+    talking.stdin.take().unwrap().write_all(b"one\n\ntwo\n").unwrap();
+    let (code, out, err) = told(talking.wait_with_output().unwrap());
+    let (_, tool, _) = served.chat(&["--agent", "tool", "How warm is it in Oslo?"]);
+
+    assert_eq!((code, out.as_str()), (Some(0), "seen u:one assistants:0\nseen u:one,two assistants:1\n"), "{err}");
+    let want = "[getWeather] {\"city\":\"Oslo\"}\n  = {\"city\":\"Oslo\",\"celsius\":21}\nIt is 21C in Oslo\n";
+    assert_eq!(tool, want);
+}
+
+#[test]
+fn what_cannot_be_is_refused_with_what_to_do_and_nothing_is_kept_of_it() {
+    let served = Served::start();
+    served.chat(&["--chat", "a", "hi"]);
+
+    let (key, _, key_err) = told(served.command("tr_dev_other1", &["--chat", "b", "hi"]).output().unwrap());
+    let (agent, _, agent_err) = served.chat(&["--agent", "slow", "--chat", "a", "hi"]);
+    let (url, _, url_err) = served.chat(&["--base-url", "nowhere", "hi"]);
+
+    assert!(
+        key == Some(1) && key_err.contains("401") && key_err.contains("is --secret-key the server's?"),
+        "{key_err}"
+    );
+    assert_eq!(served.saved("b"), []);
+    assert!(
+        agent == Some(2) && agent_err.contains("the chat `a` is with the agent `echo`: say --agent echo"),
+        "{agent_err}"
+    );
+    assert!(url == Some(2) && url_err.contains("--base-url nowhere: "), "{url_err}");
+}
