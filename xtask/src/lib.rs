@@ -38,5 +38,8 @@ mod tree;
 mod verdict;
 mod watchdog;
 
+// Built with the rest: its dependencies have more features than ours, and what stands above those would be built twice (tidy).
+use turnkeep_mcp as _;
+
 pub use cli::main;
 pub use stories::{Story, stories};

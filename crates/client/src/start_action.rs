@@ -37,6 +37,8 @@ pub struct StartedSession {
     pub run_id: RunId,
     /// The session.
     pub session_id: SessionId,
+    /// Whether it was there before (C-4).
+    pub is_cached: bool,
 }
 
 impl StartChat {
@@ -115,6 +117,11 @@ impl StartSessionAction {
             Some(ttl) => self.sessions.public_token_for(&chat.chat_id, ttl).await?,
             None => created.public_access_token,
         };
-        Ok(StartedSession { public_access_token, run_id: created.run_id, session_id: created.session.listed.id })
+        Ok(StartedSession {
+            public_access_token,
+            run_id: created.run_id,
+            session_id: created.session.listed.id,
+            is_cached: created.is_cached,
+        })
     }
 }

@@ -16,11 +16,13 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("client", &["host", "protocol"]),
     ("agent", &["client", "host", "model", "protocol"]),
     ("harness", &["agent", "client", "host", "model", "protocol", "session"]),
+    ("mcp", &["client", "host", "protocol"]),
     ("reference-agents", &["agent"]),
 ];
 
 /// What only tests of a crate may use besides.
-const DEV_ARROWS: &[(&str, &[&str])] = &[("reference-agents", &["harness"])];
+const DEV_ARROWS: &[(&str, &[&str])] =
+    &[("mcp", &["agent", "reference-agents", "session"]), ("reference-agents", &["harness"])];
 
 /// What must not be among all that these depend on, however far down.
 const SHIPPED: &[&str] = &["turnkeep-agent", "turnkeep-session"];

@@ -61,6 +61,10 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("crates/host/tests/host/machine.rs", "std::fs", "the test's folders are of this machine"),
     ("crates/session/tests/server/kills.rs", "std::process", "the test kills the real server"),
     ("crates/session/tests/server/kills.rs", "tokio::process", "the test kills the real server"),
+    ("crates/mcp/src/main.rs", "std::process", "this is the process's own exit code"),
+    ("crates/mcp/src/cli.rs", "std::process", "this is the process's own exit code"),
+    ("crates/mcp/tests/mcp/binary.rs", "std::process", "the test starts the real binary"),
+    ("crates/mcp/tests/mcp/binary.rs", "tokio::process", "the test starts the real binary"),
     ("crates/session/src/main.rs", "std::process", "this is the process's own exit code"),
     ("crates/session/src/cli.rs", "std::process", "this is the process's own exit code"),
     (

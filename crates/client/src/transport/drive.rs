@@ -101,6 +101,7 @@ impl Drive {
                 self.inner.commit(&self.chat_id, self.id, input);
                 self.emit_completed(seq_num, input);
             }
+            Verdict::EarlierTurn => self.inner.pass_earlier_turn(&self.chat_id, self.id),
             _ => {}
         }
         if must_notify {
@@ -117,7 +118,7 @@ impl Drive {
             self.inner.emit(&self.chat_id, closed);
         }
         match verdict {
-            Verdict::Drop | Verdict::NextTurn { .. } => None,
+            Verdict::Drop | Verdict::EarlierTurn | Verdict::NextTurn { .. } => None,
             Verdict::Deliver { delivered, is_first } => {
                 if is_first {
                     self.emit_first_chunk(&delivered);

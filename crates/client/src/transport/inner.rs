@@ -182,6 +182,14 @@ impl Inner {
         }
     }
 
+    /// Counts on the stream, while it is registered, that an earlier turn's boundary went by.
+    pub(crate) fn pass_earlier_turn(&self, chat_id: &str, id: u64) {
+        let active = self.chat(chat_id, |chat| chat.active.clone());
+        if let Some(active) = active.filter(|active| active.id == id) {
+            active.cell.pass_earlier_turn();
+        }
+    }
+
     /// Tells every live reader that the page woke up (C-134, C-135).
     pub(crate) fn on_page_event(&self, event: PageEvent) {
         let wake = self.visibility.lock().unwrap_or_else(PoisonError::into_inner).on(event, Instant::now());

@@ -7,6 +7,7 @@ mod collect;
 
 use std::fmt;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::task::{Context, Poll};
 
@@ -59,6 +60,7 @@ pub(crate) struct StreamCell {
     slot: Arc<Slot>,
     outcome: Mutex<Option<Outcome>>,
     committed: Mutex<Option<SeqNum>>,
+    n_earlier_turns: AtomicU64,
     consumer: AtomicWaker,
     reader: Mutex<Option<ReaderHandle>>,
 }
@@ -126,6 +128,11 @@ impl StreamCell {
     /// Remembers the input that the stream's own boundary names.
     pub(crate) fn commit(&self, input: Option<SeqNum>) {
         *self.committed.lock().unwrap_or_else(PoisonError::into_inner) = input;
+    }
+
+    /// Counts an earlier turn's boundary.
+    pub(crate) fn pass_earlier_turn(&self) {
+        self.n_earlier_turns.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn outcome(&self) -> Option<Outcome> {
@@ -263,6 +270,11 @@ impl ChatStream {
     pub fn is_input_settled(&self) -> bool {
         let committed = *self.cell.committed.lock().unwrap_or_else(PoisonError::into_inner);
         matches!((committed, self.input_seq), (Some(committed), Some(own)) if committed >= own)
+    }
+
+    /// Counts the boundaries of earlier turns that went by (C-82): what was given before the newest of them answers another input.
+    pub fn n_earlier_turns(&self) -> u64 {
+        self.cell.n_earlier_turns.load(Ordering::Relaxed)
     }
 
     pub(crate) fn closed_reason(&self) -> Option<String> {

@@ -37,6 +37,8 @@ pub(crate) enum Verdict {
         /// First of the turn: one event.
         is_first: bool,
     },
+    /// The boundary of an earlier turn: what came before it answers another input (C-82).
+    EarlierTurn,
     /// The stream's own boundary: close normally (C-86).
     Finish {
         /// The committed input, when the boundary names one.
@@ -163,7 +165,9 @@ impl Turn {
     ) {
         if state.skip_to_turn_complete {
             self.on_gated_boundary(state, input, seen);
-        } else if !is_below(input, self.baseline) {
+        } else if is_below(input, self.baseline) {
+            seen.verdict = Verdict::EarlierTurn;
+        } else {
             if let Some(token) = token {
                 state.public_access_token = token;
             }

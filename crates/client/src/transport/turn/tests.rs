@@ -83,7 +83,7 @@ fn a_foreign_boundary_gives_no_token_and_no_news_c82() {
 
     let seen = turn(seq(5)).on_record(&mut state, part);
 
-    assert_eq!((seen.verdict, seen.must_notify), (Verdict::Drop, false));
+    assert_eq!((seen.verdict, seen.must_notify), (Verdict::EarlierTurn, false));
     assert_eq!(state.public_access_token, "old");
 }
 
