@@ -4,6 +4,7 @@
 //! that its peak memory is its own. The mock chat runs server, worker and client in virtual time: what is measured is their work, never a wait.
 
 mod chats;
+pub(crate) mod decode;
 mod sample;
 pub(crate) mod serve;
 

@@ -109,6 +109,16 @@ JSON, a line each:
   appends  appends_per_s; p50_ms and p99_ms from the beginning of an append to its acknowledgement
 The clients run on the same machine as the server and take their part of it. Linux only: nowhere else is a process's memory told.";
 
+const DECODE_BENCH_EXAMPLES: &str = "\
+Examples:
+  cargo xtask bench decode                      two million records, from a release build
+  cargo xtask bench decode --records 20000000   for longer
+  cargo xtask bench decode --smoke              a hundredth, to see that it still runs
+
+JSON, one line: records_per_s of the processor's time, on one core; mb_per_s, of the stream's bytes; first_rss_mb and last_rss_mb, the memory
+after the first tenth and at the end (null where the system does not tell). The stream is one that a watching page reads: batches of up to 100
+text deltas, cut every 16 KiB as a network may.";
+
 /// The house's tool: it runs the stories and keeps the rules.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", after_help = EXIT_CODES)]
@@ -162,6 +172,20 @@ enum Bench {
     /// The session server over real TCP: idle sessions and readers, records at a steady rate, appends as fast as they go
     #[command(after_long_help = SERVE_BENCH_EXAMPLES)]
     Serve(ServeBenchArgs),
+    /// The client's decoder: bytes of a stream to records
+    #[command(after_long_help = DECODE_BENCH_EXAMPLES)]
+    Decode(DecodeBenchArgs),
+}
+
+/// How much is decoded.
+#[derive(Debug, Args)]
+pub(crate) struct DecodeBenchArgs {
+    /// Records in all
+    #[arg(long, value_name = "N", default_value_t = 2_000_000)]
+    pub(crate) records: u64,
+    /// A hundredth, from this build: only to see that it runs
+    #[arg(long)]
+    pub(crate) smoke: bool,
 }
 
 /// What to measure, and how much of it.
@@ -207,7 +231,7 @@ pub(crate) struct ServeBenchArgs {
 /// Where a measured server keeps its sessions.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum BenchStore {
-    /// Nowhere but in memory, with a journal there that is never compacted
+    /// Nowhere but in memory
     Memory,
     /// In the embedded store, in a folder for temporary files
     #[default]
@@ -344,6 +368,7 @@ pub fn main() -> ExitCode {
         Verb::Spec(args) => spec::spec(&args),
         Verb::Bench { what: Bench::Mock(args) } => bench::bench(&args),
         Verb::Bench { what: Bench::Serve(args) } => bench::serve::bench(&args),
+        Verb::Bench { what: Bench::Decode(args) } => bench::decode::bench(&args),
         Verb::Serve(args) => serve::serve(&args),
         Verb::Chat(args) => chat::chat(args),
         Verb::Interop(args) => interop::interop(&args),

@@ -39,6 +39,8 @@ pub use api::MAX_CALL_ATTEMPTS;
 pub use error::{CallbackError, Error, Refused};
 pub use listeners::Listening;
 pub use pending::{MAX_PENDING_MESSAGES, PendingMessage, PendingMessages, PendingStage};
+#[cfg(feature = "decode")]
+pub use reader::BodyDecoder;
 pub use reader::{
     HistoryGap, OnComplete, OnError, Part, ReadOptions, Reader, ReaderHandle, ResolveHeaders, RetryPolicy, StallBudget,
 };

@@ -9,6 +9,8 @@
 //! clean end of the body is an outcome of its own: whether it means "turn over" is the caller's decision (C-38).
 
 mod attempt;
+#[cfg(feature = "decode")]
+mod body;
 mod connect;
 mod control;
 mod decode;
@@ -29,6 +31,8 @@ use turnkeep_host::http::{BaseUrl, BodyStream};
 use turnkeep_host::{Draws, Host};
 use turnkeep_protocol::SeqNum;
 
+#[cfg(feature = "decode")]
+pub use self::body::BodyDecoder;
 pub use self::control::ReaderHandle;
 pub(crate) use self::hooks::quietly;
 pub use self::options::{OnComplete, OnError, ReadOptions, ResolveHeaders};

@@ -121,13 +121,22 @@ fn ms(took: Duration) -> f64 {
     rounded(took.as_secs_f64() * 1e3)
 }
 
-fn rounded(number: f64) -> f64 {
+pub(super) fn rounded(number: f64) -> f64 {
     (number * 1e3).round() / 1e3
+}
+
+/// Tells how much memory this process has now, where the system does.
+pub(super) fn rss_mb() -> Option<f64> {
+    in_mb(&fs::read_to_string(STATUS).ok()?, "VmRSS:")
 }
 
 /// Reads the peak out of what Linux says of a process.
 fn peak_rss_mb(status: &str) -> Option<f64> {
-    let kib = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?.trim().strip_suffix(" kB")?;
+    in_mb(status, "VmHWM:")
+}
+
+fn in_mb(status: &str, name: &str) -> Option<f64> {
+    let kib = status.lines().find_map(|line| line.strip_prefix(name))?.trim().strip_suffix(" kB")?;
     Some(rounded(kib.trim().parse::<f64>().ok()? * 1024.0 / 1e6))
 }
 
