@@ -3,6 +3,7 @@
 //! The decoder follows the WHATWG grammar and gives the same frames however the bytes are cut. What a frame means is
 //! decided by its reader; a frame's `id:` line is never a cursor for session streams (C-31).
 
+use std::borrow::Cow;
 use std::fmt::Write;
 
 /// Bounds the size of one frame on its way in: its data and the line being read.
@@ -75,7 +76,7 @@ impl FrameDecoder {
         if std::mem::take(&mut self.after_cr) && bytes[0] == b'\n' {
             return &bytes[1..];
         }
-        let end = bytes.iter().position(|byte| matches!(byte, b'\n' | b'\r'));
+        let end = memchr::memchr2(b'\n', b'\r', bytes);
         let piece = &bytes[..end.unwrap_or(bytes.len())];
         if self.line.len() + self.data.len() + piece.len() > MAX_FRAME_BYTES {
             self.too_large = true;
@@ -101,7 +102,8 @@ impl FrameDecoder {
             return self.dispatch();
         }
         // Line ends never fall inside a UTF-8 sequence, so decoding line by line equals decoding the whole.
-        let line = String::from_utf8_lossy(line);
+        // Text as it should be is much the quicker to check.
+        let line = str::from_utf8(line).map_or_else(|_| String::from_utf8_lossy(line), Cow::Borrowed);
         let (field, value) = line.split_once(':').unwrap_or((&line, ""));
         let value = value.strip_prefix(' ').unwrap_or(value);
         match field {
