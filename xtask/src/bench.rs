@@ -66,7 +66,7 @@ fn command(smoke: bool) -> Result<Command> {
     if smoke || !cfg!(debug_assertions) {
         return Ok(Command::new(house::this_binary()?));
     }
-    let mut command = Command::new(house::cargo());
+    let mut command = house::cargo();
     command.args(["run", "--quiet", "--release", "--package", "xtask", "--"]).current_dir(house::root());
     Ok(command)
 }

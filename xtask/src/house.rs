@@ -1,7 +1,7 @@
 //! Where things are in the house.
 
-use std::ffi::OsString;
 use std::path::PathBuf;
+use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
@@ -32,9 +32,20 @@ pub(crate) fn schema() -> PathBuf {
     root().join("docs").join("scenario.schema.json")
 }
 
-/// Gives the cargo that started us, or the one that is found.
-pub(crate) fn cargo() -> OsString {
-    std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
+/// Gives the cargo that started us, or the one that is found, to be started as if nothing had started us.
+///
+/// A cargo that runs a program tells it of the program's package. Build scripts that watch those variables, such as ring's, would run
+/// again whenever cargo is started the other way, and all that is built on them with them.
+pub(crate) fn cargo() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(is_of_a_package)) {
+        command.env_remove(name);
+    }
+    command
+}
+
+fn is_of_a_package(name: &str) -> bool {
+    name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")
 }
 
 /// Gives this program, to start it again.
@@ -53,6 +64,18 @@ fn in_place_of(running: PathBuf) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn cargo_is_started_without_what_a_cargo_before_it_told_us() {
+        let told = std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(is_of_a_package)).count();
+
+        let command = cargo();
+        let removed: Vec<&str> =
+            command.get_envs().filter_map(|(name, value)| value.is_none().then_some(name.to_str()?)).collect();
+
+        assert!(removed.contains(&"CARGO_MANIFEST_DIR") && removed.contains(&"CARGO_PKG_NAME"), "{removed:?}");
+        assert_eq!(removed.len(), told);
+    }
 
     #[test]
     fn a_binary_that_was_built_again_is_found_in_its_place() {

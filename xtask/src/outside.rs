@@ -6,7 +6,6 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
@@ -99,7 +98,7 @@ fn profiles(manifest: &str) -> String {
 }
 
 fn cargo(folder: &Path, target: &Path, args: &[&str]) -> Result<String> {
-    let mut command = Command::new(house::cargo());
+    let mut command = house::cargo();
     command.args(args).current_dir(folder).env("CARGO_TARGET_DIR", OsStr::new(target));
     for name in OURS {
         command.env_remove(name);

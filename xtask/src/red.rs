@@ -8,7 +8,6 @@ mod copy;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
@@ -121,8 +120,7 @@ impl Bench {
     }
 
     fn build(&self) -> Result<()> {
-        let cargo = crate::house::cargo();
-        let mut command = Command::new(cargo);
+        let mut command = crate::house::cargo();
         command.args(["build", "--quiet", "--package", "xtask"]).current_dir(self.copy.root());
         let built = command.env("CARGO_TARGET_DIR", &self.target).output().context("cargo could not be started")?;
         if !built.status.success() {

@@ -3,7 +3,6 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 // What tests of the workspace bring along. With it this program is built with the features that theirs has, and a cold run of
@@ -83,7 +82,7 @@ fn without_the_flag(plain: &Path) -> Result<()> {
 }
 
 fn cargo(verb: &[&str], args: &[impl AsRef<OsStr>], env: &[(&str, &OsStr)]) -> Result<()> {
-    let mut command = Command::new(house::cargo());
+    let mut command = house::cargo();
     command.args(verb).args(args).envs(env.iter().copied()).current_dir(house::root());
     let status = command.status().context("cargo could not be started")?;
     if !status.success() {

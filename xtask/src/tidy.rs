@@ -15,7 +15,6 @@ mod rule_ids;
 mod words;
 
 use std::fmt;
-use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -71,7 +70,7 @@ pub(crate) fn tidy() -> Result<Verdict> {
 
 /// Asks cargo about the workspace and gives what it prints.
 fn cargo(args: &[&str]) -> Result<String> {
-    let mut command = Command::new(house::cargo());
+    let mut command = house::cargo();
     let output = command.args(args).current_dir(house::root()).output().context("cargo could not be started")?;
     ensure!(output.status.success(), "cargo {}: {}", args.join(" "), String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).context("cargo wrote no text")

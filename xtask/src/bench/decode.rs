@@ -1,6 +1,5 @@
 //! How fast the client decodes a stream, and whether its memory stays flat.
 
-use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -40,7 +39,7 @@ pub(crate) fn bench(args: &DecodeBenchArgs) -> Result<Verdict> {
         println!("{}", serde_json::to_string(&line)?);
         return Ok(Verdict::Held);
     }
-    let mut command = Command::new(house::cargo());
+    let mut command = house::cargo();
     command
         .args(["run", "--quiet", "--release", "--package", "xtask", "--", "bench", "decode"])
         .current_dir(house::root());
