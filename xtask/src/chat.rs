@@ -224,7 +224,15 @@ impl Talk {
     async fn say(&mut self, text: String) -> Result<()> {
         let question = UiMessage::user(format!("u-{}", random_chat_id(&self.ids)), text);
         let history = self.page.ask(question);
-        match self.transport.send_messages(&self.id, SendMessages::submit(history)).await {
+        let sent = tokio::select! {
+            biased;
+            _ = self.terminal.presses.recv() => {
+                self.page.take_back();
+                bail!("left while the message was on its way: whether it arrived is not known");
+            }
+            sent = self.transport.send_messages(&self.id, SendMessages::submit(history)) => sent,
+        };
+        match sent {
             Ok(stream) => self.follow(stream).await,
             Err(error) => {
                 self.page.take_back();
@@ -244,7 +252,15 @@ impl Talk {
                         bail!("left before the answer was stopped; go on with --chat {}", self.id);
                     }
                     was_stopped = true;
-                    if !self.transport.stop_generation(&self.id).await {
+                    let has_arrived = tokio::select! {
+                        biased;
+                        _ = self.terminal.presses.recv() => {
+                            self.page.ended();
+                            bail!("left before the stop arrived; go on with --chat {}", self.id);
+                        }
+                        has_arrived = self.transport.stop_generation(&self.id) => has_arrived,
+                    };
+                    if !has_arrived {
                         self.terminal.note("the stop did not arrive; Ctrl-C once more leaves");
                     }
                 }

@@ -75,10 +75,19 @@ impl Page {
     }
 
     /// Keeps where the transport stands; a boundary is kept with the answer that it ends, by [`Page::ended`].
+    ///
+    /// While an answer streams, the cursor stays where the answer began: a token that is renewed in its midst is told with a cursor
+    /// behind chunks that the file does not have (C-64, C-65).
     pub(super) fn keep(&self, session: &ChatSessionState) {
         let mut state = self.state();
         let is_boundary = state.writing.is_some() && session.is_streaming == Some(false);
-        state.saved.session = Some(session.clone());
+        let mut kept = session.clone();
+        if let Some(before) = state.saved.session.as_ref().filter(|before| before.is_streaming == Some(true))
+            && kept.is_streaming == Some(true)
+        {
+            kept.last_event_id = before.last_event_id;
+        }
+        state.saved.session = Some(kept);
         if !is_boundary {
             self.write(&mut state);
         }
@@ -119,6 +128,8 @@ impl State {
 
 #[cfg(test)]
 mod tests {
+    use turnkeep_protocol::SeqNum;
+
     use super::*;
     use crate::chat::saved::file_of;
 
@@ -149,6 +160,32 @@ mod tests {
         assert_eq!(while_written, ("hi".to_owned(), Some(true)));
         assert_eq!(at_the_boundary, while_written, "a kill here reads the answer again");
         assert_eq!(texts(), ("hi,Hel".to_owned(), Some(false)));
+    }
+
+    #[test]
+    fn a_token_renewed_in_an_answer_is_kept_with_the_cursor_from_before_it_c65_c236() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = file_of(folder.path(), "one");
+        let page = Page::new(file.clone(), Saved::new("slow"));
+        let at = |token: &str, streams, cursor| ChatSessionState {
+            last_event_id: Some(SeqNum::new(cursor)),
+            public_access_token: token.to_owned(),
+            ..session(streams)
+        };
+        let kept = || {
+            let session = Saved::read(&file).unwrap().unwrap().session.unwrap();
+            (session.public_access_token, session.last_event_id)
+        };
+        page.ask(UiMessage::user("u1", "hi"));
+        page.keep(&at("old", true, 4));
+        page.take(&UiMessageChunk::text_start("t"));
+        page.keep(&at("new", true, 9));
+        let renewed = kept();
+        page.keep(&at("new", false, 12));
+        page.ended();
+
+        assert_eq!(renewed, ("new".to_owned(), Some(SeqNum::new(4))));
+        assert_eq!(kept(), ("new".to_owned(), Some(SeqNum::new(12))));
     }
 
     #[test]

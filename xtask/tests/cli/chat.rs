@@ -1,6 +1,7 @@
 //! `chat` beside `serve`, both as people start them: killed, stopped, refused.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
@@ -117,6 +118,24 @@ fn ctrl_c_stops_the_answer_and_the_chat_goes_on() {
     assert!(again.ends_with("\nw0 w1 w2\n"), "{again}");
     let roles: Vec<String> = served.saved("one").into_iter().map(|(role, _)| role).collect();
     assert_eq!(roles, ["user", "assistant", "user", "assistant"]);
+}
+
+#[test]
+fn ctrl_c_leaves_while_a_message_is_on_its_way_to_a_server_that_never_answers() {
+    let mute = TcpListener::bind("127.0.0.1:0").unwrap();
+    let chats = tempfile::tempdir().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    command.args(["chat", "--secret-key", KEY, "--chat", "a", "hi", "--base-url"]);
+    command.arg(format!("http://{}", mute.local_addr().unwrap())).arg("--state").arg(chats.path());
+    let talking = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let (mut asked, _) = mute.accept().unwrap();
+    asked.read_exact(&mut [0]).unwrap();
+
+    let interrupted = Command::new("kill").args(["-INT", &talking.id().to_string()]).status().unwrap();
+    let (code, _, err) = told(talking.wait_with_output().unwrap());
+
+    assert!(interrupted.success());
+    assert!(code == Some(1) && err.contains("left while the message was on its way"), "{err}");
 }
 
 #[test]

@@ -98,10 +98,10 @@ pub(super) async fn write(
     let checked = presign::check(&app.environment, &key, &query.unwrap_or_default(), Op::Put, app.now());
     let (session, writer) = checked.ok_or_else(Fail::forbidden)?;
     let (head, body) = request.into_parts();
+    let place = app.puts.places.clone().acquire_owned().await.expect("the places are never closed");
     let body = body::read(&head.headers, body, MAX_SNAPSHOT).await?;
     let not_text = |_| Fail::error(StatusCode::BAD_REQUEST, "A snapshot is JSON text");
     let end = end_of(std::str::from_utf8(&body).map_err(not_text)?);
-    let place = app.puts.places.clone().acquire_owned().await.expect("the places are never closed");
     let (tell, told) = oneshot::channel();
     let put = Put { session, writer, end, body };
     let on = app.clone();
