@@ -16,14 +16,14 @@ configure({ baseURL: url, accessToken: secretKey });
 const CASE_MS = 30_000;
 const WAIT_MS = 15_000;
 
-function wanted(name) {
+export function wanted(name) {
   const value = process.env[name];
   if (!value) throw new Error(`${name} is not set: run the suite with \`cargo xtask interop\``);
   return value;
 }
 
-/** How many cases of a file run at a time; most of them only wait. */
-const AT_A_TIME = 4;
+/** How many cases of a file run at a time; most of them only wait. A file may say otherwise before it ends. */
+export const settings = { atATime: 4 };
 
 const cases = [];
 
@@ -35,7 +35,7 @@ export function about(name, body, limitMs = CASE_MS) {
 
 /** Runs once the file has named all its cases. */
 function register() {
-  describe("interop", { concurrency: AT_A_TIME }, () => {
+  describe("interop", { concurrency: settings.atATime }, () => {
     for (const { name, body, limitMs } of cases) {
       const slug = name.toLowerCase().replace(/[^a-z0-9]+/g, "-").slice(0, 40);
       test(name, { timeout: limitMs }, (t) => body({ t, chatId: `${slug}-${randomBytes(4).toString("hex")}` }));

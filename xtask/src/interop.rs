@@ -105,7 +105,7 @@ impl Drop for Ours {
     }
 }
 
-/// The served system.
+/// The served system, on the embedded store.
 struct Served {
     _process: Ours,
     _folder: TempDir,
@@ -117,18 +117,8 @@ impl Served {
         let folder = tempfile::tempdir()?;
         let said = folder.path().join("ready");
         let mut command = Command::new(house::this_binary()?);
-        command.args([
-            "serve",
-            "--in-memory",
-            "--port",
-            "0",
-            "--host",
-            "127.0.0.1",
-            "--format",
-            "json",
-            "--log",
-            "warn",
-        ]);
+        command.args(["serve", "--port", "0", "--host", "127.0.0.1", "--format", "json", "--log", "warn"]);
+        command.arg("--data").arg(folder.path().join("data"));
         command.env("TURNKEEP_SECRET_KEY", SECRET_KEY).stdin(Stdio::null()).stdout(File::create(&said)?);
         let mut process = Ours(command.spawn().context("the served system could not be started")?);
         let ready = watch(START_LIMIT, || {
@@ -180,6 +170,8 @@ fn run_cases(folder: &Path, url: &str, args: &InteropArgs) -> Result<Counts> {
     command.args(args.names.iter().map(|name| format!("--test-name-pattern={name}")));
     command.args(files(&folder.join("test"))?);
     command.current_dir(folder).env("TURNKEEP_URL", url).env("TURNKEEP_SECRET_KEY", SECRET_KEY);
+    // For cases that end a server of their own and start it again.
+    command.env("TURNKEEP_SERVE", house::this_binary()?);
     command.stdin(Stdio::null()).stdout(File::create(&report)?);
     let mut suite = Ours(command.spawn().context("node could not be started")?);
     let ended = watch(SUITE_LIMIT, || Ok(suite.0.try_wait()?))?;
