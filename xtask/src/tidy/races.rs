@@ -1,7 +1,7 @@
-//! The page of races: every race and fault of the runtime has its defence in the code, a test that was seen red without it and one that
+//! The pages of races: every race and fault of an area has its defence in the code, a test that was seen red without it and one that
 //! walks its event table.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 
@@ -11,7 +11,17 @@ use crate::rule_id::RuleId;
 use crate::spec::{definitions, not_applicable, test_names};
 use crate::tree::Tree;
 
-const PAGE: &str = "docs/design/races.md";
+/// A page and what it tells of.
+struct Page {
+    path: &'static str,
+    /// The kinds of id that must all have a row here; none while the page is being written.
+    whole: &'static [&'static str],
+}
+
+const PAGES: [Page; 2] = [
+    Page { path: "docs/design/races.md", whole: &["AR", "AF"] },
+    Page { path: "docs/design/races-client.md", whole: &[] },
+];
 
 /// What stands for a defence or a test that there is not, with the reason in the next cell.
 const NONE: &str = "—";
@@ -27,37 +37,43 @@ struct Row<'t> {
 
 pub(super) fn check(tree: &Tree) -> Result<Vec<Finding>> {
     let tests = test_names(tree)?;
-    let page = tree.text(PAGE).unwrap_or_default();
-    let rows = rows(page);
+    Ok(PAGES.iter().flat_map(|page| check_page(tree, &tests, page)).collect())
+}
+
+fn check_page(tree: &Tree, tests: &BTreeSet<String>, page: &Page) -> Vec<Finding> {
+    let rows = rows(tree.text(page.path).unwrap_or_default());
     let mut findings = Vec::new();
     let exempt = not_applicable(tree);
-    for id in definitions(tree).into_keys().filter(|id| ["AR", "AF"].contains(&id.prefix())) {
+    for id in definitions(tree).into_keys().filter(|id| page.whole.contains(&id.prefix())) {
         if !rows.contains_key(&id) && !exempt.contains_key(&id) {
-            findings.push(Finding::new(PAGE, 0, format!("{id} has no row")));
+            findings.push(Finding::new(page.path, 0, format!("{id} has no row")));
         }
     }
     for (id, row) in &rows {
-        let names: Vec<&str> = markdown::code(row.tests).collect();
-        let walks: Vec<&str> = markdown::code(row.walks).collect();
-        if row.defence != NONE {
-            findings.extend(
-                defence(tree, row.defence)
-                    .into_iter()
-                    .map(|what| Finding::new(PAGE, row.line, format!("{id}: {what}"))),
-            );
-            if names.is_empty() {
-                findings.push(Finding::new(PAGE, row.line, format!("{id} names no test")));
-            }
-            if walks.is_empty() {
-                findings.push(Finding::new(PAGE, row.line, format!("{id} names no test that walks it step by step")));
-            }
+        let wrongs = check_row(tree, tests, row);
+        findings.extend(wrongs.into_iter().map(|what| Finding::new(page.path, row.line, format!("{id}{what}"))));
+    }
+    findings
+}
+
+/// Says what is wrong with a row, each to be read behind its id.
+fn check_row(tree: &Tree, tests: &BTreeSet<String>, row: &Row<'_>) -> Vec<String> {
+    let names: Vec<&str> = markdown::code(row.tests).collect();
+    let walks: Vec<&str> = markdown::code(row.walks).collect();
+    let mut wrongs = Vec::new();
+    if row.defence != NONE {
+        wrongs.extend(defence(tree, row.defence).into_iter().map(|what| format!(": {what}")));
+        if names.is_empty() {
+            wrongs.push(" names no test".to_owned());
         }
-        let is_story = |name: &str| tree.text(&format!("scenarios/{name}.json")).is_some();
-        for name in names.into_iter().chain(walks).filter(|name| !tests.contains(*name) && !is_story(name)) {
-            findings.push(Finding::new(PAGE, row.line, format!("{id}: there is no test or story `{name}`")));
+        if walks.is_empty() {
+            wrongs.push(" names no test that walks it step by step".to_owned());
         }
     }
-    Ok(findings)
+    let is_story = |name: &str| tree.text(&format!("scenarios/{name}.json")).is_some();
+    let unknown = names.into_iter().chain(walks).filter(|name| !tests.contains(*name) && !is_story(name));
+    wrongs.extend(unknown.map(|name| format!(": there is no test or story `{name}`")));
+    wrongs
 }
 
 fn rows(page: &str) -> BTreeMap<RuleId, Row<'_>> {
@@ -105,12 +121,13 @@ mod tests {
             ),
             ("docs/spec/not-applicable.md", "| AR-6 | There is none. |"),
             (
-                PAGE,
+                "docs/design/races.md",
                 "| AR-1 | `a.rs` `guard` | `holds_ar1` `story` | `holds_ar1` |\n| AR-2 | `a.rs` `gone` | `holds_ar1` | `story` |\n\
                  | AR-3 | `b.rs` | `holds_ar1` `no_more` `no_test` | `story` |\n| AR-4 | — | another crate's |\n\
                  | AR-7 | `a.rs` | `holds_ar1` | `holds_ar1` `no_walk` |\n| AR-8 | `a.rs` | `holds_ar1` | — |\n\
                  | AR-9 | `a.rs` | `holds_ar1` |\n",
             ),
+            ("docs/design/races-client.md", "| CR-1 | `a.rs` `gone` | `holds_ar1` | `story` |\n"),
             ("crates/a.rs", "fn guard() {}\n#[test]\nfn holds_ar1() {}\nfn no_test() {}"),
             ("scenarios/story.json", "{}"),
         ]);
@@ -128,6 +145,7 @@ mod tests {
                 "docs/design/races.md:5: AR-7: there is no test or story `no_walk`",
                 "docs/design/races.md:6: AR-8 names no test that walks it step by step",
                 "docs/design/races.md:7: AR-9 names no test that walks it step by step",
+                "docs/design/races-client.md:1: CR-1: crates/a.rs has no function `gone`",
             ]
         );
     }
