@@ -6,6 +6,7 @@ mod cancel;
 mod close;
 mod create;
 mod ends;
+mod facts;
 mod ghosts;
 mod idle;
 mod leases;

@@ -2,7 +2,9 @@
 
 use proptest::prelude::*;
 
+use super::facts::Facts;
 use super::*;
+use crate::RunStatus;
 use crate::core::Session;
 use crate::standing::trim_target;
 use crate::trims::TRIM_GRACE;
@@ -12,42 +14,54 @@ enum Op {
     Send,
     Stop,
     Retry(u8),
-    Lease,
+    Lease(u8),
     Heartbeat(Option<u64>),
     Pass(u64),
-    Chunk,
+    Batch(usize, Option<u8>),
     Boundary(u64),
     Trim(u64),
     Swap(bool),
     Wait(Option<u64>),
     End(u8, bool),
     StaleWrite,
-    Create,
+    Create(Option<u8>),
     Close,
     Cancel,
     Restart,
+    /// The server dies in a commit: all of these are durable or none, and nobody hears how they went.
+    Crash(Vec<Op>, bool),
 }
 
 fn op() -> impl Strategy<Value = Op> {
+    let group = || proptest::collection::vec(step(), 1..4);
+    prop_oneof![
+        12 => step(),
+        1 => Just(Op::Restart),
+        1 => (group(), any::<bool>()).prop_map(|(group, durable)| Op::Crash(group, durable)),
+    ]
+}
+
+/// What happens while the server lives.
+fn step() -> impl Strategy<Value = Op> {
+    let version = || (0..6_u8).prop_map(|n| 1 + u8::from(n == 0));
     prop_oneof![
         5 => Just(Op::Send),
         1 => Just(Op::Stop),
-        2 => (0..4_u8).prop_map(Op::Retry),
-        6 => Just(Op::Lease),
+        3 => (0..4_u8).prop_map(Op::Retry),
+        6 => version().prop_map(Op::Lease),
         2 => proptest::option::of(0..9_u64).prop_map(Op::Heartbeat),
         3 => (1..12_u64).prop_map(Op::Pass),
         1 => (20..70_u64).prop_map(Op::Pass),
-        3 => Just(Op::Chunk),
+        4 => (1..4_usize, proptest::option::of(0..4_u8)).prop_map(|(n, part)| Op::Batch(n, part)),
         3 => (0..9_u64).prop_map(Op::Boundary),
         2 => (0..30_u64).prop_map(Op::Trim),
         2 => any::<bool>().prop_map(Op::Swap),
         2 => proptest::option::of(0..9_u64).prop_map(Op::Wait),
         4 => (0..4_u8, any::<bool>()).prop_map(|(outcome, settles)| Op::End(outcome, settles)),
         1 => Just(Op::StaleWrite),
-        1 => Just(Op::Create),
+        1 => proptest::option::of(version()).prop_map(Op::Create),
         1 => (0..6_u8).prop_map(|n| if n == 0 { Op::Close } else { Op::Send }),
-        1 => (0..3_u8).prop_map(|n| if n == 0 { Op::Cancel } else { Op::Chunk }),
-        1 => Just(Op::Restart),
+        1 => (0..3_u8).prop_map(|n| if n == 0 { Op::Cancel } else { Op::Batch(1, None) }),
     ]
 }
 
@@ -57,22 +71,69 @@ struct Outside {
     held: Option<LeasedRun>,
     stale: Option<LeasedRun>,
     restarts: u64,
+    facts: Facts,
+}
+
+/// Restarts the server from what is durable.
+fn restart(fixture: &mut Fixture, outside: &mut Outside) {
+    outside.restarts += 1;
+    fixture.core = fixture.reloaded(100 + outside.restarts, LEASE);
+}
+
+fn crash(fixture: &mut Fixture, outside: &mut Outside, group: &[Op], durable: bool) {
+    let n_durable = fixture.log.len();
+    let (heard, facts) = ((outside.held.clone(), outside.stale.clone()), outside.facts.clone());
+    group.iter().for_each(|op| run_op(fixture, outside, op));
+    (outside.held, outside.stale) = heard;
+    if !durable {
+        fixture.log.truncate(n_durable);
+        outside.facts = facts;
+    }
+    restart(fixture, outside);
+    // What fell due meanwhile happens before anything else.
+    fixture.pass(Duration::ZERO);
+}
+
+/// Creates the chat again, its later runs bound to a version or not.
+fn create(fixture: &mut Fixture, version: Option<u8>) {
+    let mut new = new_session(Some("chat"), json!({ "chatId": "chat" }));
+    new.trigger_config.options.lock_to_version = version.map(|version| version.to_string());
+    _ = fixture.create_as(new);
+}
+
+fn lease(fixture: &mut Fixture, version: u8) -> Option<LeasedRun> {
+    let run = fixture.lease_as("agent", &version.to_string())?;
+    let wanted = run.options.lock_to_version.as_deref();
+    assert!(wanted.is_none_or(|wanted| wanted == version.to_string()), "a run of another version (D-9)");
+    Some(run)
+}
+
+/// Tells whether a run has its lease still.
+fn holds(fixture: &Fixture, run: &LeasedRun) -> bool {
+    let is_its_lease = |live: &RunRow| {
+        let until = if let RunStatus::Leased { expires_at, .. } = &live.status { Some(*expires_at) } else { None };
+        live.id == run.run_id && live.attempt == run.attempt && until.is_some_and(|at| at > fixture.now.into())
+    };
+    fixture.live_run().is_some_and(is_its_lease)
 }
 
 fn run_op(fixture: &mut Fixture, outside: &mut Outside, op: &Op) {
     let held = outside.held.clone();
     match (op, held) {
-        (Op::Send, _) => _ = fixture.append(IN, &message("submit-message"), None),
-        (Op::Stop, _) => _ = fixture.append(IN, r#"{"kind":"stop"}"#, None),
-        (Op::Retry(n), _) => _ = fixture.append(IN, &message("action"), Some(&n.to_string())),
-        (Op::Lease, _) => {
-            if let Some(run) = fixture.try_lease() {
+        (Op::Send, _) => outside.facts.send(fixture, "submit-message", None),
+        (Op::Stop, _) => outside.facts.append(fixture, r#"{"kind":"stop"}"#, None),
+        (Op::Retry(n), _) => outside.facts.send(fixture, "action", Some(&n.to_string())),
+        (Op::Lease(version), _) => {
+            if let Some(run) = lease(fixture, *version) {
                 outside.stale = outside.held.replace(run);
             }
         }
         (Op::Pass(seconds), _) => fixture.pass(Duration::from_secs(*seconds)),
-        (Op::Create, _) => _ = fixture.create(json!({ "chatId": "chat" })),
-        (Op::Close, _) => fixture.close(Some("enough")),
+        (Op::Create(version), _) => create(fixture, *version),
+        (Op::Close, _) => {
+            fixture.close(Some("enough"));
+            outside.facts.closed = true;
+        }
         (Op::Cancel, held) => {
             let run = fixture.core.find("chat").unwrap().row.current_run.clone().expect("create has made a run");
             fixture.cancel(&run).unwrap();
@@ -84,15 +145,13 @@ fn run_op(fixture: &mut Fixture, outside: &mut Outside, op: &Op) {
                 assert!(fixture.write(&held, vec![data("ghost")]).is_err(), "a cancelled run wrote (D-36)");
             }
         }
-        (Op::Restart, _) => {
-            outside.restarts += 1;
-            fixture.core = fixture.reloaded(100 + outside.restarts, LEASE);
-        }
+        (Op::Restart, _) => restart(fixture, outside),
+        (Op::Crash(group, durable), _) => crash(fixture, outside, group, *durable),
         (Op::StaleWrite, _) => {
-            if let Some(stale) = &outside.stale {
-                let attempt_is_current = outside.held.as_ref().is_some_and(|held| writer(held) == writer(stale));
-                let written = fixture.write(stale, vec![data("ghost")]);
-                assert!(attempt_is_current || written.is_err(), "a fenced attempt wrote (D-36)");
+            if let Some(stale) = outside.stale.clone() {
+                let attempt_is_current = outside.held.as_ref().is_some_and(|held| writer(held) == writer(&stale));
+                let written = outside.facts.write(fixture, &stale, 1, None);
+                assert!(attempt_is_current || !written, "a fenced attempt wrote (D-36)");
             }
         }
         (Op::Heartbeat(settled), Some(run)) => {
@@ -100,7 +159,11 @@ fn run_op(fixture: &mut Fixture, outside: &mut Outside, op: &Op) {
                 fixture.core.heartbeat(fixture.now, &writer(&run), settled.map(SeqNum::new), None, RunLook::NotYet);
             _ = fixture.keep(beaten);
         }
-        (Op::Chunk, Some(run)) => _ = fixture.write(&run, vec![data("text-delta")]),
+        (Op::Batch(n, part), Some(run)) => {
+            let (part, may) = (part.map(|part| part.to_string()), holds(fixture, &run));
+            let written = outside.facts.write(fixture, &run, *n, part.as_deref());
+            assert_eq!(written, may, "only who holds the lease writes, and then it does (D-36)");
+        }
         (Op::Boundary(seq), Some(run)) => _ = fixture.write(&run, vec![turn_complete(*seq)]),
         (Op::Trim(seq), Some(run)) => _ = fixture.write(&run, vec![NewRecord::trim(SeqNum::new(*seq))]),
         (Op::Swap(names_itself), Some(run)) => {
@@ -158,7 +221,7 @@ fn check(fixture: &Fixture, cursor_before: Option<SeqNum>) {
         assert!(session.summary.settled >= cursor_before, "the settled cursor fell (I4)");
         assert!(session.summary.settled <= session.input.last(), "settled what was never sent (D-32)");
     }
-    let queued = state.runs().filter(|run| run.status == crate::RunStatus::Queued).count();
+    let queued = state.runs().filter(|run| run.status == RunStatus::Queued).count();
     assert_eq!(state.queued().count(), queued, "the queue and the rows disagree");
     assert_eq!(&fixture.rebuilt(), state, "folding the changes again gives another state");
 }
@@ -183,13 +246,14 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
     #[test]
-    fn invariants_hold_after_any_order_of_steps_i1_i3_i4_d3_d34_d36(ops in proptest::collection::vec(op(), 1..60)) {
+    fn invariants_hold_and_no_input_is_lost_or_doubled_in_any_order_of_steps_i1_i3_i4_d3_d6_d12_d34_d36(ops in proptest::collection::vec(op(), 1..60)) {
         let mut fixture = Fixture::with_chat();
         let mut outside = Outside::default();
 
         for op in &ops {
             let cursor_before = fixture.core.find("chat").unwrap().summary.settled;
             run_op(&mut fixture, &mut outside, op);
+            outside.facts.check(&fixture);
             check(&fixture, cursor_before);
         }
     }
@@ -200,10 +264,13 @@ proptest! {
         let mut outside = Outside::default();
         ops.iter().for_each(|op| run_op(&mut fixture, &mut outside, op));
 
-        // Each owed record may cost two runs of three attempts; there are at most 40.
+        // Each owed record may cost two runs of three attempts; there are at most 40 times three.
         // The lease that may be held now costs nothing when it lapses unconfirmed.
-        for _ in 0..40 * 6 + 2 {
-            if let Some(run) = fixture.try_lease() {
+        for _ in 0..120 * 6 + 2 {
+            if fixture.live_run().is_none() {
+                break;
+            }
+            if let Some(run) = lease(&mut fixture, 1).or_else(|| lease(&mut fixture, 2)) {
                 fixture.heartbeat(&run).unwrap();
             }
             fixture.pass(LEASE);
