@@ -18,6 +18,7 @@ mod hooks;
 mod options;
 mod part;
 mod policy;
+mod window;
 
 use std::collections::VecDeque;
 use std::fmt;

@@ -62,7 +62,7 @@ pub enum RecordKind<'a> {
 impl Record {
     /// Tells data, control and command apart (S-81).
     pub fn kind(&self) -> RecordKind<'_> {
-        kind_of(&self.headers)
+        RecordKind::of(&self.headers)
     }
 
     /// Gives the first header called `name` (S-83).
@@ -99,13 +99,16 @@ pub mod control {
 /// The command that names the earliest record to keep (S-89).
 pub const TRIM: &str = "trim";
 
-fn kind_of(headers: &[Header]) -> RecordKind<'_> {
-    if let Some(Header(name, op)) = headers.first()
-        && name.is_empty()
-    {
-        return RecordKind::Command(op);
+impl<'a> RecordKind<'a> {
+    /// Tells data, control and command apart by a record's headers (S-81).
+    pub fn of(headers: &'a [Header]) -> Self {
+        if let Some(Header(name, op)) = headers.first()
+            && name.is_empty()
+        {
+            return Self::Command(op);
+        }
+        header(headers, TRIGGER_CONTROL).map_or(Self::Data, Self::Control)
     }
-    header(headers, TRIGGER_CONTROL).map_or(RecordKind::Data, RecordKind::Control)
 }
 
 fn header<'a>(headers: &'a [Header], name: &str) -> Option<&'a str> {
@@ -154,7 +157,7 @@ impl NewRecord {
 
     /// Tells data, control and command apart (S-81).
     pub fn kind(&self) -> RecordKind<'_> {
-        kind_of(&self.headers)
+        RecordKind::of(&self.headers)
     }
 
     /// Gives the first header called `name` (S-83).

@@ -3,18 +3,17 @@
 //! One decoder belongs to one subscription and outlives its connections: the cursor and the window of known ids go on, only a
 //! half-read frame dies with its connection.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::fmt;
 
-use serde::Deserialize;
+use serde::de::Visitor;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use turnkeep_protocol::sse::{Frame, FrameDecoder};
-use turnkeep_protocol::{Batch, PartId, Ping, Record, RecordKind, SeqNum, Tail};
+use turnkeep_protocol::{Header, PartId, Ping, RecordKind, SeqNum, Tail};
 
 use super::Part;
+use super::window::Window;
 use crate::Error;
-
-/// How many part ids a subscription remembers, oldest forgotten first (C-34).
-pub(crate) const DEDUPE_WINDOW: usize = 5_000;
 
 /// Which decoder a response asks for (C-28).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,6 +131,7 @@ impl Decoder {
                 if !records.is_empty() {
                     self.hear_tail(tail);
                 }
+                decoded.parts.reserve(records.len());
                 for record in records {
                     decoded.n_records += 1;
                     decoded.parts.extend(self.take_record(record));
@@ -154,13 +154,12 @@ impl Decoder {
         }
     }
 
-    fn take_record(&mut self, record: Record) -> Option<Part> {
+    fn take_record(&mut self, record: ReadRecord) -> Option<Part> {
         self.cursor = Some(record.seq_num);
-        if matches!(record.kind(), RecordKind::Command(_)) {
+        if matches!(RecordKind::of(&record.headers), RecordKind::Command(_)) {
             return None;
         }
-        let envelope = serde_json::from_str::<LooseEnvelope>(&record.body).ok();
-        let (chunk, part_id) = envelope.map_or((None, None), |envelope| (Some(envelope.data), envelope.id));
+        let (chunk, part_id) = record.body.0.map_or((None, None), |envelope| (Some(envelope.data), envelope.id));
         if let Some(id) = &part_id
             && !self.seen.insert(id)
         {
@@ -189,6 +188,27 @@ impl Decoder {
     }
 }
 
+/// A batch whose bodies are read where they stand.
+#[derive(Deserialize)]
+struct ReadBatch {
+    records: Vec<ReadRecord>,
+    #[serde(default)]
+    tail: Option<Tail>,
+}
+
+/// A [`Record`](turnkeep_protocol::Record) with the envelope of its body.
+#[derive(Deserialize)]
+struct ReadRecord {
+    seq_num: SeqNum,
+    timestamp: u64,
+    body: ReadBody,
+    #[serde(default)]
+    headers: Vec<Header>,
+}
+
+/// What a body holds, if it is an envelope (C-33).
+struct ReadBody(Option<LooseEnvelope>);
+
 /// An envelope whose id may be missing: such records are never de-duplicated (C-34).
 #[derive(Deserialize)]
 struct LooseEnvelope {
@@ -197,38 +217,34 @@ struct LooseEnvelope {
     id: Option<PartId>,
 }
 
+impl<'de> Deserialize<'de> for ReadBody {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+        impl Visitor<'_> for Text {
+            type Value = ReadBody;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+
+            // The text is JSON within JSON; it is read from where it was unescaped, without a copy of its own.
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<ReadBody, E> {
+                Ok(ReadBody(serde_json::from_str(text).ok()))
+            }
+        }
+        deserializer.deserialize_str(Text)
+    }
+}
+
 /// Reads a batch event; a record that cannot be read does not take its neighbours with it (C-30, C-33).
-fn read_batch(data: &str) -> (Vec<Record>, Option<Tail>) {
-    if let Ok(batch) = serde_json::from_str::<Batch>(data) {
+fn read_batch(data: &str) -> (Vec<ReadRecord>, Option<Tail>) {
+    if let Ok(batch) = serde_json::from_str::<ReadBatch>(data) {
         return (batch.records, batch.tail);
     }
     let value = serde_json::from_str::<Value>(data).unwrap_or_default();
     let records = value.get("records").and_then(Value::as_array);
-    let records = records.into_iter().flatten().filter_map(|record| Record::deserialize(record).ok()).collect();
+    let records = records.into_iter().flatten().filter_map(|record| ReadRecord::deserialize(record).ok()).collect();
     (records, value.get("tail").and_then(|tail| Tail::deserialize(tail).ok()))
-}
-
-/// The ids seen last, at most [`DEDUPE_WINDOW`].
-#[derive(Debug, Default)]
-struct Window {
-    order: VecDeque<PartId>,
-    known: BTreeSet<PartId>,
-}
-
-impl Window {
-    /// Remembers `id`; false when it was known.
-    fn insert(&mut self, id: &PartId) -> bool {
-        if !self.known.insert(id.clone()) {
-            return false;
-        }
-        self.order.push_back(id.clone());
-        if self.order.len() > DEDUPE_WINDOW
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.known.remove(&oldest);
-        }
-        true
-    }
 }
 
 #[cfg(test)]

@@ -145,23 +145,6 @@ fn records_without_id_are_never_dropped_c34() {
 }
 
 #[test]
-fn the_window_forgets_the_oldest_id_at_5000_c34_cf15() {
-    // S-122.
-    let mut window = Window::default();
-    for n in 0..DEDUPE_WINDOW {
-        assert!(window.insert(&PartId::new(format!("p{n}"))));
-    }
-    assert!(!window.insert(&PartId::new("p0")), "a full window still knows its oldest id");
-
-    assert!(window.insert(&PartId::new("one more")));
-
-    assert!(window.insert(&PartId::new("p0")), "p0 was the oldest and is forgotten");
-    assert!(!window.insert(&PartId::new("p2")));
-    assert_eq!(window.known.len(), window.order.len());
-    assert_eq!(window.order.len(), DEDUPE_WINDOW);
-}
-
-#[test]
 fn every_byte_cut_decodes_the_same_c26_c27_ca23() {
     let text = format!(
         "\u{feff}: hello\r\n{}event: ping\r\ndata: {{}}\r\n\r\n{}data: [DONE]\n\n",
