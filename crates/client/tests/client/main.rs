@@ -2,6 +2,7 @@
 
 mod agent_chat;
 mod consuming;
+mod cutting;
 mod fake;
 mod keeping;
 mod net;
