@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
-use std::sync::{Arc, LazyLock, Mutex};
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use futures::stream;
@@ -37,19 +37,8 @@ enum Cut {
 }
 
 /// The recording, a frame each; batches are read.
-static FRAMES: LazyLock<Vec<Recorded>> = LazyLock::new(|| {
-    let frames = FrameDecoder::new().push(RECORDED.as_bytes()).unwrap();
-    frames
-        .into_iter()
-        .map(|frame| {
-            if frame.event == "batch" {
-                Recorded::Batch(serde_json::from_str(&frame.data).unwrap())
-            } else {
-                Recorded::Other(frame.encode())
-            }
-        })
-        .collect()
-});
+#[derive(Clone)]
+struct Recording(Arc<Vec<Recorded>>);
 
 enum Recorded {
     Batch(Batch),
@@ -59,14 +48,19 @@ enum Recorded {
 
 /// Serves the recording behind any cursor; each connection ends as the script says, and those behind its end go to the end.
 struct Player {
+    recording: Recording,
     cuts: Mutex<VecDeque<Cut>>,
     /// The cursors of all connections.
     asked: Mutex<Vec<Option<SeqNum>>>,
 }
 
 impl Player {
-    fn new(cuts: impl IntoIterator<Item = Cut>) -> Arc<Self> {
-        Arc::new(Self { cuts: Mutex::new(cuts.into_iter().collect()), asked: Mutex::default() })
+    fn new(recording: &Recording, cuts: impl IntoIterator<Item = Cut>) -> Arc<Self> {
+        Arc::new(Self {
+            recording: recording.clone(),
+            cuts: Mutex::new(cuts.into_iter().collect()),
+            asked: Mutex::default(),
+        })
     }
 
     fn answer(&self, request: &Request<Incoming>) -> Response<Body> {
@@ -74,14 +68,14 @@ impl Player {
             request.headers().get("last-event-id").map(|id| SeqNum::parse_cursor(id.to_str().unwrap()).unwrap());
         self.asked.lock().unwrap().push(cursor);
         match self.cuts.lock().unwrap().pop_front() {
-            None => respond(body(cursor).into_bytes(), false),
+            None => respond(self.recording.body(cursor).into_bytes(), false),
             Some(Cut::Bytes(n)) => {
                 // A place between the bytes of one character is a place like any other.
-                let whole = body(cursor).into_bytes();
+                let whole = self.recording.body(cursor).into_bytes();
                 respond(whole[..n.min(whole.len())].to_vec(), n < whole.len())
             }
             Some(Cut::Records(n)) => {
-                let frames = one_by_one(cursor);
+                let frames = self.recording.one_by_one(cursor);
                 let is_cut = n < frames.len();
                 respond(frames.into_iter().take(n).collect::<String>().into_bytes(), is_cut)
             }
@@ -89,31 +83,42 @@ impl Player {
     }
 }
 
-/// Gives the body behind `cursor`, its frames as recorded; what is behind a cursor begins with its first batch.
-fn body(cursor: Option<SeqNum>) -> String {
-    let is_behind = |recorded: &&Recorded| match recorded {
-        Recorded::Other(_) => cursor.is_none(),
-        Recorded::Batch(batch) => batch.records.last().map(|last| last.seq_num) > cursor,
-    };
-    let frame = |recorded: &Recorded| match recorded {
-        Recorded::Other(frame) => frame.clone(),
-        Recorded::Batch(batch) => {
-            let records = batch.records.iter().filter(|record| Some(record.seq_num) > cursor).cloned().collect();
-            batch_frame(&Batch { records, tail: batch.tail })
-        }
-    };
-    FRAMES.iter().skip_while(|recorded| !is_behind(recorded)).map(frame).collect()
-}
+impl Recording {
+    fn load() -> Self {
+        let frames = FrameDecoder::new().push(RECORDED.as_bytes()).unwrap();
+        let read = |frame: sse::Frame| match frame.event.as_str() {
+            "batch" => Recorded::Batch(serde_json::from_str(&frame.data).unwrap()),
+            _ => Recorded::Other(frame.encode()),
+        };
+        Self(Arc::new(frames.into_iter().map(read).collect()))
+    }
 
-/// Gives the records behind `cursor`, in a frame each.
-fn one_by_one(cursor: Option<SeqNum>) -> Vec<String> {
-    let batches = FRAMES.iter().filter_map(|recorded| match recorded {
-        Recorded::Batch(batch) => Some(batch),
-        Recorded::Other(_) => None,
-    });
-    let records = batches.flat_map(|batch| batch.records.iter().map(|record| (record.clone(), batch.tail)));
-    let behind = records.filter(|(record, _)| Some(record.seq_num) > cursor);
-    behind.map(|(record, tail)| batch_frame(&Batch { records: vec![record], tail })).collect()
+    /// Gives the body behind `cursor`, its frames as recorded; what is behind a cursor begins with its first batch.
+    fn body(&self, cursor: Option<SeqNum>) -> String {
+        let is_behind = |recorded: &&Recorded| match recorded {
+            Recorded::Other(_) => cursor.is_none(),
+            Recorded::Batch(batch) => batch.records.last().map(|last| last.seq_num) > cursor,
+        };
+        let frame = |recorded: &Recorded| match recorded {
+            Recorded::Other(frame) => frame.clone(),
+            Recorded::Batch(batch) => {
+                let records = batch.records.iter().filter(|record| Some(record.seq_num) > cursor).cloned().collect();
+                batch_frame(&Batch { records, tail: batch.tail })
+            }
+        };
+        self.0.iter().skip_while(|recorded| !is_behind(recorded)).map(frame).collect()
+    }
+
+    /// Gives the records behind `cursor`, in a frame each.
+    fn one_by_one(&self, cursor: Option<SeqNum>) -> Vec<String> {
+        let batches = self.0.iter().filter_map(|recorded| match recorded {
+            Recorded::Batch(batch) => Some(batch),
+            Recorded::Other(_) => None,
+        });
+        let records = batches.flat_map(|batch| batch.records.iter().map(|record| (record.clone(), batch.tail)));
+        let behind = records.filter(|(record, _)| Some(record.seq_num) > cursor);
+        behind.map(|(record, tail)| batch_frame(&Batch { records: vec![record], tail })).collect()
+    }
 }
 
 fn batch_frame(batch: &Batch) -> String {
@@ -168,12 +173,13 @@ fn check_cursors(player: &Player) {
 
 #[tokio::test(start_paused = true)]
 async fn a_recorded_stream_cut_at_every_byte_is_read_whole_and_once_c27_c32_c39() {
-    let whole = read(&Player::new([]), None).await;
+    let recording = Recording::load();
+    let whole = read(&Player::new(&recording, []), None).await;
     assert_eq!(places(&whole), SEEN.collect::<Vec<_>>());
-    let n_bytes = body(None).len();
+    let n_bytes = recording.body(None).len();
 
     for cut in 0..n_bytes {
-        let player = Player::new([Cut::Bytes(cut)]);
+        let player = Player::new(&recording, [Cut::Bytes(cut)]);
 
         let parts = read(&player, None).await;
 
@@ -185,8 +191,9 @@ async fn a_recorded_stream_cut_at_every_byte_is_read_whole_and_once_c27_c32_c39(
 
 #[tokio::test(start_paused = true)]
 async fn a_recorded_stream_is_read_whole_when_every_record_needs_a_connection_of_its_own_c32_c39() {
-    let whole = read(&Player::new([]), None).await;
-    let player = Player::new([Cut::Records(1); 40]);
+    let recording = Recording::load();
+    let whole = read(&Player::new(&recording, []), None).await;
+    let player = Player::new(&recording, [Cut::Records(1); 40]);
 
     let parts = read(&player, None).await;
 
@@ -199,10 +206,11 @@ async fn a_recorded_stream_is_read_whole_when_every_record_needs_a_connection_of
 
 #[tokio::test(start_paused = true)]
 async fn a_reader_that_begins_behind_any_record_gets_the_rest_c25_c32() {
-    let whole = read(&Player::new([]), None).await;
+    let recording = Recording::load();
+    let whole = read(&Player::new(&recording, []), None).await;
 
     for last in SEEN {
-        let parts = read(&Player::new([]), Some(SeqNum::new(last))).await;
+        let parts = read(&Player::new(&recording, []), Some(SeqNum::new(last))).await;
 
         assert!(parts[..] == whole[last as usize + 1..], "behind {last}: {:?}", places(&parts));
     }
@@ -216,8 +224,9 @@ proptest! {
     fn however_often_a_recorded_stream_is_cut_it_is_read_whole_and_once_c27_c32_c39(cuts in any_cuts()) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         runtime.block_on(async {
-            let whole = read(&Player::new([]), None).await;
-            let player = Player::new(cuts);
+            let recording = Recording::load();
+    let whole = read(&Player::new(&recording, []), None).await;
+            let player = Player::new(&recording, cuts);
 
             let parts = read(&player, None).await;
 
