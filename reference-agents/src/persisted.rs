@@ -98,7 +98,7 @@ impl Database {
 #[cfg(test)]
 mod tests {
     use turnkeep_harness::app::AppDatabase;
-    use turnkeep_harness::model::{MockLanguageModel, say};
+    use turnkeep_harness::model::{MockLanguageModel, fail, say, stall};
     use turnkeep_harness::{MockChatAgent, offline_host};
 
     use super::*;
@@ -119,6 +119,34 @@ mod tests {
         assert_eq!(texts, ["What time is it?", "It is noon."]);
         assert!(cursor.is_some());
         assert_eq!(rows.read("test-chat").messages, messages);
+        chat.finish().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failed_and_a_stopped_turn_are_stored_with_their_cursors_too_c237() {
+        let host = offline_host(1);
+        let rows = AppDatabase::new();
+        let (_app, database) = serve(&host, &rows);
+        let model = MockLanguageModel::new().step([say("It is "), fail("no clock")]).step([say("Well, "), stall()]);
+        let mut chat = MockChatAgent::start_on(host.clone(), agent(database.clone(), Care::Full), &model).await;
+        let stored = || {
+            let row = rows.read("test-chat");
+            let texts: Vec<String> = row.messages.iter().map(UiMessage::text).collect();
+            (texts.join(" | "), row.last_event_id)
+        };
+
+        let failed = chat.send("What time is it?").await;
+        let (texts, after_failure) = stored();
+        assert_eq!((texts.as_str(), failed.error().is_some()), ("What time is it? | It is ", true));
+        assert!(after_failure.is_some());
+        let stopped = chat.send("And now?").begin().await;
+        chat.advance(std::time::Duration::from_secs(1)).await;
+        assert!(chat.send_stop().await);
+        stopped.turn().await;
+
+        let (texts, after_stop) = stored();
+        assert_eq!(texts, "What time is it? | It is  | And now? | Well, ");
+        assert!(after_stop > after_failure);
         chat.finish().await;
     }
 

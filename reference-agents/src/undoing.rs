@@ -33,6 +33,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_model_knows_nothing_of_what_was_taken_back_a162() {
+        // C-246: an undo is an action, and what it leaves is the path that a page loads.
         let model = MockLanguageModel::new().step([say("One.")]).step([say("Two.")]).step([say("Three.")]);
         let mut chat = MockChatAgent::start(agent(), &model).await;
         chat.send("One?").await;

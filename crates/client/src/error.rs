@@ -72,6 +72,9 @@ pub enum Error {
         /// How many windows were empty.
         windows: u32,
     },
+    /// A recovery reading's window brought nothing: read again, or wait; the chat is as it was (CA-64).
+    #[error("nothing more of the reply has come yet")]
+    NothingToRecover,
     /// The gate of a stopped turn swallowed this send's reply (C-111).
     #[error("output was lost, try again")]
     OutputLost,

@@ -49,7 +49,7 @@ use self::inner::{Active, Inner};
 use self::payload::{Ambient, Outgoing};
 use self::send::{Opening, Repair};
 use self::stream::StreamCell;
-use self::turn::Span;
+use self::turn::{Opened, Span};
 use crate::route::Fetch;
 use crate::{ChatSessionState, Error};
 
@@ -60,6 +60,8 @@ enum Idle {
     Nothing,
     /// Asks the server.
     Ask,
+    /// Reads what comes (CA-64).
+    Recover,
 }
 
 /// A client of any number of chats of one agent; cheap to clone, all clones are one transport.
@@ -169,6 +171,16 @@ impl Transport {
         self.reconnect(chat_id, OnAbort::Close, Idle::Ask)
     }
 
+    /// Reads on behind a reply that broke off, also where the state says that nothing streams (D-83); none where a reconnect gives
+    /// none for another reason.
+    ///
+    /// Nothing is posted, and the server is not asked whether the turn is over: its boundary says so. A first window of at most
+    /// 30 s that brings nothing ends the stream with [`Error::NothingToRecover`] and changes nothing, so it can be read again; behind its first
+    /// record the stream is like any other. An abort or a stop ends it without an error.
+    pub fn recover_stream(&self, chat_id: &str) -> Option<ChatStream> {
+        self.reconnect(chat_id, OnAbort::Close, Idle::Recover)
+    }
+
     fn reconnect(&self, chat_id: &str, on_abort: OnAbort, idle: Idle) -> Option<ChatStream> {
         let id = self.inner.stream_id();
         let cell = Arc::new(StreamCell::default());
@@ -190,7 +202,8 @@ impl Transport {
             Some(state)
         })?;
         let baseline = state.active_input_seq;
-        Some(self.inner.open(Opening { chat_id, id, cell, baseline, on_abort, is_resumed: true }, &state))
+        let opened = if idle == Idle::Recover { Opened::Recovering } else { Opened::Resumed };
+        Some(self.inner.open(Opening { chat_id, id, cell, baseline, on_abort, opened }, &state))
     }
 
     /// Stops the chat's turn; tells whether the stop was accepted. False without state (C-105).

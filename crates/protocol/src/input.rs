@@ -214,6 +214,24 @@ mod tests {
     }
 
     #[test]
+    fn the_four_kinds_of_record_survive_a_round_trip_and_are_not_wrapped_c11_ca79() {
+        let say = json!({ "role": "assistant", "content": [{ "type": "text", "text": "Hm" }] });
+        for wire in [
+            json!({ "kind": "message", "payload": { "chatId": "c", "trigger": "submit-message" } }),
+            json!({ "kind": "stop" }),
+            json!({ "kind": "stop", "message": "enough" }),
+            json!({ "kind": "handover", "partialAssistantMessage": [say], "isFinal": false }),
+            json!({ "kind": "handover", "partialAssistantMessage": [], "messageId": "a1", "isFinal": true }),
+            json!({ "kind": "handover-skip" }),
+        ] {
+            let read = ChatInputChunk::decode(wire.clone()).unwrap_or_else(|| panic!("{wire}"));
+
+            assert_eq!(serde_json::to_value(read).unwrap(), wire);
+            assert_eq!(ChatInputChunk::decode(json!({ "data": wire, "id": "p" })), None, "that is how out looks");
+        }
+    }
+
+    #[test]
     fn a_store_of_null_replaces_and_an_absent_one_does_not_a185() {
         let payload = |fields: Value| -> ChatTaskWirePayload { serde_json::from_value(fields).unwrap() };
 
@@ -244,6 +262,31 @@ mod tests {
             let payload: ChatTaskWirePayload = serde_json::from_value(wire.clone()).unwrap();
             assert_eq!(serde_json::to_value(payload).unwrap(), wire, "{trigger}");
         }
+    }
+
+    #[test]
+    fn each_triggers_payload_survives_with_exactly_its_fields_and_none_is_a_list_of_messages_c12_ca76() {
+        let message = json!({ "id": "u1", "role": "user", "parts": [{ "type": "text", "text": "hi" }] });
+        for fields in [
+            json!({ "trigger": "submit-message", "message": message, "messageId": "u1", "metadata": { "user": 7 } }),
+            json!({ "trigger": "regenerate-message", "messageId": "a1" }),
+            json!({ "trigger": "preload", "idleTimeoutInSeconds": 9 }),
+            json!({ "trigger": "close" }),
+            json!({ "trigger": "action", "action": { "type": "undo" }, "metadata": { "user": 7 } }),
+            json!({ "trigger": "handover-prepare", "headStartMessages": [message], "messageId": "a1" }),
+            json!({ "continuation": true, "previousRunId": "run_1", "sessionId": "session_1" }),
+        ] {
+            let mut wire = fields;
+            wire["chatId"] = json!("c");
+
+            let read: ChatTaskWirePayload = serde_json::from_value(wire.clone()).unwrap();
+
+            assert_eq!(serde_json::to_value(&read).unwrap(), wire);
+            assert!(read.extra.is_empty(), "each is known: {:?}", read.extra);
+        }
+        let older: ChatTaskWirePayload =
+            serde_json::from_value(json!({ "chatId": "c", "messages": [message] })).unwrap();
+        assert_eq!(older.extra.keys().collect::<Vec<_>>(), ["messages"], "it has no meaning");
     }
 
     #[test]

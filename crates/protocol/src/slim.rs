@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn an_advanced_part_is_reduced_to_what_its_state_brings_c14_c15_a12_aa129_aa130() {
+    fn an_advanced_part_is_reduced_to_what_its_state_brings_c14_c15_ca77_a12_aa129_aa130() {
         check_part(
             json!({ "type": "tool-ask", "toolCallId": "c", "state": "output-available", "input": { "q": 1 }, "output": { "a": 2 }, "title": "t", "extra": 1 }),
             json!({ "type": "tool-ask", "toolCallId": "c", "state": "output-available", "output": { "a": 2 } }),
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_without_an_answer_pass_as_they_are_c17_a11_aa128() {
+    fn messages_without_an_answer_pass_as_they_are_c17_ca77_a11_aa128() {
         let user = UiMessage::user("u1", "hi");
         let pending = message(json!({ "id": "a1", "role": "assistant", "parts": [
             { "type": "tool-ask", "toolCallId": "c", "state": "approval-requested", "input": {}, "approval": { "id": "p" } },
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn upsert_adds_a_fresh_message_and_nothing_else_a13_aa126_aa127() {
+    fn upsert_adds_a_fresh_message_and_nothing_else_c238_ca78_a13_aa126_aa127() {
         let [u1, u2, nameless] =
             [("u1", "one"), ("u2", "two"), ("", "three")].map(|(id, text)| UiMessage::user(id, text));
         let check = |trigger, incoming: &[UiMessage], want: &[&UiMessage]| {

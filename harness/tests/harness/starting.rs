@@ -50,6 +50,7 @@ fn action(stage: &Stage, key: impl Into<String>) -> StartSessionAction {
 
 #[tokio::test(start_paused = true)]
 async fn a_run_that_a_servers_action_started_makes_its_rows_before_its_first_turn_a256_a256a_af13() {
+    // C-239: preload makes them, or else the first turn's start, once for a chat.
     let diary = Diary::default();
     let stage = stage(&diary).await;
 

@@ -123,6 +123,7 @@ async fn a_continuation_reads_on_where_the_run_before_has_settled_ar8_a57_a218()
 
 #[tokio::test(start_paused = true)]
 async fn out_is_trimmed_without_any_snapshot_and_from_what_a_continuation_finds_ar39_a106_d44() {
+    // C-10.
     let session = Arc::new(FakeSession::default());
     for said in ["a", "b"] {
         session.say(said);

@@ -19,6 +19,7 @@ mod patterns;
 mod prepare_step;
 mod recovery;
 mod responses;
+mod route_waits;
 mod set_times;
 mod sharing;
 mod steering;

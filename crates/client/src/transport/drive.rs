@@ -11,7 +11,7 @@ use super::backlog::Backlog;
 use super::inner::Inner;
 use super::store::StoreNews;
 use super::stream::{Delivered, Ended, Outcome, Slot};
-use super::turn::{BodyEnd, Seen, Turn, Verdict, boundary_of, chunk_type};
+use super::turn::{BodyEnd, Opened, Seen, Turn, Verdict, boundary_of, chunk_type};
 use super::{ChatEventKind, ClosedSource};
 use crate::reader::Read;
 use crate::{Error, Part, Reader};
@@ -28,8 +28,8 @@ pub(crate) struct Drive {
     pub(crate) draws: Draws,
     /// When the current read window began.
     pub(crate) window: Instant,
-    /// Whether a reload resumed it.
-    pub(crate) is_resumed: bool,
+    /// What it was opened for.
+    pub(crate) opened: Opened,
     /// The cursor it started after.
     pub(crate) started_after: Option<SeqNum>,
 }
@@ -151,6 +151,7 @@ impl Drive {
                 self.window = Instant::now() + after;
                 None
             }
+            Some(BodyEnd::Empty) => self.end(Err(Error::NothingToRecover)),
             Some(BodyEnd::Exhausted { windows }) => self.fail(Error::ReconnectBudget { windows }),
         }
     }
@@ -185,7 +186,7 @@ impl Drive {
 
     fn emit_connected(&self) {
         let (message_id, _) = self.last_send();
-        let (resumed, last_event_id) = (self.is_resumed, self.started_after);
+        let (resumed, last_event_id) = (self.opened != Opened::Sent, self.started_after);
         self.inner.emit(&self.chat_id, ChatEventKind::StreamConnected { resumed, last_event_id, message_id });
     }
 

@@ -13,11 +13,14 @@ use super::inner::{Active, Chat, Inner, LastSend};
 use super::payload::Outgoing;
 use super::stream::{ChatStream, OnAbort, Outcome, StreamCell};
 use super::tabs::Sending;
-use super::turn::{Span, Turn};
+use super::turn::{Opened, Span, Turn};
 use super::{ChatEventKind, ClosedSource, Sent};
 use crate::append::Append;
 use crate::reader::{ReadOptions, Reader, ResolveHeaders, RetryPolicy, StallBudget};
 use crate::{ChatSessionState, Error};
+
+/// The longest window of a recovery reading, in seconds (CA-64, D-83).
+const RECOVERY_WINDOW_S: u32 = 30;
 
 /// Silence after which the transport drops a connection (C-136).
 const STALL_TIMEOUT: Duration = Duration::from_secs(60);
@@ -96,7 +99,8 @@ impl Inner {
             Acceptance::Overtaken => cell.end(Outcome::Superseded),
             Acceptance::Untellable => return Err(Error::TranscriptReloadRequired),
         }
-        Ok(self.open(Opening { chat_id, id, cell, baseline: seq, on_abort: OnAbort::Stop, is_resumed: false }, &state))
+        Ok(self
+            .open(Opening { chat_id, id, cell, baseline: seq, on_abort: OnAbort::Stop, opened: Opened::Sent }, &state))
     }
 
     /// Appends a record with its repairs, and tells the observer how it went (C-138, C-144).
@@ -152,10 +156,10 @@ impl Inner {
 
     /// Makes the stream of a registered reader; nothing is requested before it is read.
     pub(crate) fn open(self: &Arc<Self>, opening: Opening<'_>, state: &ChatSessionState) -> ChatStream {
-        let Opening { chat_id, id, cell, baseline, on_abort, is_resumed } = opening;
-        let mut options = self.read_options(chat_id).after(state.last_event_id);
+        let Opening { chat_id, id, cell, baseline, on_abort, opened } = opening;
+        let mut options = self.read_options(chat_id, opened).after(state.last_event_id);
         // Only a reload peeks, and not while its own input is known: the boundary before may still be the tail (C-100, CR-1).
-        if is_resumed && baseline.is_none() && self.span == Span::Turn {
+        if opened == Opened::Resumed && baseline.is_none() && self.span == Span::Turn {
             options = options.peek_settled();
         }
         let reader = Reader::over(self.host.clone(), self.route.clone(), options, self.jitter("reader", id));
@@ -166,12 +170,12 @@ impl Inner {
             chat_id: chat_id.to_owned(),
             id,
             slot: cell.slot(),
-            turn: Turn::new(baseline, self.span),
+            turn: Turn::new(baseline, self.span, opened),
             // A watcher wants the turns of others.
             backlog: Backlog::new(baseline.filter(|_| self.span == Span::Turn)),
             draws: self.jitter("windows", id),
             window: Instant::now(),
-            is_resumed,
+            opened,
             started_after: state.last_event_id,
         };
         cell.start(Box::pin(drive.run()));
@@ -179,7 +183,7 @@ impl Inner {
     }
 
     /// Says how this transport reads: with the token of the moment, which is renewed at most once per record (C-139, C-140).
-    fn read_options(self: &Arc<Self>, chat_id: &str) -> ReadOptions {
+    fn read_options(self: &Arc<Self>, chat_id: &str, opened: Opened) -> ReadOptions {
         let (current, renewing) = ((self.clone(), chat_id.to_owned()), (self.clone(), chat_id.to_owned()));
         let token = move || current.0.token(&current.1).into();
         let renew: ResolveHeaders = Arc::new(move || {
@@ -187,8 +191,9 @@ impl Inner {
             // A successor drops this future with its reader, so a late answer changes nothing (C-143).
             Box::pin(async move { Ok(inner.renew(&chat_id).await.map(|_| HeaderMap::new())?) })
         });
+        let longest_s = if opened == Opened::Recovering { RECOVERY_WINDOW_S } else { u32::MAX };
         ReadOptions::with_token(chat_id.to_owned(), ChannelName::Out, Arc::new(token))
-            .timeout_seconds(self.stream_timeout_seconds)
+            .timeout_seconds(self.stream_timeout_seconds.min(longest_s))
             .headers_for(self.headers.clone())
             .policy(read_policy(self.span))
             .resolve_headers(renew)
@@ -202,7 +207,7 @@ pub(crate) struct Opening<'a> {
     pub(crate) cell: Arc<StreamCell>,
     pub(crate) baseline: Option<SeqNum>,
     pub(crate) on_abort: OnAbort,
-    pub(crate) is_resumed: bool,
+    pub(crate) opened: Opened,
 }
 
 /// The transport's reader: 60 s without a record is a stall, five in a row on dead connections are the end unless it

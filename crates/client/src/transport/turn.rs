@@ -79,6 +79,17 @@ pub(crate) enum Span {
     Watch,
 }
 
+/// What a stream was opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Opened {
+    /// The reply to a send or an action.
+    Sent,
+    /// What a reload or a watcher reads on.
+    Resumed,
+    /// What a reply that broke off may still bring (CA-64, D-83).
+    Recovering,
+}
+
 /// What follows from a clean end of body (C-93…C-96).
 #[derive(Debug, PartialEq)]
 pub(crate) enum BodyEnd {
@@ -86,6 +97,8 @@ pub(crate) enum BodyEnd {
     Close { must_notify: bool },
     /// The turn goes on: subscribe again.
     Resubscribe { after: Duration },
+    /// A recovery reading brought nothing: told, and nothing else changes (CA-64).
+    Empty,
     /// The budget is spent: a cut reply must not look finished (C-95).
     Exhausted { windows: u32 },
 }
@@ -96,6 +109,7 @@ pub(crate) struct Turn {
     /// The place of this stream's input; boundaries below it belong to earlier turns (C-82).
     baseline: Option<SeqNum>,
     span: Span,
+    opened: Opened,
     is_connected: bool,
     has_first_chunk: bool,
     has_upgrade: bool,
@@ -121,8 +135,16 @@ enum Mark {
 }
 
 impl Turn {
-    pub(crate) fn new(baseline: Option<SeqNum>, span: Span) -> Self {
-        Self { baseline, span, is_connected: false, has_first_chunk: false, has_upgrade: false, empty_windows: 0 }
+    pub(crate) fn new(baseline: Option<SeqNum>, span: Span, opened: Opened) -> Self {
+        Self {
+            baseline,
+            span,
+            opened,
+            is_connected: false,
+            has_first_chunk: false,
+            has_upgrade: false,
+            empty_windows: 0,
+        }
     }
 
     /// Decides what becomes of `part`, and moves the chat's state.
@@ -211,7 +233,7 @@ impl Turn {
         };
         // A stop must know that there is something to stop (C-89).
         let is_first = !std::mem::replace(&mut self.has_first_chunk, true);
-        if self.span == Span::Watch && is_first {
+        if (self.span == Span::Watch || self.opened == Opened::Recovering) && is_first {
             state.is_streaming = Some(true);
         }
         state.is_streaming.get_or_insert(true);
@@ -227,6 +249,9 @@ impl Turn {
         unit: f64,
     ) -> BodyEnd {
         let is_watching = self.span == Span::Watch;
+        if self.opened == Opened::Recovering && !self.is_connected && !is_settled {
+            return BodyEnd::Empty;
+        }
         if is_settled || (!is_watching && state.is_streaming != Some(true)) {
             // Everything up to the tail has been read, so there is no stopped output left to discard.
             let had_gate = is_settled && state.clear_gate();

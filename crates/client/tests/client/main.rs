@@ -3,6 +3,7 @@
 mod agent_chat;
 mod consuming;
 mod cutting;
+mod duties;
 mod fake;
 mod keeping;
 mod net;
@@ -10,6 +11,7 @@ mod os;
 mod reader;
 mod reader_hooks;
 mod reader_retries;
+mod recovering;
 mod resuming;
 mod rig;
 mod routing;

@@ -330,7 +330,7 @@ async fn a_send_takes_over_from_the_previous_reader_c80_cr9_ca47() {
 
 #[tokio::test(start_paused = true)]
 async fn undo_then_send_does_not_end_on_the_actions_boundary_c82_c118_cr7_ca40_ar43() {
-    // S-130, SR-25.
+    // S-130, SR-25; C-247: the page has cut its own list already and waits for nothing.
     let rig = Rig::start().await;
     rig.fake.next_input(4);
     let action = rig.transport.send_action(CHAT, json!({ "type": "undo" }), None).await.unwrap();

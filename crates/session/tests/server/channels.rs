@@ -1,11 +1,16 @@
 //! Append, batch and drain over the wire (S §3).
 
+use std::time::Duration;
+
 use http::StatusCode;
 use serde_json::{Value, json};
+use turnkeep_protocol::SeqNum;
+use turnkeep_session::{Change, MemoryStorage, Storage as _};
 
 use crate::support::{World, delta, message, turn_complete};
 
 const APPEND: &str = "/realtime/v1/sessions/chat/in/append";
+const OUT: &str = "/realtime/v1/sessions/chat/out";
 
 #[tokio::test]
 async fn an_append_is_acknowledged_with_its_seq_and_a_retry_with_the_same_s63_s75_s76() {
@@ -71,6 +76,44 @@ async fn the_size_is_metered_after_wrapping_s71_s73() {
     let text = metered.json::<Value>()["error"].as_str().unwrap().to_owned();
     assert!(text.contains("1048576") && text.contains("1048610"), "{text}");
     assert_eq!(guarded.json::<Value>(), json!({ "error": "Request body too large" }));
+}
+
+#[tokio::test]
+async fn a_session_from_its_first_record_to_its_trimmed_tail_as_a_browser_sees_it_ca95() {
+    // What each of these needs has its own test; here they hold together, over one session and its restart.
+    let world = World::start().await;
+    let token = world.create().await["publicAccessToken"].as_str().unwrap().to_owned();
+    let bearer = format!("Bearer {token}");
+    let browser = [("authorization", bearer.as_str()), ("origin", "https://app.example")];
+    let run = world.lease(0).await.unwrap();
+    for (turn, text) in ["a", "b"].into_iter().enumerate() {
+        let at = world.send(text).await;
+        assert_eq!(at, turn as u64);
+        world.write(&run, &[delta(text), turn_complete(at)]).await;
+    }
+
+    let peek = [&browser[..], &[("x-peek-settled", "1"), ("timeout-seconds", "600")]].concat();
+    let mut events = world.subscribe(OUT, &peek).await;
+    assert_eq!(events.header("x-session-settled"), Some("true"));
+    assert_eq!(events.header("access-control-allow-origin"), Some("https://app.example"));
+    let records = events.records(4).await;
+    let seen: Vec<_> = records.iter().map(|record| (record.seq_num.get(), record.is_turn_complete())).collect();
+    assert_eq!(seen, [(0, false), (1, true), (2, false), (3, true)], "in order, and one numbering over both turns");
+    events.expect_done().await;
+
+    let large = world.raw("POST", APPEND, "x".repeat(1_048_577).into(), &browser).await;
+    assert_eq!(large.status, StatusCode::PAYLOAD_TOO_LARGE);
+    assert_eq!(large.header("access-control-allow-origin"), Some("https://app.example"));
+    let stranger = world.call_with("GET", OUT, None, &[("authorization", "Bearer none")]).await;
+    assert_eq!(stranger.status, StatusCode::UNAUTHORIZED);
+
+    let trim = Change::Trim { session: run.session_id.clone(), first: SeqNum::new(1) };
+    let disk = world.disk.clone();
+    drop(world);
+    MemoryStorage::open(disk.clone()).commit(vec![trim]).await.unwrap();
+    let world = World::start_with(disk, Duration::from_secs(60)).await;
+    let left = world.subscribe(OUT, &[]).await.records(3).await;
+    assert_eq!(left.iter().map(|record| record.seq_num.get()).collect::<Vec<_>>(), [1, 2, 3], "and no number anew");
 }
 
 #[tokio::test]

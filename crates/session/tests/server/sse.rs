@@ -131,6 +131,7 @@ async fn a_read_is_checked_in_order_of_caller_session_scope_and_request_s100_s10
 
 #[tokio::test]
 async fn a_bent_cursor_is_said_in_a_header_d7_d57() {
+    // C-10: one that is older than what is kept is moved to the first record that is there.
     let disk = Arc::new(MemoryDisk::new());
     let world = World::start_with(disk.clone(), Duration::from_secs(60)).await;
     world.create().await;

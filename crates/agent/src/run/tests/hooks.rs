@@ -109,7 +109,7 @@ async fn a_chat_start_that_failed_runs_again_with_the_next_message_a103_af5() {
 
 #[tokio::test(start_paused = true)]
 async fn a_throw_before_the_merge_keeps_the_message_af3_aa28_a152() {
-    // AA-27, S-199.
+    // AA-27, S-199, C-237.
     let session = Arc::new(FakeSession::default());
     session.say("a");
     let seen = Diary::default();

@@ -271,7 +271,7 @@ async fn a_slim_answer_keeps_the_hydrated_input_aa18_a88_a205() {
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_with_a_regenerated_id_joins_the_message_that_asked_aa17_ar15_a91() {
-    // In a fresh run the store alone knows who asked; in a live one the hook is told the right id already.
+    // In a fresh run the store alone knows who asked (C-16); in a live one the hook is told the right id already.
     for asks_first in [false, true] {
         let session = Arc::new(FakeSession::default());
         let store = if asks_first { Store::default() } else { Store::of(asking("input-available", json!({}))) };

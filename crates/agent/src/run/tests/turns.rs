@@ -310,6 +310,7 @@ async fn a_message_that_is_answered_already_gets_an_empty_boundary_d42_a163() {
 
 #[tokio::test(start_paused = true)]
 async fn a_known_message_that_says_something_else_is_not_changed_and_warned_of_d80_d42() {
+    // C-242: what a page says of a message it has sent before changes no history.
     let said = |text: &str| ChatTaskWirePayload::submit("chat", UiMessage::user("u-1", text));
     let session = Arc::new(FakeSession::default());
     session.send(ChatInputChunk::message(said("hi")));

@@ -6,7 +6,7 @@ use turnkeep_protocol::{Header, TRIGGER_CONTROL};
 use super::*;
 
 fn turn(baseline: Option<SeqNum>) -> Turn {
-    Turn::new(baseline, Span::Turn)
+    Turn::new(baseline, Span::Turn, Opened::Sent)
 }
 
 fn seq(number: u64) -> Option<SeqNum> {
@@ -307,7 +307,7 @@ fn a_settled_end_leaves_no_gate_behind_ca57() {
 #[test]
 fn a_watcher_reads_on_over_boundaries_and_tells_each_turn_anew_c121_cr22() {
     let mut state = state();
-    let mut turn = Turn::new(None, Span::Watch);
+    let mut turn = Turn::new(None, Span::Watch, Opened::Resumed);
 
     for (at, input) in [(0, "4"), (2, "5")] {
         assert!(matches!(verdict(&mut turn, &mut state, text(at)), Verdict::Deliver { is_first: true, .. }));
@@ -321,7 +321,7 @@ fn a_watcher_reads_on_over_boundaries_and_tells_each_turn_anew_c121_cr22() {
 #[test]
 fn a_watcher_survives_any_number_of_quiet_windows_c121_cr22_ca49() {
     let mut idle = ChatSessionState { is_streaming: Some(false), ..ChatSessionState::new("t") };
-    let mut turn = Turn::new(None, Span::Watch);
+    let mut turn = Turn::new(None, Span::Watch, Opened::Resumed);
 
     for _ in 0..1_000 {
         let end = turn.on_body_end(&mut idle, false, Duration::from_secs(120), 0.0);
@@ -334,7 +334,7 @@ fn a_watcher_survives_any_number_of_quiet_windows_c121_cr22_ca49() {
 #[test]
 fn a_watcher_backs_off_from_a_server_that_ends_at_once_rc15() {
     let mut idle = ChatSessionState { is_streaming: Some(false), ..ChatSessionState::new("t") };
-    let mut turn = Turn::new(None, Span::Watch);
+    let mut turn = Turn::new(None, Span::Watch, Opened::Resumed);
     let mut wait = |lasted| match turn.on_body_end(&mut idle, false, lasted, 0.0) {
         BodyEnd::Resubscribe { after } => after.as_millis(),
         end => panic!("{end:?}"),

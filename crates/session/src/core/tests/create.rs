@@ -62,7 +62,7 @@ fn a_continuation_gets_what_the_server_sets_and_loses_the_old_turn_s36_sr7() {
 }
 
 #[test]
-fn create_finds_by_external_id_and_replaces_only_the_trigger_config_s13_s14_s16() {
+fn create_finds_by_external_id_and_replaces_only_the_trigger_config_c5_s13_s14_s16() {
     let mut fixture = Fixture::with_chat();
     let first = fixture.live_run().unwrap().id.clone();
     let mut again = new_session(Some("chat"), json!({ "chatId": "chat", "message": { "id": "lost" }, "metadata": 2 }));
