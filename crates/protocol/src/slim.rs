@@ -122,9 +122,10 @@ mod tests {
         let [u1, u2, nameless] =
             [("u1", "one"), ("u2", "two"), ("", "three")].map(|(id, text)| UiMessage::user(id, text));
         let check = |trigger, incoming: &[UiMessage], want: &[&UiMessage]| {
-            let mut stored = vec![u1.clone()];
+            // A message without an id is nobody's twin.
+            let mut stored = vec![u1.clone(), UiMessage::user("", "zero")];
             let added = upsert_incoming_message(&mut stored, trigger, incoming);
-            assert_eq!(stored.iter().skip(1).collect::<Vec<_>>(), want);
+            assert_eq!(stored.iter().skip(2).collect::<Vec<_>>(), want);
             assert_eq!(added, !want.is_empty());
         };
 

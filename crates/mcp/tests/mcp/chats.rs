@@ -4,13 +4,23 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::rig::{Served, listed};
+use turnkeep_mcp::Settings;
+
+use crate::relay::Relay;
+use crate::rig::{KEY, Served, listed};
 
 /// Finds `NAME: value` in a text of lines.
 #[track_caller]
 fn field(text: &str, name: &str) -> String {
     let start = format!("{name}: ");
     text.lines().find_map(|line| line.strip_prefix(&start)).unwrap_or_else(|| panic!("no {name} in {text}")).to_owned()
+}
+
+/// Gives the cursor that a read was asked to begin behind.
+#[track_caller]
+fn cursor(request: &[String]) -> u64 {
+    let cursor = request.iter().find_map(|line| line.strip_prefix("last-event-id: "));
+    cursor.unwrap_or_else(|| panic!("no cursor in {request:?}")).parse().unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -104,7 +114,8 @@ async fn another_process_finds_the_chat_and_gives_the_new_answer_alone_c232_cr36
     before.start("history", "h").await.ok();
     before.send("h", "one").await.ok();
     drop(before);
-    let client = served.client().await;
+    let relay = Relay::to(&served.host, &served.base_url).await;
+    let client = served.client_with(Settings::new(relay.base_url.parse().unwrap(), KEY)).await;
 
     let started = client.start("history", "h").await.ok();
     let (said, _) = client.send("h", "two").await.said();
@@ -114,6 +125,9 @@ async fn another_process_finds_the_chat_and_gives_the_new_answer_alone_c232_cr36
     // Read from its beginning, the channel would bring the old answer first.
     let (told, _) = client.progress();
     assert!(!told.contains("u:one assistants:0"), "{told}");
+    // It would also be held back as the backlog of another turn, so what was asked for is looked at itself.
+    let cursors: Vec<u64> = relay.asked("text/event-stream").iter().map(|request| cursor(request)).collect();
+    assert!(!cursors.is_empty() && cursors.iter().all(|cursor| *cursor >= 1), "{cursors:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

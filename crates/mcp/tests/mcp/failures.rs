@@ -3,7 +3,12 @@
 use serde_json::json;
 use turnkeep_mcp::Settings;
 
+use crate::relay::Relay;
 use crate::rig::{KEY, Served};
+
+fn part_id(request: &[String]) -> Option<String> {
+    request.iter().find(|line| line.starts_with("x-part-id: ")).cloned()
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unknown_chat_and_another_agent_are_tool_errors_c225_c226_c231_ca93() {
@@ -33,6 +38,43 @@ async fn a_wrong_key_says_which_server_refused_it_c230() {
     assert!(error.ends_with("check the secret key that this server was started with"), "{error}");
     assert!(!error.contains("tr_dev_wrong"), "{error}");
     assert!(client.send("c", "hi").await.error().contains("is not open here"), "what failed is not kept");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_append_that_is_refused_once_is_posted_again_and_starts_no_run_c230_cr35() {
+    let served = Served::start().await;
+    let relay = Relay::to(&served.host, &served.base_url).await;
+    let client = served.client_with(Settings::new(relay.base_url.parse().unwrap(), KEY)).await;
+    client.start("echo", "c").await.ok();
+    let (_, first_run) = client.send("c", "one").await.said();
+
+    for status in [401, 403] {
+        relay.refuse_append(status);
+        assert_eq!(client.send("c", "again").await.said(), ("echo: again".to_owned(), first_run.clone()));
+    }
+
+    let part_ids: Vec<_> = relay.asked("/in/append").into_iter().filter_map(|request| part_id(&request)).collect();
+    assert_eq!(part_ids.len(), 5);
+    assert!(part_ids[1] == part_ids[2] && part_ids[3] == part_ids[4], "one message is one record: {part_ids:?}");
+    assert_eq!(relay.asked("POST /api/v1/sessions ").len(), 2, "the start, and what the first message stores again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_the_server_does_not_know_is_created_again_with_one_run_c230_cr35() {
+    let served = Served::start().await;
+    let relay = Relay::to(&served.host, &served.base_url).await;
+    let client = served.client_with(Settings::new(relay.base_url.parse().unwrap(), KEY)).await;
+    client.start("echo", "c").await.ok();
+    let (_, first_run) = client.send("c", "one").await.said();
+    let other = Served::start().await;
+    relay.lead_to(&other.base_url);
+
+    let (said, run) = client.send("c", "two").await.said();
+
+    assert_eq!(said, "echo: two", "no cursor of the old log keeps the answer away (CR-36)");
+    assert_ne!(run, first_run);
+    let (again, same_run) = client.send("c", "three").await.said();
+    assert_eq!((again.as_str(), same_run), ("echo: three", run));
 }
 
 #[tokio::test(flavor = "multi_thread")]

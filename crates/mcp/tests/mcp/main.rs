@@ -3,4 +3,5 @@
 mod binary;
 mod chats;
 mod failures;
+mod relay;
 mod rig;

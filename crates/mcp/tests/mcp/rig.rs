@@ -26,7 +26,7 @@ const PIPE: usize = 64 * 1024;
 /// A session server and a worker with the conformance agents.
 pub struct Served {
     pub base_url: String,
-    host: Host,
+    pub host: Host,
     _tasks: Vec<Task>,
 }
 
