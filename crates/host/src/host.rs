@@ -75,6 +75,12 @@ impl Host {
         Self::from_parts(HostParts { net: Arc::new(net), ..(*self.parts).clone() })
     }
 
+    /// Gives the same host with another wall clock, for tests.
+    #[must_use]
+    pub fn with_clock(&self, clock: impl Clock + 'static) -> Self {
+        Self::from_parts(HostParts { clock: Arc::new(clock), ..(*self.parts).clone() })
+    }
+
     /// Gives the same host with other files, for tests.
     #[must_use]
     pub fn with_files(&self, files: impl Files + 'static) -> Self {

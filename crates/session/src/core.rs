@@ -139,6 +139,15 @@ impl Core {
         self.state.next_deadline().map(Timestamp::from)
     }
 
+    /// Begins a life: no lease of the last one stands longer than one that is given now, though the wall clock was set back meanwhile
+    /// (D-84).
+    pub(crate) fn resume(&mut self, now: Timestamp) {
+        let expires_at = now.plus(self.lease).into();
+        for run in self.state.leased_beyond(expires_at) {
+            self.shorten(run, expires_at);
+        }
+    }
+
     /// Does what time alone does: lapses leases, times waitpoints out, lets trims take effect. Call it before each command.
     pub(crate) fn tick(&mut self, now: Timestamp) {
         while let Some(run) = self.state.lapsed(now.into()) {

@@ -36,6 +36,7 @@ mod storage;
 mod trims;
 
 mod actor;
+mod steady;
 mod wakes;
 
 mod http;

@@ -6,6 +6,7 @@ use turnkeep_protocol::run_api::{EndRun, LeaseRequest, LeasedRun, RunOutcome};
 use turnkeep_protocol::{Header, NewRecord, PartId, RunId, SESSION_IN_EVENT_ID, SeqNum, SessionId, control};
 
 use super::{Core, Refused, Session, Writer};
+use crate::change::Millis;
 use crate::{Change, RunReason, RunRow, RunStatus, SessionRow};
 
 /// Tries of one run when its session names no number (D-35).
@@ -235,6 +236,14 @@ impl Core {
             run.unconfirmed_lapses += 1;
         }
         self.retry(now, run, "the worker fell silent and its lease lapsed".to_owned());
+    }
+
+    /// Lets a lease end earlier than it was given for.
+    pub(super) fn shorten(&mut self, mut run: RunRow, at: Millis) {
+        if let RunStatus::Leased { expires_at, .. } = &mut run.status {
+            *expires_at = at;
+        }
+        self.put(Change::Run { row: Box::new(run) });
     }
 
     /// Queues the next attempt, or ends the run when none is left; a closed session gets none (D-2, D-35).

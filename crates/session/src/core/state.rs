@@ -332,6 +332,12 @@ impl State {
         self.leases.first().filter(|(at, _)| *at <= now).map(|(_, id)| id.clone())
     }
 
+    /// Gives the runs whose leases end after `at`.
+    pub(crate) fn leased_beyond(&self, at: Millis) -> Vec<RunRow> {
+        let beyond = self.leases.iter().rev().take_while(|(until, _)| *until > at);
+        beyond.filter_map(|(_, id)| self.runs.get(id)).cloned().collect()
+    }
+
     #[cfg(test)]
     pub(crate) fn runs(&self) -> impl Iterator<Item = &RunRow> {
         self.runs.values()

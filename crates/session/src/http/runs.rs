@@ -20,6 +20,7 @@ use super::reply::{Answer, Fail, Route, ok};
 use super::{App, body};
 use crate::core::{Core, NewWait, Writer};
 use crate::iso;
+use crate::steady::SteadyClock;
 use crate::wakes::Wake;
 
 const MAX_BODY: usize = 10 * 1024;
@@ -112,13 +113,13 @@ pub(super) async fn cancel(State(app): State<Arc<App>>, Params(run): Params<Stri
 pub(super) async fn wait(State(app): State<Arc<App>>, Params(run): Params<String>, request: Request) -> Answer {
     let (asked, head) = read::<CreateWait>(&app, request).await?;
     let writer = writer(run, &head)?;
-    let new = checked(asked, app.now())?;
+    let new = checked(asked, app.actor.clock())?;
     let created = app.with_run(move |core, now, look| core.create_wait(now, &writer, new.clone(), look)).await?;
     ok(&created.map_err(|refused| Route::Other.refuse(refused))?)
 }
 
 /// Checks a wait request: what breaks the schema is 400, too many tags and unusable times are 422 (S-133, S-140, S-191).
-fn checked(asked: CreateWait, now: Timestamp) -> Result<NewWait, Fail> {
+fn checked(asked: CreateWait, clock: &SteadyClock) -> Result<NewWait, Fail> {
     let unprocessable = |text: &str| Fail::error(StatusCode::UNPROCESSABLE_ENTITY, text);
     let channel = match asked.io.as_str() {
         "in" => ChannelName::In,
@@ -132,13 +133,14 @@ fn checked(asked: CreateWait, now: Timestamp) -> Result<NewWait, Fail> {
         return Err(unprocessable("tags: at most 10 of 128 characters"));
     }
     let bad_time = || unprocessable("timeout: neither a duration nor a future date");
-    let expires_at = asked.timeout.map(|text| timeout(&text, now).ok_or_else(bad_time)).transpose()?;
+    let expires_in = asked.timeout.map(|text| timeout(&text, clock.wall()).ok_or_else(bad_time)).transpose()?;
     let bad_life = || unprocessable("idempotencyKeyTTL: not a duration");
     let life = asked.idempotency_key_ttl.map(|text| iso::parse_duration(&text).ok_or_else(bad_life)).transpose()?;
+    let now = clock.now();
     Ok(NewWait {
         channel,
         url_id: asked.session,
-        expires_at,
+        expires_at: expires_in.map(|wait| now.plus(wait)),
         idempotency_key_expires_at: life.map(|life| now.plus(life)),
         idempotency_key: asked.idempotency_key,
         tags: asked.tags,
@@ -195,10 +197,54 @@ fn poll_deadline(seconds: u64) -> Instant {
     Instant::now() + Duration::from_secs(seconds.min(MAX_POLL_S))
 }
 
-/// Reads a wait's timeout, a duration or a date that lies ahead (S-140).
-fn timeout(text: &str, now: Timestamp) -> Option<Timestamp> {
-    match iso::parse_duration(text) {
-        Some(duration) => Some(now.plus(duration)),
-        None => iso::parse(text).filter(|at| *at > now),
+/// Reads a wait's timeout, a duration or a date that lies ahead by the wall clock (S-140): how long it is until then.
+fn timeout(text: &str, wall: Timestamp) -> Option<Duration> {
+    let until = |at: Timestamp| (at > wall).then(|| at.since(wall));
+    iso::parse_duration(text).or_else(|| iso::parse(text).and_then(until))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use turnkeep_host::{Clock, Host};
+
+    use super::*;
+
+    /// Says one time first and another from then on.
+    struct SetOnce(std::sync::Mutex<Vec<&'static str>>);
+
+    impl Clock for SetOnce {
+        fn now(&self) -> Timestamp {
+            let mut times = self.0.lock().unwrap();
+            let now = if times.len() > 1 { times.remove(0) } else { times[0] };
+            iso::parse(now).unwrap()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_lasts_as_long_as_was_asked_for_though_the_wall_clock_was_set_s140_d84() {
+        for (wall, asked, want) in [
+            ("2026-01-01T00:00:00Z", "90s", Some("2026-01-01T00:01:30Z")),
+            ("2025-12-31T23:00:00Z", "90s", Some("2026-01-01T00:01:30Z")),
+            ("2026-02-01T00:00:00Z", "90s", Some("2026-01-01T00:01:30Z")),
+            // Half an hour ahead by the wall clock is half an hour.
+            ("2025-12-31T23:00:00Z", "2025-12-31T23:30:00Z", Some("2026-01-01T00:30:00Z")),
+            ("2026-02-01T00:00:00Z", "2026-02-01T00:30:00Z", Some("2026-01-01T00:30:00Z")),
+            ("2026-02-01T00:00:00Z", "2026-01-01T00:30:00Z", None),
+        ] {
+            let times = vec!["2026-01-01T00:00:00Z", wall];
+            let clock = SteadyClock::start(Host::os().with_clock(SetOnce(times.into())));
+            let ask = json!({ "session": "chat", "io": "in", "timeout": asked, "idempotencyKeyTTL": "1m" });
+
+            let checked = checked(serde_json::from_value(ask).unwrap(), &clock);
+
+            let Some(want) = want else {
+                assert!(checked.is_err(), "{asked} is over by the wall clock");
+                continue;
+            };
+            let wait = checked.map_err(|_| asked).unwrap();
+            assert_eq!(wait.expires_at, iso::parse(want), "{asked} at {wall}");
+            assert_eq!(wait.idempotency_key_expires_at, iso::parse("2026-01-01T00:01:00Z"));
+        }
     }
 }

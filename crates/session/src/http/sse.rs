@@ -125,7 +125,7 @@ impl Reader {
                 let now = Instant::now();
                 if self.live_since.is_some() {
                     let stored = turnkeep_host::Timestamp::from_millis(last.timestamp);
-                    self.counted.delivered(self.app.now().since(stored));
+                    self.counted.delivered(self.app.actor.clock().now().since(stored));
                 }
                 self.live_since = self.live_since.map(|_| now);
                 self.last_sign = self.last_sign.map(|_| now);

@@ -273,3 +273,31 @@ fn what_a_run_notes_is_given_to_its_later_attempts_and_to_no_other_run_a195_d36(
     assert_ne!(continuation.run_id, first.run_id);
     assert!(continuation.metadata.is_empty());
 }
+
+#[test]
+fn a_lease_of_a_former_life_stands_no_longer_than_one_from_now_d84() {
+    // The clock was set back by ten minutes while the server was down, by so little that it does not matter, or not at all.
+    for (back, until) in [(600, 10), (4, 10), (0, 10), (0, 8)] {
+        let mut fixture = Fixture::with_chat();
+        let run = fixture.lease();
+        let given = fixture.now;
+        fixture.heartbeat(&run).unwrap();
+        let seconds = |n| Timestamp::from_millis(given.as_millis() + n * 1000);
+        fixture.now =
+            if back > 0 { Timestamp::from_millis(given.as_millis() - back * 1000) } else { seconds(10 - until) };
+        let begun = fixture.now;
+        fixture.core = fixture.reloaded(2, LEASE);
+
+        fixture.core.resume(fixture.now);
+
+        let n_changes = fixture.log.len();
+        fixture.keep(());
+        assert_eq!(fixture.log.len() - n_changes, usize::from(back > 0), "{back}: only what is too long is cut");
+        fixture.pass(Duration::from_secs(until) - Duration::from_millis(1));
+        assert!(fixture.live_run().unwrap().status.is_leased(), "{back}");
+        fixture.pass(Duration::from_millis(1));
+        let RunRow { status, tries, .. } = fixture.live_run().unwrap();
+        assert_eq!((status, *tries), (&RunStatus::Queued, 1), "{back}: it had given a sign of life");
+        assert_eq!(fixture.now, begun.plus(Duration::from_secs(until)));
+    }
+}
