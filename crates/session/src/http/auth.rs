@@ -53,7 +53,12 @@ impl App {
     pub(super) fn authenticate(&self, headers: &HeaderMap) -> Result<Caller, Fail> {
         let caller = self.identify(headers)?;
         let is_run = matches!(caller, Caller::Secret) && headers.contains_key(RUN_ID_HEADER);
-        if let Some(bucket) = self.bucket.as_ref().filter(|_| !is_run) {
+        if is_run { Ok(caller) } else { self.counted(caller) }
+    }
+
+    /// Takes a call out of the bucket.
+    fn counted(&self, caller: Caller) -> Result<Caller, Fail> {
+        if let Some(bucket) = &self.bucket {
             let now = self.now();
             let taken = bucket.lock().unwrap_or_else(PoisonError::into_inner).take(now);
             if !taken.is_allowed {
@@ -80,10 +85,13 @@ impl App {
     }
 
     /// Lets only keys pass; a token gets 401 here (S-185). What a restricted key may do is still to be checked.
+    ///
+    /// Runs come here, and whatever else has the secret key is not held back either; a restricted key is nobody's worker and is counted.
     pub(super) fn authenticate_key(&self, headers: &HeaderMap) -> Result<Caller, Fail> {
         match self.identify(headers)? {
             Caller::Token(_) => Err(Fail::error(StatusCode::UNAUTHORIZED, "This route requires a secret key")),
-            caller => Ok(caller),
+            Caller::Restricted(scopes) => self.counted(Caller::Restricted(scopes)),
+            Caller::Secret => Ok(Caller::Secret),
         }
     }
 

@@ -91,6 +91,31 @@ async fn strangers_preflights_and_runs_take_nothing_out_of_the_bucket_s189() {
 }
 
 #[tokio::test]
+async fn a_restricted_key_is_counted_where_runs_write_and_a_run_is_not_s189_s177() {
+    let narrow = [("authorization", "Bearer tr_narrow")];
+    let batch = || Some(json!({ "records": [crate::support::delta("a")] }));
+    let mark = || Some(json!({ "mark": "preloaded" }));
+    for (path, body) in
+        [("/realtime/v1/sessions/chat/out/batch", batch as fn() -> Option<Value>), ("/api/v1/sessions/chat/mark", mark)]
+    {
+        let key = environment().restricted_key("tr_narrow", ["write:sessions:chat"]);
+        let world = World::start_for(key.rate_limit(limit(2, Duration::from_secs(3600)))).await;
+        world.create().await;
+        let run = world.lease(0).await.unwrap();
+        let as_run = [("x-run-id", run.run_id.as_str()), ("x-run-attempt", "1")];
+        let posing: Vec<_> = narrow.into_iter().chain(as_run).collect();
+
+        let within = world.call_with("POST", path, body(), &posing).await;
+        let beyond = world.call_with("POST", path, body(), &posing).await;
+        let of_run = world.call_with("POST", path, body(), &as_run).await;
+
+        assert_eq!(within.status, StatusCode::OK, "{path}: the second request after the create");
+        assert_eq!(beyond.status, StatusCode::TOO_MANY_REQUESTS, "{path}");
+        assert_eq!(of_run.status, StatusCode::OK, "{path}");
+    }
+}
+
+#[tokio::test]
 async fn every_final_refusal_says_so_and_nothing_else_does_d61_rc3() {
     let world = World::start().await;
     world.create().await;
