@@ -180,7 +180,8 @@ async fn write(app: &App, records: impl IntoIterator<Item = NewRecord>) {
     let write = move |core: &mut Core, now: Timestamp| {
         let written = core.write_out(now, "chat", None, &records, None, None);
         // A trim among them takes effect at once, as if its time had passed.
-        core.tick(now.plus(TRIM_GRACE));
+        // It takes effect at a whole second.
+        core.tick(now.plus(TRIM_GRACE + Duration::from_secs(1)));
         written
     };
     app.actor.call(write).await.unwrap().unwrap();
