@@ -31,7 +31,7 @@ pub(crate) use runs::{RunLook, cancelled_in};
 pub(crate) use snapshots::end_of;
 use state::{Session, State};
 pub(crate) use swap::NewSwap;
-pub(crate) use waits::NewWait;
+pub(crate) use waits::{MAX_PENDING, NewWait};
 
 use crate::Change;
 pub(crate) use crate::RecordWriter as Writer;
@@ -42,6 +42,11 @@ use crate::storage::{Loaded, WINDOWS, Windows, session_of};
 /// Trims that take effect in one step; further ones wait for the next, which is due at once. They share its commit with whatever people
 /// wait for, so they are few.
 const TRIMS_PER_TICK: usize = 4;
+
+/// Leases that lapse in one step, and waits whose time is up; further ones wait likewise. A server that was down or held up finds those of
+/// all its workers due at once.
+const LAPSES_PER_TICK: usize = 64;
+const TIMEOUTS_PER_TICK: usize = 64;
 
 /// Why a command was refused; nothing has changed then.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,6 +77,8 @@ pub(crate) enum Refused {
     NoCallingRun,
     /// The run asked for a successor without having done anything that its predecessor did not do (D-34).
     SwapLoop,
+    /// The run has as many pending waitpoints as a run may have (D-85).
+    TooManyWaits,
     /// A record is larger than a record may be (S-71).
     TooLarge {
         /// Its metered size.
@@ -150,10 +157,15 @@ impl Core {
 
     /// Does what time alone does: lapses leases, times waitpoints out, lets trims take effect. Call it before each command.
     pub(crate) fn tick(&mut self, now: Timestamp) {
-        while let Some(run) = self.state.lapsed(now.into()) {
+        for _ in 0..LAPSES_PER_TICK {
+            let Some(run) = self.state.lapsed(now.into()) else { break };
             self.lapse(now, &run);
         }
-        self.time_out(now);
+        for _ in 0..TIMEOUTS_PER_TICK {
+            if !self.time_one_out(now) {
+                break;
+            }
+        }
         for _ in 0..TRIMS_PER_TICK {
             let Some((session, first)) = self.state.due_trim(now.into()) else { break };
             self.put(Change::Trim { session, first });

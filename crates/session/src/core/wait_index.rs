@@ -81,6 +81,11 @@ impl Waits {
         self.by_run.range(all).filter_map(|(_, _, id)| self.rows.get(id))
     }
 
+    /// Counts a run's pending waitpoints.
+    pub(super) fn n_pending(&self, run: &RunId) -> usize {
+        self.of_run(run).filter(|row| row.outcome.is_none()).count()
+    }
+
     /// Gives the number of the next waitpoint.
     pub(super) fn next_number(&self) -> u64 {
         self.last_number + 1

@@ -8,6 +8,9 @@ use super::{Core, Refused, RunLook, Writer};
 use crate::change::Millis;
 use crate::{Change, WaitpointRow};
 
+/// Waitpoints of a run that may be pending at once (D-85); a run waits for one thing at a time, so this many were given up without a word.
+pub(crate) const MAX_PENDING: usize = 1024;
+
 /// Completed waitpoints that a run keeps, for waiters that have not asked yet.
 const MAX_COMPLETED: usize = 16;
 
@@ -48,25 +51,29 @@ impl Core {
     ) -> Result<CreatedWait, Refused> {
         self.check_run(&writer.run, look)?;
         let own_session = self.held(now, writer)?.session.clone();
-        self.readable(&new.url_id)?;
-        // A repeated request is a sign of life like the first, and tells the same settled cursor (D-32, D-35).
-        self.confirm(Some(writer));
-        // The settled cursor speaks of the run's own `in`, whatever channel it waits on.
-        self.settle(&own_session, new.settled, None);
-        let key = new.idempotency_key;
-        if let Some(id) = key.as_ref().and_then(|key| self.state.waits().by_key(key, now.into())) {
-            return Ok(CreatedWait { waitpoint_id: id.clone(), is_cached: true });
-        }
         let session = self.readable(&new.url_id)?;
         let outcome = match session {
             Some(session) if session.row.is_closed() => Some(WaitOutcome::Closed),
             Some(session) if session.channel(new.channel).last() > new.after => Some(WaitOutcome::Record),
             _ => None,
         };
+        let session_key = session.map_or(new.url_id, |session| session.row.key().to_owned());
+        let key = new.idempotency_key;
+        let known = key.as_ref().and_then(|key| self.state.waits().by_key(key, now.into())).cloned();
+        if known.is_none() && outcome.is_none() && self.state.waits().n_pending(&writer.run) >= MAX_PENDING {
+            return Err(Refused::TooManyWaits);
+        }
+        // A repeated request is a sign of life like the first, and tells the same settled cursor (D-32, D-35).
+        self.confirm(Some(writer));
+        // The settled cursor speaks of the run's own `in`, whatever channel it waits on.
+        self.settle(&own_session, new.settled, None);
+        if let Some(waitpoint_id) = known {
+            return Ok(CreatedWait { waitpoint_id, is_cached: true });
+        }
         let row = WaitpointRow {
             id: self.new_waitpoint_id(),
             run: writer.run.clone(),
-            session_key: session.map_or(new.url_id, |session| session.row.key().to_owned()),
+            session_key,
             channel: new.channel,
             idempotency_key: key,
             idempotency_key_expires_at: new.idempotency_key_expires_at.map(Into::into),
@@ -102,11 +109,12 @@ impl Core {
         }
     }
 
-    /// Ends the waits whose time is up (S-140).
-    pub(super) fn time_out(&mut self, now: Timestamp) {
-        while let Some(row) = self.state.waits().timed_out(now.into()) {
-            self.complete(row, WaitOutcome::TimedOut);
-        }
+    /// Ends a wait whose time is up, if there is one (S-140); gives whether there was.
+    pub(super) fn time_one_out(&mut self, now: Timestamp) -> bool {
+        let row = self.state.waits().timed_out(now.into());
+        let was_due = row.is_some();
+        row.into_iter().for_each(|row| self.complete(row, WaitOutcome::TimedOut));
+        was_due
     }
 
     /// Completes a pending waitpoint; only those are ever given here, so the first completion counts (S-139).

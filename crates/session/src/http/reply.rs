@@ -13,7 +13,7 @@ use turnkeep_protocol::session_api::{
 
 use crate::StorageError;
 use crate::actor::Stopped;
-use crate::core::Refused;
+use crate::core::{MAX_PENDING, Refused};
 use crate::rate_limit::Taken;
 
 /// What a handler gives.
@@ -149,6 +149,10 @@ impl Route {
             Refused::OldSnapshot { stored } => {
                 let text = format!("A newer snapshot is stored already, with lastOutEventId {stored}");
                 (StatusCode::CONFLICT, None, text)
+            }
+            Refused::TooManyWaits => {
+                let text = format!("The run has {MAX_PENDING} pending waitpoints, and no more are kept for one run");
+                (StatusCode::UNPROCESSABLE_ENTITY, None, text)
             }
             Refused::TooLarge { metered } => {
                 let text = format!("Record of {metered} metered bytes exceeds the limit of {MAX_RECORD_BYTES} bytes");

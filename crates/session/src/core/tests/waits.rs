@@ -3,6 +3,7 @@
 use turnkeep_protocol::run_api::{CreatedWait, WaitOutcome};
 
 use super::*;
+use crate::core::waits::MAX_PENDING;
 
 impl Fixture {
     fn wait(&mut self, run: &LeasedRun, after: Option<u64>, timeout: Option<Duration>) -> CreatedWait {
@@ -24,6 +25,14 @@ impl Fixture {
         };
         let created = self.core.create_wait(self.now, &writer(run), new, self.look(&run.run_id));
         self.keep(created)
+    }
+
+    /// Lets a run of another chat wait for it.
+    fn wait_of(&mut self, run: &LeasedRun, chat: &str, timeout: Option<Duration>) {
+        let expires_at = timeout.map(|timeout| self.now.plus(timeout));
+        let new = NewWait { expires_at, ..new_wait(chat) };
+        let created = self.core.create_wait(self.now, &writer(run), new, RunLook::NotYet);
+        self.keep(created).unwrap();
     }
 
     #[track_caller]
@@ -350,4 +359,71 @@ fn expiry_completes_no_wait_s145_s24() {
     fixture.pass(Duration::from_secs(6));
 
     fixture.expect(&wait, None);
+}
+
+#[test]
+fn a_run_has_so_many_pending_waits_and_one_more_is_refused_and_leaves_nothing_d85() {
+    let mut fixture = Fixture::with_chat();
+    let run = fixture.lease();
+    let keyed = fixture.wait_as(&run, None, Some(LEASE / 2), Some("key")).unwrap();
+    let waits: Vec<_> = (1..MAX_PENDING).map(|_| fixture.wait(&run, None, None)).collect();
+    let n_changes = fixture.log.len();
+
+    assert_eq!(fixture.wait_as(&run, None, None, None), Err(Refused::TooManyWaits));
+    assert_eq!(fixture.log.len(), n_changes);
+    let again = fixture.wait_as(&run, None, None, Some("key")).unwrap();
+    assert_eq!((again.waitpoint_id, again.is_cached), (keyed.waitpoint_id, true));
+    fixture.create_as(new_session(Some("other"), json!({}))).unwrap();
+    let other = fixture.lease();
+    fixture.wait_of(&other, "other", None);
+
+    // One whose time is up makes room for one, and a record for all.
+    fixture.pass(LEASE / 2);
+    fixture.wait(&run, None, None);
+    assert_eq!(fixture.wait_as(&run, None, None, None), Err(Refused::TooManyWaits));
+    fixture.send();
+    let told = fixture.wait(&run, None, None);
+    fixture.expect(&told, Some(WaitOutcome::Record));
+    fixture.expect(waits.last().unwrap(), Some(WaitOutcome::Record));
+    fixture.wait(&run, Some(0), None);
+}
+
+#[test]
+fn what_is_known_at_once_needs_no_room_among_the_pending_waits_d85_s137() {
+    let mut fixture = Fixture::with_chat();
+    let run = fixture.lease();
+    fixture.send();
+    (0..MAX_PENDING).for_each(|_| _ = fixture.wait(&run, Some(0), None));
+
+    let told = fixture.wait(&run, None, None);
+
+    fixture.expect(&told, Some(WaitOutcome::Record));
+    assert_eq!(fixture.wait_as(&run, Some(0), None, None), Err(Refused::TooManyWaits));
+}
+
+/// What a server finds due at once that was held up: many leases, or many waits of one moment.
+#[test]
+fn what_falls_due_in_one_moment_is_done_in_helpings_and_none_is_forgotten_d9_s140() {
+    let mut fixture = Fixture::new();
+    let n = 150;
+    for chat in 0..n {
+        fixture.create_as(new_session(Some(&chat.to_string()), json!({}))).unwrap();
+        let run = fixture.lease();
+        fixture.heartbeat(&run).unwrap();
+        fixture.wait_of(&run, &chat.to_string(), Some(LEASE));
+    }
+    let pending = |fixture: &Fixture| fixture.core.next_deadline().is_some_and(|at| at <= fixture.now);
+    fixture.now = fixture.now.plus(LEASE);
+    let mut steps = Vec::new();
+
+    while pending(&fixture) {
+        let n_changes = fixture.log.len();
+        fixture.core.tick(fixture.now);
+        fixture.keep(());
+        assert!(fixture.log.len() - n_changes <= 64 * 3, "a lapse is a run and its wait, a timeout a wait");
+        steps.push(fixture.core.counts(fixture.now).queued);
+    }
+
+    assert_eq!(steps.last(), Some(&n));
+    assert_eq!(steps[0], 64, "the others in the next steps: {steps:?}");
 }
