@@ -221,8 +221,18 @@ pub struct RunRow {
     pub suspects: Option<SeqNum>,
     /// Its place in the queue; lower is older.
     pub queued: u64,
+    /// When its newest attempt was queued; rows from before this was noted have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queued_at: Option<Millis>,
     /// When it was made.
     pub created_at: Millis,
+}
+
+impl RunRow {
+    /// Gives when its newest attempt was queued; of a row that does not say so, when the run was made.
+    pub fn queued_at(&self) -> Millis {
+        self.queued_at.unwrap_or(self.created_at)
+    }
 }
 
 /// Why a run was started (S-8).
@@ -267,8 +277,23 @@ pub enum RunStatus {
         /// What went wrong.
         error: String,
     },
-    /// The session was closed before it could run on (D-2).
-    Cancelled,
+    /// Ended from outside.
+    Cancelled {
+        /// By whom.
+        #[serde(default)]
+        by: CancelledBy,
+    },
+}
+
+/// Who ended a run from outside.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CancelledBy {
+    /// Somebody who asked for just that (A-199, D-70); also what rows mean that do not say it.
+    #[default]
+    Request,
+    /// The session was closed before the run, or its next attempt, could begin (D-2).
+    Close,
 }
 
 impl RunStatus {

@@ -53,7 +53,9 @@ mod error;
 pub use ::object_store::ObjectStore;
 pub use ::object_store::memory::InMemory as InMemoryObjects;
 pub use ::redb::StorageBackend;
-pub use change::{Change, Millis, RecordWriter, RunReason, RunRow, RunStatus, SessionRow, SnapshotId, WaitpointRow};
+pub use change::{
+    CancelledBy, Change, Millis, RecordWriter, RunReason, RunRow, RunStatus, SessionRow, SnapshotId, WaitpointRow,
+};
 pub use environment::Environment;
 pub use error::{Error, StorageError};
 pub use objects::{object_place, objects_in_folder};

@@ -211,7 +211,7 @@ fn ended(status: &RunStatus) -> Option<&'static str> {
         RunStatus::Completed => Some("completed"),
         RunStatus::Failed { .. } => Some("failed"),
         RunStatus::Crashed { .. } => Some("crashed"),
-        RunStatus::Cancelled => Some("cancelled"),
+        RunStatus::Cancelled { .. } => Some("cancelled"),
     }
 }
 

@@ -108,7 +108,7 @@ fn run_event(session: String, row: &RunRow) -> Event {
         RunStatus::Completed => ("completed", None),
         RunStatus::Failed { .. } => ("failed", None),
         RunStatus::Crashed { .. } => ("crashed", None),
-        RunStatus::Cancelled => ("cancelled", None),
+        RunStatus::Cancelled { .. } => ("cancelled", None),
     };
     Event::Run {
         session,

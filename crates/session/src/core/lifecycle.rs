@@ -6,7 +6,7 @@ use turnkeep_protocol::session_api::UpdateSession;
 use turnkeep_protocol::{Header, NewRecord, SESSION_CLOSED_REASON, SessionId, control};
 
 use super::{Core, Refused, Writer};
-use crate::{Change, RunStatus, SessionRow};
+use crate::{CancelledBy, Change, RunStatus, SessionRow};
 
 impl Core {
     /// Replaces tags and metadata, on closed sessions too; an external id never changes (S-5, S-22).
@@ -55,7 +55,7 @@ impl Core {
         self.put(Change::Session { row: Box::new(row) });
         self.wake_closed(&id);
         if let Some(run) = live.filter(|_| !is_leased) {
-            self.finish(run, RunStatus::Cancelled);
+            self.finish(run, RunStatus::Cancelled { by: CancelledBy::Close });
         }
         if !turn_is_open {
             self.announce_close(now, &id);

@@ -7,7 +7,7 @@ use turnkeep_protocol::{Header, NewRecord, PartId, RunId, SESSION_IN_EVENT_ID, S
 
 use super::{Core, Refused, Session, Writer};
 use crate::change::Millis;
-use crate::{Change, RunReason, RunRow, RunStatus, SessionRow};
+use crate::{CancelledBy, Change, RunReason, RunRow, RunStatus, SessionRow};
 
 /// Tries of one run when its session names no number (D-35).
 const DEFAULT_MAX_ATTEMPTS: u32 = 3;
@@ -70,6 +70,7 @@ impl Core {
             settled_at_start: session.summary.settled,
             suspects,
             queued: self.state.next_queued(),
+            queued_at: Some(now.into()),
             created_at: now.into(),
         };
         let row = SessionRow {
@@ -187,7 +188,7 @@ impl Core {
             return Ok(());
         };
         let session = run.session.clone();
-        self.finish(run.clone(), RunStatus::Cancelled);
+        self.finish(run.clone(), RunStatus::Cancelled { by: CancelledBy::Request });
         if self.session(&session).message_is_open() {
             let abort = json!({ "type": "abort", "reason": CANCELLED });
             let part = PartId::new(self.ids.alphanumeric(7));
@@ -249,13 +250,13 @@ impl Core {
     /// Queues the next attempt, or ends the run when none is left; a closed session gets none (D-2, D-35).
     fn retry(&mut self, now: Timestamp, mut run: RunRow, error: String) -> Option<RunId> {
         if self.session(&run.session).row.is_closed() {
-            return self.conclude(now, run, RunStatus::Cancelled);
+            return self.conclude(now, run, RunStatus::Cancelled { by: CancelledBy::Close });
         }
         if run.tries >= run.max_attempts {
             return self.conclude(now, run, RunStatus::Crashed { error });
         }
         run.attempt += 1;
-        run.queued = self.state.next_queued();
+        (run.queued, run.queued_at) = (self.state.next_queued(), Some(now.into()));
         let id = run.id.clone();
         self.finish(run, RunStatus::Queued);
         Some(id)
@@ -305,9 +306,9 @@ impl Core {
     }
 }
 
-/// Gives the attempt in which a run was cancelled.
+/// Gives the attempt in which somebody cancelled a run; one that the end of its session took along is none (D-70, D-2).
 pub(crate) fn cancelled_in(run: &RunRow) -> Option<u32> {
-    (run.status == RunStatus::Cancelled).then_some(run.attempt)
+    (run.status == RunStatus::Cancelled { by: CancelledBy::Request }).then_some(run.attempt)
 }
 
 /// Counts the attempt that has just ended as a try (D-35).

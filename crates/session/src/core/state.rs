@@ -294,7 +294,7 @@ impl State {
 
     /// Tells how the runs stand, for whoever watches the server.
     pub(crate) fn counts(&self, now: Millis) -> RunCounts {
-        let oldest = self.queued().next().map(|run| Timestamp::from(now).since(run.created_at.into()));
+        let oldest = self.queued().next().map(|run| Timestamp::from(now).since(run.queued_at().into()));
         RunCounts {
             queued: self.queue.len(),
             leased: self.leases.len(),

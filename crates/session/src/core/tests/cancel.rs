@@ -1,7 +1,7 @@
 //! A run that is cancelled from outside (A-199, D-70).
 
 use super::*;
-use crate::RunStatus;
+use crate::{CancelledBy, RunStatus};
 
 const ABORT: &str = "abort";
 
@@ -107,6 +107,43 @@ fn the_heartbeat_alone_says_why_the_lease_is_gone_and_to_the_attempt_that_held_i
 }
 
 #[test]
+fn nobody_is_told_of_a_cancel_when_the_end_of_the_session_took_the_run_d70_d2() {
+    let mut fixture = Fixture::with_chat();
+    let run = fixture.lease();
+    fixture.heartbeat(&run).unwrap();
+    fixture.close(None);
+    fixture.pass(LEASE);
+
+    // While the run is in memory, and as the store tells it.
+    assert_eq!(fixture.runs()[0].status, RunStatus::Cancelled { by: CancelledBy::Close });
+    assert_eq!(fixture.heartbeat(&run), Err(Refused::LeaseLost));
+    assert_eq!(fixture.look(&run.run_id), RunLook::Found { cancelled_in: None });
+}
+
+#[test]
+fn a_row_that_does_not_say_who_cancelled_the_run_means_that_somebody_did_d70() {
+    let status: RunStatus = serde_json::from_value(json!({ "state": "cancelled" })).unwrap();
+
+    assert_eq!(status, RunStatus::Cancelled { by: CancelledBy::Request });
+}
+
+#[test]
+fn what_answers_nothing_is_aborted_and_no_run_is_started_for_it_d64_d70() {
+    let mut fixture = Fixture::with_chat();
+    let run = fixture.lease();
+    fixture.write(&run, vec![data("start"), data("text-delta")]).unwrap();
+
+    fixture.cancel(&run.run_id).unwrap();
+
+    assert_eq!(fixture.out(), ["start", "text-delta", ABORT], "it has no boundary, with or without a cancel");
+    assert!(fixture.live_run().is_none() && !fixture.is_settled());
+    fixture.send();
+    let next = fixture.lease();
+    fixture.write(&next, vec![turn_complete(0)]).unwrap();
+    assert!(fixture.is_settled(), "the next turn closes it");
+}
+
+#[test]
 fn cancelling_what_is_over_changes_nothing_and_what_never_was_is_refused_a199() {
     let mut fixture = Fixture::with_chat();
     let run = fixture.lease();
@@ -138,7 +175,7 @@ fn a_closed_sessions_last_turn_can_be_cancelled_and_the_close_is_announced_d37()
     fixture.cancel(&run.run_id).unwrap();
 
     assert_eq!(fixture.out(), ["start", ABORT, "session-closed session-closed-reason=done"]);
-    assert_eq!(fixture.runs().last().unwrap().status, RunStatus::Cancelled);
+    assert_eq!(fixture.runs().last().unwrap().status, RunStatus::Cancelled { by: CancelledBy::Request });
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Closing (S-7, S-23, D-2, D-37, SR-3, SR-10).
 
 use super::*;
-use crate::RunStatus;
+use crate::{CancelledBy, RunStatus};
 
 const CLOSED: &str = "session-closed session-closed-reason=done";
 
@@ -26,7 +26,10 @@ fn a_queued_run_is_cancelled_and_the_news_written_at_once_d2_sr10() {
     fixture.close(Some("done"));
 
     assert!(fixture.try_lease().is_none());
-    assert_eq!(fixture.runs().iter().map(|run| &run.status).collect::<Vec<_>>(), [&RunStatus::Cancelled]);
+    assert_eq!(
+        fixture.runs().iter().map(|run| &run.status).collect::<Vec<_>>(),
+        [&RunStatus::Cancelled { by: CancelledBy::Close }]
+    );
     assert_eq!(fixture.out(), [CLOSED]);
     assert!(fixture.is_settled());
 }

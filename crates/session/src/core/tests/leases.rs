@@ -301,3 +301,44 @@ fn a_lease_of_a_former_life_stands_no_longer_than_one_from_now_d84() {
         assert_eq!(fixture.now, begun.plus(Duration::from_secs(until)));
     }
 }
+
+#[test]
+fn the_queue_is_as_old_as_the_wait_of_its_oldest_run_for_a_worker_s8_d35() {
+    let mut fixture = Fixture::with_chat();
+    let age = |fixture: &Fixture| {
+        let counts = fixture.core.counts(fixture.now);
+        (counts.queued, counts.leased, counts.sessions, counts.queue_age.as_secs())
+    };
+    assert_eq!(age(&fixture), (1, 0, 1, 0));
+    fixture.pass(Duration::from_secs(7));
+    assert_eq!(age(&fixture), (1, 0, 1, 7));
+
+    let run = fixture.lease();
+    assert_eq!(age(&fixture), (0, 1, 1, 0), "nobody waits");
+    for _ in 0..400 {
+        fixture.pass(Duration::from_secs(9));
+        fixture.heartbeat(&run).unwrap();
+    }
+    fixture.create_as(new_session(Some("other"), json!({}))).unwrap();
+    fixture.pass(LEASE);
+    // Its run lived for an hour; its next attempt waits from now on, behind the other chat's run.
+    assert_eq!(age(&fixture), (2, 0, 2, 10));
+    let other = fixture.lease();
+    assert_ne!(other.run_id, run.run_id);
+    assert_eq!(age(&fixture), (1, 1, 2, 0));
+    fixture.pass(Duration::from_secs(3));
+    assert_eq!(age(&fixture), (1, 1, 2, 3));
+    fixture.core = fixture.reloaded(2, LEASE);
+    assert_eq!(age(&fixture), (1, 1, 2, 3), "a restart forgets none of it");
+}
+
+#[test]
+fn a_run_row_from_before_its_queueing_was_noted_has_waited_since_it_was_made() {
+    let fixture = Fixture::with_chat();
+    let mut row = serde_json::to_value(fixture.live_run().unwrap()).unwrap();
+    assert!(row.as_object_mut().unwrap().remove("queuedAt").is_some());
+
+    let row: RunRow = serde_json::from_value(row).unwrap();
+
+    assert_eq!((row.queued_at, row.queued_at()), (None, row.created_at));
+}

@@ -4,7 +4,7 @@ use turnkeep_protocol::run_api::RunOptions;
 use turnkeep_protocol::session_api::{SessionStatus, UpdateSession};
 
 use super::*;
-use crate::{RunStatus, SessionRow};
+use crate::{CancelledBy, RunStatus, SessionRow};
 
 impl Fixture {
     fn row(&self) -> SessionRow {
@@ -158,7 +158,7 @@ fn queued_and_leased_runs_are_live_and_all_others_terminal_s33() {
         (RunStatus::Completed, false),
         (RunStatus::Failed { error: error() }, false),
         (RunStatus::Crashed { error: error() }, false),
-        (RunStatus::Cancelled, false),
+        (RunStatus::Cancelled { by: CancelledBy::Close }, false),
     ] {
         assert_eq!(status.is_live(), is_live, "{status:?}");
     }

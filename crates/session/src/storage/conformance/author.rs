@@ -277,6 +277,7 @@ fn run_row(session: &SessionId, draws: &Draws) -> RunRow {
         settled_at_start: None,
         suspects: None,
         queued: draws.below(99),
+        queued_at: Some(Millis(8)),
         created_at: Millis(draws.below(99)),
     }
 }
