@@ -20,7 +20,7 @@ struct Page {
 
 const PAGES: [Page; 2] = [
     Page { path: "docs/design/races.md", whole: &["AR", "AF"] },
-    Page { path: "docs/design/races-client.md", whole: &[] },
+    Page { path: "docs/design/races-client.md", whole: &["CR", "CF"] },
 ];
 
 /// What stands for a defence or a test that there is not, with the reason in the next cell.

@@ -128,10 +128,12 @@ async fn a_restored_chat_refreshes_its_configuration_once_and_triggers_nothing_c
 
 #[tokio::test(start_paused = true)]
 async fn a_reply_longer_than_the_read_window_is_read_to_its_end_c166_cr26() {
-    let scene = Scene::with(|builder| builder.stream_timeout_seconds(120)).await;
-    // The child agent works for 130 s behind a tool; the server closes the window before.
+    // Windows shorter than the stall timer, which would renew the connection before the server ends it.
+    let scene = Scene::with(|builder| builder.stream_timeout_seconds(50)).await;
+    // The child agent works for 130 s behind a tool; the server closes two windows before.
     scene.rig.fake.say("first half, ");
-    scene.rig.fake.on_read(ReadPlan::serve(1, After::Wait(Duration::from_secs(120))));
+    scene.rig.fake.on_read(ReadPlan::serve(1, After::Wait(Duration::from_secs(50))));
+    scene.rig.fake.on_read(ReadPlan::serve(0, After::Wait(Duration::from_secs(50))));
     let mut stream = scene.chat.send_message("work").await.unwrap();
 
     let (text, ()) = tokio::join!(stream.text(), async {
@@ -141,8 +143,8 @@ async fn a_reply_longer_than_the_read_window_is_read_to_its_end_c166_cr26() {
     });
 
     assert_eq!(text.unwrap(), "first half, second half");
-    assert!(scene.rig.fake.reads().len() >= 2, "the window did end in between");
-    assert_eq!(scene.rig.fake.reads()[0].window.as_deref(), Some("120"));
+    assert_eq!(scene.rig.fake.reads().len(), 3, "two windows did end in between");
+    assert_eq!(scene.rig.fake.reads()[0].window.as_deref(), Some("50"));
 }
 
 #[tokio::test(start_paused = true)]

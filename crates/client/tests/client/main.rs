@@ -8,6 +8,7 @@ mod fake;
 mod keeping;
 mod net;
 mod os;
+mod races;
 mod reader;
 mod reader_hooks;
 mod reader_retries;

@@ -74,9 +74,10 @@ impl Rig {
         adjust(builder(&self.host, &Arc::default())).build()
     }
 
-    /// Loads the page again: a new transport that knows what was last persisted.
+    /// Loads the page again: a new transport that knows what was last persisted, which is a text.
     pub fn reload(&mut self) {
-        let saved = self.heard.last_change();
+        let kept = serde_json::to_string(&self.heard.last_change()).expect("a state is JSON");
+        let saved: ChatSessionState = serde_json::from_str(&kept).expect("its own text");
         self.heard = Arc::new(Heard::default());
         self.transport = builder(&self.host, &self.heard).name("reloaded").sessions([(CHAT.to_owned(), saved)]).build();
     }

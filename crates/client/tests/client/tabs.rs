@@ -359,3 +359,43 @@ async fn without_a_channel_and_for_a_watcher_everything_is_writable_c123_ca75() 
     let inbox = Arc::get_mut(&mut witness).unwrap().inbox.get_mut();
     assert!(inbox.try_recv().is_err(), "a watcher tells the others nothing");
 }
+
+#[tokio::test(start_paused = true)]
+async fn two_sends_that_cross_leave_one_holder_and_in_the_end_none_c133_cf7() {
+    // 1 both tabs send before either has heard of the other's claim; 2 the claims cross; 3 one tab gives way, not both and not neither.
+    let scene = two_tabs().await;
+    let (ours, theirs) = tokio::join!(scene.rig.send("hi"), scene.other_sends("ho"));
+    let (ours, theirs) = (ours.unwrap(), theirs.unwrap());
+    settle().await;
+
+    let read_only = [scene.rig.transport.is_read_only(CHAT), scene.other.is_read_only(CHAT)];
+    assert_eq!(read_only.iter().filter(|is| **is).count(), 1, "{read_only:?}");
+
+    scene.rig.fake.boundary(0);
+    scene.rig.fake.boundary(1);
+    tokio::join!(text_of(ours), text_of(theirs));
+    settle().await;
+    assert!(!scene.rig.transport.is_read_only(CHAT) && !scene.other.is_read_only(CHAT));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tab_that_is_opened_in_mid_turn_is_read_only_from_the_next_heartbeat_on_c132_cf7() {
+    // 1 a tab holds the chat; 2 another is opened, which has not heard the claim; 3 the sign of life tells it.
+    let origin = Origin::default();
+    let rig = Rig::with(|builder| builder.multi_tab(origin.channel())).await;
+    rig.fake.say("a");
+    let mut stream = rig.send("hi").await.unwrap();
+    next_text(&mut stream).await;
+
+    let late = rig.second(|builder| builder.name("late").multi_tab(origin.channel()));
+    settle().await;
+    assert!(!late.is_read_only(CHAT));
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    settle().await;
+
+    assert!(late.is_read_only(CHAT));
+    rig.fake.boundary(0);
+    text_of(stream).await;
+    settle().await;
+    assert!(!late.is_read_only(CHAT), "the turn's end tells it like any other tab");
+}
