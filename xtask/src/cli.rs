@@ -10,7 +10,7 @@ use turnkeep_session::cli::ServeArgs;
 use crate::address::{self, Address};
 use crate::bad_input::BadInput;
 use crate::rule_id::Area;
-use crate::{bench, bless, chat, interop, red, serve, sim, spec, steps, tidy};
+use crate::{bench, bless, chat, fuzz, interop, red, serve, sim, spec, steps, tidy};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -82,6 +82,15 @@ const INTEROP_EXAMPLES: &str = "\
 Examples:
   cargo xtask interop              every case, after npm ci where it is due
   cargo xtask interop RC-10        only the cases that cite one fact of docs/spec/real-clients.md";
+
+const FUZZ_EXAMPLES: &str = "\
+Examples:
+  cargo xtask fuzz                          both decoders, a minute each
+  cargo xtask fuzz records --seconds 3600   one of: frames, records
+
+cargo-fuzz builds and drives the targets of crates/client/fuzz on the compiler that builds everything else; where it is missing it is
+installed below target/. What a run found out about the code is kept in target/fuzz/corpus, and the next run goes on from there. An input
+that breaks something is written to crates/client/fuzz/artifacts, with the command that shows it again; make a test of it.";
 
 const BENCH_EXAMPLES: &str = "\
 Examples:
@@ -157,6 +166,9 @@ enum Verb {
         #[command(subcommand)]
         what: Bench,
     },
+    /// Feeds the decoders of the client what a fuzzer thinks up
+    #[command(after_long_help = FUZZ_EXAMPLES)]
+    Fuzz(FuzzArgs),
     /// Runs every test of the workspace
     #[command(after_long_help = "Examples:\n  cargo xtask test\n  cargo xtask test -- -p turnkeep-client")]
     Test(TestArgs),
@@ -350,6 +362,17 @@ pub(crate) struct InteropArgs {
     pub(crate) names: Vec<String>,
 }
 
+/// What to fuzz, and for how long.
+#[derive(Debug, Args)]
+pub(crate) struct FuzzArgs {
+    /// Targets; all when none is given
+    #[arg(value_name = "TARGET")]
+    pub(crate) targets: Vec<String>,
+    /// How long each target is fuzzed
+    #[arg(long, value_name = "S", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) seconds: u32,
+}
+
 #[derive(Debug, Args)]
 struct TestArgs {
     /// Goes to `cargo test` in place of `--workspace`
@@ -372,6 +395,7 @@ pub fn main() -> ExitCode {
         Verb::Serve(args) => serve::serve(&args),
         Verb::Chat(args) => chat::chat(args),
         Verb::Interop(args) => interop::interop(&args),
+        Verb::Fuzz(args) => fuzz::fuzz(&args),
         Verb::Test(args) => steps::test(&args.rest),
         Verb::Ci => steps::ci(),
     };
@@ -412,11 +436,13 @@ mod tests {
             SIM_EXAMPLES,
             BLESS_EXAMPLES,
             RED_EXAMPLES,
+            FUZZ_EXAMPLES,
             SPEC_EXAMPLES,
             SERVE_EXAMPLES,
             INTEROP_EXAMPLES,
             BENCH_EXAMPLES,
             SERVE_BENCH_EXAMPLES,
+            DECODE_BENCH_EXAMPLES,
         ]
         .join("\n");
         for line in examples.lines().filter(|line| line.contains("cargo xtask")) {

@@ -1,5 +1,6 @@
 //! Where things are in the house.
 
+use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -37,7 +38,12 @@ pub(crate) fn schema() -> PathBuf {
 /// A cargo that runs a program tells it of the program's package. Build scripts that watch those variables, such as ring's, would run
 /// again whenever cargo is started the other way, and all that is built on them with them.
 pub(crate) fn cargo() -> Command {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    fresh(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+}
+
+/// Gives a program that starts cargo in its turn, to be started in the same way.
+pub(crate) fn fresh(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(program);
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(is_of_a_package)) {
         command.env_remove(name);
     }

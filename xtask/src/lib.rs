@@ -1,4 +1,4 @@
-//! `cargo xtask`: sim · bless · red · tidy · spec · serve · interop · bench · test · ci.
+//! `cargo xtask`: sim · bless · red · tidy · spec · serve · interop · bench · fuzz · test · ci.
 //!
 //! ```text
 //!   cli ──▶ sim ───▶ plan (stories × seeds) ──▶ pool (threads) ──▶ judge (run, careless twin, golden) ──▶ print
@@ -9,6 +9,7 @@
 //!       ├─▶ serve (server and conformance agents over TCP)
 //!       ├─▶ interop (npm ci, serve, node --test)
 //!       ├─▶ bench (mock chats on this machine's clock)
+//!       ├─▶ fuzz (cargo-fuzz over the decoders)
 //!       └─▶ steps (test, ci: cargo, then all of the above)
 //! ```
 
@@ -19,6 +20,7 @@ mod bless;
 mod cast;
 mod chat;
 mod cli;
+mod fuzz;
 mod house;
 mod interop;
 mod judge;

@@ -40,7 +40,7 @@ pub use error::{CallbackError, Error, Refused};
 pub use listeners::Listening;
 pub use pending::{MAX_PENDING_MESSAGES, PendingMessage, PendingMessages, PendingStage};
 #[cfg(feature = "decode")]
-pub use reader::BodyDecoder;
+pub use reader::{BodyDecoder, attack_frames, attack_records};
 pub use reader::{
     HistoryGap, OnComplete, OnError, Part, ReadOptions, Reader, ReaderHandle, ResolveHeaders, RetryPolicy, StallBudget,
 };

@@ -8,6 +8,8 @@
 //! [`Reader::next`] does all the work and only when it is asked, so nothing is read ahead beyond one network read (C-57). A
 //! clean end of the body is an outcome of its own: whether it means "turn over" is the caller's decision (C-38).
 
+#[cfg(feature = "decode")]
+mod attack;
 mod attempt;
 #[cfg(feature = "decode")]
 mod body;
@@ -32,6 +34,8 @@ use turnkeep_host::http::{BaseUrl, BodyStream};
 use turnkeep_host::{Draws, Host};
 use turnkeep_protocol::SeqNum;
 
+#[cfg(feature = "decode")]
+pub use self::attack::{attack_frames, attack_records};
 #[cfg(feature = "decode")]
 pub use self::body::BodyDecoder;
 pub use self::control::ReaderHandle;

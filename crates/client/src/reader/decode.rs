@@ -229,7 +229,9 @@ impl<'de> Deserialize<'de> for ReadBody {
 
             // The text is JSON within JSON; it is read from where it was unescaped, without a copy of its own.
             fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<ReadBody, E> {
-                Ok(ReadBody(serde_json::from_str(text).ok()))
+                // serde would take an array for a struct.
+                let is_object = text.trim_start().starts_with('{');
+                Ok(ReadBody(is_object.then(|| serde_json::from_str(text).ok()).flatten()))
             }
         }
         deserializer.deserialize_str(Text)
