@@ -177,10 +177,16 @@ mod tests {
             bytes
         });
         let any_bytes = proptest::collection::vec(any::<u8>(), 0..2_000);
-        let marks = proptest::collection::vec(proptest::sample::select(&b"data:event \r\n\n:id\0{}[]"[..]), 0..200);
+        let field =
+            proptest::sample::select(&["data:", "data: ", "event: ", "id: ", ":", "", "", "data", "retry:"][..]);
+        let value =
+            proptest::sample::select(&["", "", "x", "batch", "error", "a:b", "{}", "\0", "\u{feff}", "\u{1f6a0}"][..]);
+        let end = proptest::sample::select(&["\n", "\r", "\r\n"][..]);
+        let line = (field, value, end).prop_map(|(field, value, end)| [field, value, end].concat());
+        let lines = proptest::collection::vec(line, 0..40).prop_map(|lines| lines.concat().into_bytes());
         // Most pieces are small, as a line end that is cut in two wants it.
         let sizes = proptest::collection::vec(prop_oneof![0..6_u8, any::<u8>()], SIZES);
-        (sizes, prop_oneof![any_bytes, marks, changed]).prop_map(|(sizes, bytes)| [sizes, bytes].concat())
+        (sizes, prop_oneof![any_bytes, lines, changed]).prop_map(|(sizes, bytes)| [sizes, bytes].concat())
     }
 
     proptest! {
