@@ -8,8 +8,14 @@ use turnkeep_session::{Bounds, Change, Loaded, Part, RunRow, Storage, StorageErr
 
 /// Hears what a store does. What it is told of is durable already.
 pub(crate) trait Ears: Send + Sync {
-    /// Hears what a new life of the server begins with.
-    fn loaded(&self, _loaded: &Loaded) {}
+    /// Hears what a new life of the server begins with; `_store` has what that leaves out.
+    ///
+    /// # Errors
+    ///
+    /// [`StorageError`] when the store cannot be read; the life does not begin then.
+    fn loaded<'a>(&'a self, _loaded: &'a Loaded, _store: &'a dyn Storage) -> BoxFuture<'a, Result<(), StorageError>> {
+        Box::pin(async { Ok(()) })
+    }
 
     /// Tells whether a change is worth its copy.
     fn wants(&self, _change: &Change) -> bool {
@@ -36,7 +42,7 @@ impl<E: Ears> Storage for Overheard<E> {
     fn load(&self, windows: Windows) -> BoxFuture<'_, Result<Loaded, StorageError>> {
         Box::pin(async move {
             let loaded = self.inner.load(windows).await?;
-            self.ears.loaded(&loaded);
+            self.ears.loaded(&loaded, &*self.inner).await?;
             Ok(loaded)
         })
     }

@@ -1,17 +1,24 @@
 //! Watches a session server's storage: every change enters the trace at the moment it has become durable.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use futures::FutureExt as _;
-use turnkeep_protocol::{ChannelName, ChatSnapshot, RunId, SeqNum, SessionId};
-use turnkeep_session::{Change, Loaded, ObjectStore, RunRow, RunStatus, SnapshotId, object_place};
+use futures::future::BoxFuture;
+use turnkeep_protocol::{ChannelName, ChatSnapshot, Record, RunId, SeqNum, SessionId};
+use turnkeep_session::{
+    Bounds, Change, Loaded, LoadedSession, ObjectStore, RunRow, RunStatus, SnapshotId, Storage, StorageError,
+    object_place,
+};
 
 use super::shelf::Shelf;
 use super::stage::environment;
 use crate::overheard::Ears;
 use crate::trace::{Event, Trace, Writer};
+
+/// Records that are read at once of a channel that was not told whole.
+const READ: Bounds = Bounds { records: 256, bytes: 1024 * 1024 };
 
 /// Tells the trace what becomes durable; clones share what was told, over all lives of the server.
 #[derive(Clone)]
@@ -28,6 +35,16 @@ struct Seen {
     runs: BTreeMap<RunId, Event>,
     /// How far each channel has been told.
     tails: BTreeMap<(SessionId, ChannelName), SeqNum>,
+    /// From where on `out` is left, as told.
+    firsts: BTreeMap<SessionId, SeqNum>,
+    snapshots: BTreeMap<SessionId, SnapshotId>,
+}
+
+/// What the store has of a commit that nobody was told of, beside what a life begins with.
+#[derive(Default)]
+struct Untold {
+    records: Vec<(SessionId, ChannelName, Record)>,
+    runs: Vec<RunRow>,
 }
 
 impl Teller {
@@ -42,8 +59,44 @@ impl Teller {
         got.now_or_never().expect("objects in memory are there at once").expect("a row names an object that is there")
     }
 
+    fn snapshot_event(&self, key: String, session: &SessionId, object: SnapshotId) -> Event {
+        Event::SnapshotStored { session: key, snapshot: ChatSnapshot::parse(&self.body(session, object)) }
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Finds what became durable although its commit failed, and notes it as told. Nearly always there is nothing.
+    async fn unheard(&self, loaded: &Loaded, store: &dyn Storage) -> Result<Vec<Event>, StorageError> {
+        let (behind, ended) = {
+            let mut seen = self.seen();
+            seen.keys.extend(loaded.sessions.iter().map(|it| (it.row.id.clone(), it.row.key().to_owned())));
+            (seen.behind(loaded), seen.out_of_sight(loaded))
+        };
+        let mut untold = Untold::default();
+        for (session, channel, mut from) in behind {
+            loop {
+                let records = store.read(session.clone(), channel, from, READ).await?;
+                let Some(last) = records.last() else { break };
+                from = last.seq_num.next();
+                untold.records.extend(records.into_iter().map(|record| (session.clone(), channel, record)));
+            }
+        }
+        for run in ended {
+            untold.runs.extend(store.run(run).await?);
+        }
+        let (mut events, snapshots) = {
+            let mut seen = self.seen();
+            (seen.hear(loaded, untold), seen.hear_snapshots(loaded))
+        };
+        let told = snapshots.into_iter().map(|(key, session, object)| self.snapshot_event(key, &session, object));
+        events.extend(told);
+        Ok(events)
+    }
+
     fn tell(&self, change: &Change) -> Option<Event> {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = self.seen();
         match change {
             Change::Session { row } => {
                 seen.keys.insert(row.id.clone(), row.key().to_owned());
@@ -56,7 +109,8 @@ impl Teller {
                 Some(Event::Stored { session, channel: *channel, record, writer })
             }
             Change::Trim { session, first } => {
-                Some(Event::Trimmed { session: seen.key(session), channel: ChannelName::Out, first_kept: *first })
+                seen.firsts.insert(session.clone(), *first);
+                Some(trimmed(seen.key(session), *first))
             }
             Change::Run { row } => {
                 let event = run_event(seen.key(&row.session), row);
@@ -64,10 +118,10 @@ impl Teller {
                 let news = seen.runs.insert(row.id.clone(), event.clone()).as_ref() != Some(&event);
                 news.then_some(event)
             }
-            Change::Snapshot { session, object, .. } => Some(Event::SnapshotStored {
-                session: seen.key(session),
-                snapshot: ChatSnapshot::parse(&self.body(session, *object)),
-            }),
+            Change::Snapshot { session, object, .. } => {
+                seen.snapshots.insert(session.clone(), *object);
+                Some(self.snapshot_event(seen.key(session), session, *object))
+            }
             Change::Cursors { .. } | Change::Lease { .. } | Change::Waitpoint { .. } | Change::WaitpointGone { .. } => {
                 None
             }
@@ -76,19 +130,46 @@ impl Teller {
 }
 
 impl Seen {
-    fn unheard(&mut self, loaded: &Loaded) -> Vec<Event> {
+    /// Gives the channels that reach further than was told, and from where on. What is loaded of them may be nothing at all, so the
+    /// store must be asked.
+    fn behind(&self, loaded: &Loaded) -> Vec<(SessionId, ChannelName, SeqNum)> {
+        let channels = loaded.sessions.iter().flat_map(|LoadedSession { row, standing, .. }| {
+            [(ChannelName::In, &standing.input), (ChannelName::Out, &standing.output)]
+                .map(|(channel, shape)| (row.id.clone(), channel, shape.tail))
+        });
+        let told =
+            |session: &SessionId, channel| self.tails.get(&(session.clone(), channel)).copied().unwrap_or_default();
+        let from = channels.map(|(session, channel, tail)| (told(&session, channel), tail, session, channel));
+        from.filter(|(told, tail, ..)| told < tail)
+            .map(|(told, _, session, channel)| (session, channel, told))
+            .collect()
+    }
+
+    /// Gives the runs that were live when they were last told of and are in no slot any more: they must have ended.
+    fn out_of_sight(&self, loaded: &Loaded) -> Vec<RunId> {
+        let is_loaded = |run: &RunId| loaded.runs.iter().any(|row| row.id == *run);
+        let was_live = |event: &Event| matches!(event, Event::Run { terminal: false, .. });
+        let live = self.runs.iter().filter(|(_, event)| was_live(event)).map(|(run, _)| run);
+        live.filter(|run| !is_loaded(run)).cloned().collect()
+    }
+
+    fn hear(&mut self, loaded: &Loaded, untold: Untold) -> Vec<Event> {
         let mut events = Vec::new();
-        for session in &loaded.sessions {
-            for (channel, loaded) in [(ChannelName::In, &session.input), (ChannelName::Out, &session.output)] {
-                let tail = self.tails.entry((session.row.id.clone(), channel)).or_default();
-                for record in loaded.records.iter().filter(|record| record.seq_num >= *tail) {
-                    let (session, record) = (session.row.key().to_owned(), record.clone());
-                    events.push(Event::Stored { session, channel, record, writer: None });
-                }
-                *tail = loaded.records.last().map_or(*tail, |last| (*tail).max(last.seq_num.next()));
+        for (session, channel, record) in untold.records {
+            self.tails.insert((session.clone(), channel), record.seq_num.next());
+            // Who wrote it is not known any more.
+            events.push(Event::Stored { session: self.key(&session), channel, record, writer: None });
+        }
+        for LoadedSession { row, standing, .. } in &loaded.sessions {
+            let first = standing.output.first;
+            let told = self.firsts.entry(row.id.clone()).or_default();
+            if *told < first {
+                *told = first;
+                events.push(trimmed(row.key().to_owned(), first));
             }
         }
-        for row in &loaded.runs {
+        // One that ended comes before the one that has its slot.
+        for row in untold.runs.iter().chain(&loaded.runs) {
             let event = run_event(self.key(&row.session), row);
             let is_news = self.runs.insert(row.id.clone(), event.clone()).as_ref() != Some(&event);
             events.extend(is_news.then_some(event));
@@ -96,9 +177,24 @@ impl Seen {
         events
     }
 
+    fn hear_snapshots(&mut self, loaded: &Loaded) -> Vec<(String, SessionId, SnapshotId)> {
+        let mut news = Vec::new();
+        for LoadedSession { row, standing, .. } in &loaded.sessions {
+            let Some(object) = standing.summary.snapshot else { continue };
+            if self.snapshots.insert(row.id.clone(), object) != Some(object) {
+                news.push((row.key().to_owned(), row.id.clone(), object));
+            }
+        }
+        news
+    }
+
     fn key(&self, session: &SessionId) -> String {
         self.keys.get(session).cloned().unwrap_or_else(|| session.as_str().to_owned())
     }
+}
+
+fn trimmed(session: String, first_kept: SeqNum) -> Event {
+    Event::Trimmed { session, channel: ChannelName::Out, first_kept }
 }
 
 fn run_event(session: String, row: &RunRow) -> Event {
@@ -121,16 +217,13 @@ fn run_event(session: String, row: &RunRow) -> Event {
 }
 
 impl Ears for Teller {
-    fn loaded(&self, loaded: &Loaded) {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        for session in &loaded.sessions {
-            seen.keys.insert(session.row.id.clone(), session.row.key().to_owned());
-        }
-        // Nearly all was told in a former life already. What is news was committed without an answer, since the disk failed, and is
-        // durable all the same; who wrote it is not known any more. Runs outside the slots have ended and never change again.
-        for event in seen.unheard(loaded) {
-            self.trace.log("session", event);
-        }
+    fn loaded<'a>(&'a self, loaded: &'a Loaded, store: &'a dyn Storage) -> BoxFuture<'a, Result<(), StorageError>> {
+        Box::pin(async move {
+            for event in self.unheard(loaded, store).await? {
+                self.trace.log("session", event);
+            }
+            Ok(())
+        })
     }
 
     fn stored(&self, changes: &[Change]) {
@@ -139,3 +232,6 @@ impl Ears for Teller {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
