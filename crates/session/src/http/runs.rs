@@ -205,10 +205,12 @@ fn timeout(text: &str, wall: Timestamp) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
+    use axum::response::IntoResponse as _;
     use serde_json::json;
     use turnkeep_host::{Clock, Host};
 
     use super::*;
+    use crate::core::Refused;
 
     /// Says one time first and another from then on.
     struct SetOnce(std::sync::Mutex<Vec<&'static str>>);
@@ -219,6 +221,16 @@ mod tests {
             let now = if times.len() > 1 { times.remove(0) } else { times[0] };
             iso::parse(now).unwrap()
         }
+    }
+
+    #[tokio::test]
+    async fn one_wait_too_many_is_422_and_says_how_many_there_may_be_d85() {
+        let refused = Route::Other.refuse(Refused::TooManyWaits).into_response();
+
+        assert_eq!(refused.status(), StatusCode::UNPROCESSABLE_ENTITY);
+        let body = axum::body::to_bytes(refused.into_body(), MAX_BODY).await.unwrap();
+        let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(body["error"], "The run has 1024 pending waitpoints, and no more are kept for one run");
     }
 
     #[tokio::test(start_paused = true)]
