@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use turnkeep_protocol::run_api::{Mark, WaitOutcome};
-use turnkeep_protocol::session_api::DrainedRecord;
+use turnkeep_protocol::session_api::{CODE_SNAPSHOT_GONE, DrainedRecord, Refusal};
 use turnkeep_protocol::{ChannelName, ChatSnapshot, InputRecord, JsonObject, NewRecord, SeqNum};
 
 use crate::error::Error;
@@ -49,6 +49,8 @@ pub(crate) enum SnapshotRead {
     Found(Box<ChatSnapshot>),
     /// None was ever stored.
     Missing,
+    /// One was stored and is lost (D-86).
+    Gone,
     /// What is stored is no snapshot that this version can use.
     Invalid,
     /// Nobody knows whether there is one.
@@ -59,9 +61,16 @@ impl From<Error> for SnapshotRead {
     fn from(error: Error) -> Self {
         match error {
             Error::Refused { status: 404, .. } => Self::Missing,
+            Error::Refused { status: 410, body, .. } if says_gone(&body) => Self::Gone,
             failed => Self::Failed(failed),
         }
     }
+}
+
+/// Tells whether the session server itself says that the snapshot is lost; a 410 of whoever stands in between says nothing about it.
+fn says_gone(body: &str) -> bool {
+    let code = serde_json::from_str::<Refusal>(body).ok().and_then(|refusal| refusal.code);
+    code.as_deref() == Some(CODE_SNAPSHOT_GONE)
 }
 
 /// What a durable wait says to the server.

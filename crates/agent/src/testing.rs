@@ -59,6 +59,8 @@ pub(crate) struct State {
     /// What the run has noted for its later attempts.
     pub(crate) metadata: JsonObject,
     pub(crate) fails_metadata: bool,
+    /// What was stored as the snapshot is lost, until the next one is stored.
+    pub(crate) has_lost_snapshot: bool,
     /// What is stored as the snapshot is none.
     pub(crate) holds_nonsense: bool,
     /// So many reads of the snapshot fail.
@@ -318,6 +320,9 @@ impl Link for FakeLink {
                 state.n_failing_reads -= 1;
                 return SnapshotRead::Failed(Error::Refused { what: "snapshot", status: 403, body: String::new() });
             }
+            if state.has_lost_snapshot {
+                return SnapshotRead::Gone;
+            }
             if state.holds_nonsense {
                 return SnapshotRead::Invalid;
             }
@@ -336,6 +341,7 @@ impl Link for FakeLink {
                 return Err(Error::Refused { what: "snapshot", status: 500, body: "disk full".to_owned() });
             }
             state.snapshot = Some(snapshot);
+            state.has_lost_snapshot = false;
             drop(state);
             self.0.changed.notify_waiters();
             Ok(())

@@ -228,6 +228,8 @@ pub const CODE_SESSION_EXPIRED: &str = "session_expired";
 pub const CODE_LEASE_LOST: &str = "lease_lost";
 /// Code of the refusal of a heartbeat whose run was cancelled (D-70).
 pub const CODE_RUN_CANCELLED: &str = "run_cancelled";
+/// Code of the answer that a session's snapshot was stored and is lost (D-86).
+pub const CODE_SNAPSHOT_GONE: &str = "snapshot_gone";
 
 /// `POST /api/v1/sessions/{session}/close` (S-23).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -9,6 +9,7 @@ mod crash_points;
 mod faults;
 mod inbox_races;
 mod leaks;
+mod lost_snapshots;
 mod members;
 mod mock_child;
 mod modes;

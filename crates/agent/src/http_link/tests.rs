@@ -58,6 +58,22 @@ fn only_a_snapshot_that_was_never_stored_is_missing_a44() {
     assert_eq!(SnapshotRead::from(refused(403)), SnapshotRead::Failed(refused(403)));
 }
 
+#[test]
+fn a_snapshot_is_lost_only_when_the_server_itself_says_so_d86() {
+    let lost = r#"{"error":"The snapshot of this session is lost","code":"snapshot_gone"}"#;
+    for (status, body, want) in [
+        (410, lost, true),
+        (410, "", false),
+        (410, "<h1>Gone</h1>", false),
+        (410, r#"{"error":"Gone","code":"session_closed"}"#, false),
+        (403, lost, false),
+    ] {
+        let refused = Error::Refused { what: "snapshot", status, body: body.to_owned() };
+        let want = if want { SnapshotRead::Gone } else { SnapshotRead::Failed(refused.clone()) };
+        assert_eq!(SnapshotRead::from(refused), want, "{status} {body}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_token_that_is_late_is_done_without_after_three_seconds_a93() {
     let host = Host::os();

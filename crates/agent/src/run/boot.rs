@@ -18,6 +18,9 @@ use crate::record::UNUSABLE;
 /// How long boot repeats the read of a snapshot that it cannot do without.
 const SNAPSHOT_PATIENCE: Duration = Duration::from_secs(30);
 
+/// What is said of a chat that goes on without its snapshot (D-86).
+const GONE: &str = "the stored chat snapshot is lost: the chat goes on with what is still on its channels";
+
 /// The rest before it does.
 const SNAPSHOT_PAUSE: Duration = Duration::from_secs(1);
 
@@ -102,13 +105,17 @@ impl Run {
     ///
     /// A snapshot that cannot be read is no snapshot, unless `out` was trimmed behind one: starting without it would lose what was
     /// trimmed, and the next boundary would overwrite the good snapshot. Then the read is repeated for [`SNAPSHOT_PATIENCE`], and the
-    /// attempt ends like one whose network failed.
+    /// attempt ends like one whose network failed. One that is lost will not be there later either: the chat goes on without (D-86).
     async fn read_history(&self) -> Result<Found, Error> {
         let give_up = Instant::now() + SNAPSHOT_PATIENCE;
         loop {
             let (snapshot, failure) = match self.link.read_snapshot().await {
                 SnapshotRead::Found(snapshot) => (Some(*snapshot), None),
                 SnapshotRead::Missing => (None, None),
+                SnapshotRead::Gone => {
+                    self.warn(GONE);
+                    (None, None)
+                }
                 SnapshotRead::Invalid => {
                     self.warn("the stored chat snapshot is unusable");
                     (None, None)

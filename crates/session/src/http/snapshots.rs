@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use tokio::sync::{Semaphore, oneshot};
 use turnkeep_host::Tasks;
-use turnkeep_protocol::session_api::PresignedUrl;
+use turnkeep_protocol::session_api::{CODE_SNAPSHOT_GONE, PresignedUrl, Refusal};
 use turnkeep_protocol::{SeqNum, SessionId};
 
 use super::params::Params;
@@ -52,7 +52,8 @@ async fn url(app: &App, session: &str, headers: &HeaderMap, op: Op) -> Answer {
     ok(&PresignedUrl { presigned_url: presign::sign(&app.environment, &id, op, writer.as_ref(), app.now()) })
 }
 
-/// `GET` on a signed address: the object, or 404 when there is none (S-197); 500 when there is one that cannot be read.
+/// `GET` on a signed address: the object, or 404 when there is none (S-197), 410 when there was one and it is lost (D-86); 500 when
+/// nobody can say now.
 pub(super) async fn read(
     State(app): State<Arc<App>>,
     Params(key): Params<String>,
@@ -71,6 +72,7 @@ async fn body_of(app: &App, session: &SessionId) -> Result<Option<Bytes>, Fail> 
     let named = async |session: SessionId| app.actor.call(move |core, _| core.snapshot(&session)).await;
     let mut object = named(session.clone()).await?;
     for _ in 0..MAX_GETS {
+        // A store that fails is another matter: it may have the object.
         let Some(name) = object else { return Ok(None) };
         if let Some(body) = app.objects.get(session, name).await? {
             return Ok(Some(body));
@@ -79,11 +81,18 @@ async fn body_of(app: &App, session: &SessionId) -> Result<Option<Bytes>, Fail> 
         let now = named(session.clone()).await?;
         if now == object {
             tracing::error!(%session, object = %name, "the object of a snapshot is gone");
-            break;
+            return Err(gone());
         }
         object = now;
     }
     Err(Fail::error(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"))
+}
+
+/// Says that the row names an object that the store does not have; the next put replaces that name.
+fn gone() -> Fail {
+    let error = "The snapshot of this session is lost".to_owned();
+    let code = Some(CODE_SNAPSHOT_GONE.to_owned());
+    Fail::json(StatusCode::GONE, &Refusal { ok: None, error, code, closed_reason: None })
 }
 
 /// `PUT` on a signed address: replaces the object (S-196).

@@ -159,7 +159,7 @@ async fn what_crashes_left_between_object_and_row_is_deleted_at_the_next_start_d
 }
 
 #[tokio::test]
-async fn a_body_that_cannot_be_read_is_not_called_absent_and_the_next_put_mends_it_s197() {
+async fn a_body_that_is_lost_is_called_gone_and_the_next_put_mends_it_s197_d86() {
     let world = World::start().await;
     world.create().await;
     let (get, put) = (address(&world, "GET", &[]).await, address(&world, "PUT", &[]).await);
@@ -170,8 +170,32 @@ async fn a_body_that_cannot_be_read_is_not_called_absent_and_the_next_put_mends_
     world.call_with("PUT", &put, Some(numbered(2)), &NOBODY).await;
     let mended = world.call_with("GET", &get, None, &NOBODY).await;
 
-    assert_eq!(lost.status, StatusCode::INTERNAL_SERVER_ERROR);
+    let gone = json!({ "error": "The snapshot of this session is lost", "code": "snapshot_gone" });
+    assert_eq!((lost.status, lost.json::<Value>()), (StatusCode::GONE, gone));
+    assert_eq!(lost.header("x-should-retry"), Some("false"));
     assert_eq!(mended.json::<Value>(), numbered(2));
+}
+
+#[tokio::test]
+async fn a_body_that_cannot_be_read_now_is_called_neither_absent_nor_gone_s197_d86() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = objects_in_folder(&Host::os(), folder.path().join("snapshots")).await.unwrap();
+    let lease = Duration::from_secs(10);
+    let world = World::start_over(Arc::new(MemoryDisk::new()), store, lease, environment()).await;
+    world.create().await;
+    let (get, put) = (address(&world, "GET", &[]).await, address(&world, "PUT", &[]).await);
+    world.call_with("PUT", &put, Some(numbered(1)), &NOBODY).await;
+    let file = folder.path().join("snapshots").join(objects(&*world.objects).await[0].as_ref());
+    // A link to itself: there is something of that name, and nobody can open it.
+    std::fs::rename(&file, folder.path().join("aside")).unwrap();
+    std::os::unix::fs::symlink(&file, &file).unwrap();
+
+    let unread = world.call_with("GET", &get, None, &NOBODY).await;
+    std::fs::remove_file(&file).unwrap();
+    std::fs::rename(folder.path().join("aside"), &file).unwrap();
+
+    assert_eq!(unread.status, StatusCode::INTERNAL_SERVER_ERROR);
+    assert_eq!(world.call_with("GET", &get, None, &NOBODY).await.json::<Value>(), numbered(1));
 }
 
 #[tokio::test]

@@ -250,6 +250,30 @@ async fn a_snapshot_that_cannot_be_read_is_waited_for_when_out_was_trimmed_behin
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_snapshot_that_is_lost_is_done_without_at_once_though_out_was_trimmed_behind_it_d86() {
+    let session = Arc::new(FakeSession::default());
+    for text in ["a", "b", "c"] {
+        session.say(text);
+    }
+    let first = lease(&session, 1, json!({ "trigger": "preload" }));
+    serve(&session, talker(), FakeModel::echo(), first).await.unwrap();
+    session.say("d");
+    let mut state = session.state();
+    (state.has_lost_snapshot, state.n_reads) = (true, 0);
+    state.drains.clear();
+    drop(state);
+
+    let second = lease(&session, 1, json!({ "continuation": true, "previousRunId": "run_1" }));
+    serve(&session, talker(), FakeModel::echo(), second).await.unwrap();
+
+    // What was said is on `in` as ever; of the answers, `out` still has the last.
+    assert_eq!(session.saved_texts(), ["a", "b", "c", "re c", "d", "re d"]);
+    let lost = "the stored chat snapshot is lost: the chat goes on with what is still on its channels";
+    let state = session.state();
+    assert_eq!((state.n_reads - state.drains.len(), state.warnings.as_slice()), (1, &[lost.to_owned()][..]));
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_unreadable_snapshot_is_none_when_nothing_was_trimmed_a44() {
     let session = Arc::new(FakeSession::default());
     session.say("a");
