@@ -11,12 +11,14 @@
 //! ```no_run
 //! use std::sync::Arc;
 //! use turnkeep_host::Host;
-//! use turnkeep_session::{Environment, RedbStorage, Server};
+//! use turnkeep_session::{Environment, RedbStorage, Server, objects_in_folder};
 //!
 //! # async fn example() -> Result<(), turnkeep_session::Error> {
 //! let host = Host::os();
 //! let storage = Arc::new(RedbStorage::in_folder(&host, "data").await?);
-//! let server = Server::new(host, storage, Environment::new("env_1", "tr_dev_secret")).bind("127.0.0.1:0").await?;
+//! let snapshots = objects_in_folder(&host, "data/snapshots").await?;
+//! let environment = Environment::new("env_1", "tr_dev_secret");
+//! let server = Server::new(host, storage, snapshots, environment).bind("127.0.0.1:0").await?;
 //! println!("listening on {}", server.local_addr());
 //! server.run().await?;
 //! # Ok(())

@@ -82,28 +82,30 @@ impl Objects {
         }
     }
 
-    /// Deletes every object that no row names: what crashes have left; none at all when rows name objects that are not there. Call it
-    /// while nobody puts.
+    /// Deletes every object that no row names: what crashes have left. None at all when rows name objects that are not there, or when
+    /// no row names any: then these may be the only snapshots of another store. Call it while nobody puts.
     pub(crate) async fn sweep(
         &self,
         named: impl Iterator<Item = (SessionId, SnapshotId)>,
     ) -> Result<Swept, StorageError> {
         let mut missing: BTreeSet<Path> =
             named.map(|(session, object)| object_place(&self.environment, &session, object)).collect();
+        let names_any = !missing.is_empty();
         let listed = self.store.list(Some(&folder(&self.environment))).map_ok(|meta| meta.location);
         let orphans = listed.try_filter(|place| std::future::ready(!missing.remove(place)));
         // All at once, for a store may not like to be changed while it is listed.
         let orphans: Vec<Path> = orphans.try_collect().await.map_err(io::Error::from)?;
         let (n_orphans, n_missing) = (orphans.len(), missing.len());
-        // Rows without their objects: these are not the objects of this store as it is, and what looks like an orphan may be all there is.
-        if n_missing > 0 {
-            return Ok(Swept { n_orphans: 0, n_missing });
+        // Rows without their objects, objects without any row: these are not the objects of this store as it is, and what looks like an
+        // orphan may be all there is.
+        if n_missing > 0 || !names_any {
+            return Ok(Swept { n_deleted: 0, n_spared: n_orphans, n_missing });
         }
         let mut deleted = self.store.delete_stream(futures::stream::iter(orphans.into_iter().map(Ok)).boxed());
         while let Some(place) = deleted.next().await {
             place.map_err(io::Error::from)?;
         }
-        Ok(Swept { n_orphans, n_missing })
+        Ok(Swept { n_deleted: n_orphans, n_spared: 0, n_missing })
     }
 }
 
@@ -111,7 +113,9 @@ impl Objects {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Swept {
     /// Objects that no row named; they are deleted.
-    pub n_orphans: usize,
+    pub n_deleted: usize,
+    /// Objects that no row named; they are left alone, for they may be another store's.
+    pub n_spared: usize,
     /// Rows whose objects are not there: never the work of a crash.
     pub n_missing: usize,
 }
@@ -142,12 +146,14 @@ mod tests {
         let orphan = rows.pop().unwrap();
         objects.delete(&rows[0].0, rows[0].1).await;
 
+        let another_stores = objects.sweep(std::iter::empty()).await.unwrap();
         let mixed_up = objects.sweep(rows.iter().cloned()).await.unwrap();
         let untouched = objects.get(&orphan.0, orphan.1).await.unwrap().is_some();
         let swept = objects.sweep(rows[1..].iter().cloned()).await.unwrap();
 
-        assert_eq!((mixed_up, untouched), (Swept { n_orphans: 0, n_missing: 1 }, true));
-        assert_eq!(swept, Swept { n_orphans: 1, n_missing: 0 });
+        assert_eq!(another_stores, Swept { n_deleted: 0, n_spared: 2, n_missing: 0 });
+        assert_eq!((mixed_up, untouched), (Swept { n_deleted: 0, n_spared: 1, n_missing: 1 }, true));
+        assert_eq!(swept, Swept { n_deleted: 1, n_spared: 0, n_missing: 0 });
         assert_eq!(objects.get(&orphan.0, orphan.1).await.unwrap(), None);
         assert!(objects.get(&rows[1].0, rows[1].1).await.unwrap().is_some());
     }

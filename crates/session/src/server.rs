@@ -13,7 +13,7 @@ use crate::core::Core;
 use crate::http::{App, router};
 use crate::objects::{Objects, Swept};
 use crate::storage::WINDOWS;
-use crate::{Environment, Error, InMemoryObjects, ObjectStore, Storage};
+use crate::{Environment, Error, ObjectStore, Storage};
 
 /// A session server before it listens.
 pub struct Server {
@@ -26,21 +26,15 @@ pub struct Server {
 }
 
 impl Server {
-    /// Makes a server of one environment over a store.
-    pub fn new(host: Host, storage: Arc<dyn Storage>, environment: Environment) -> Self {
-        let objects = Arc::new(InMemoryObjects::new());
+    /// Makes a server of one environment over a store, with the objects that hold the bodies of its chat snapshots.
+    ///
+    /// A store that lasts wants objects that last ([`objects_in_folder`](crate::objects_in_folder)), one in memory those of
+    /// [`InMemoryObjects`](crate::InMemoryObjects): a chat whose snapshot is lost goes on with what is still on its channels (D-86).
+    /// Objects belong to one store: what it does not name is deleted when the server starts, unless store and objects are seen not to
+    /// belong together.
+    pub fn new(host: Host, storage: Arc<dyn Storage>, objects: Arc<dyn ObjectStore>, environment: Environment) -> Self {
         let (lease, drain_limit) = (Duration::from_secs(10), Duration::from_secs(20));
         Self { host, storage, objects, environment, lease, drain_limit }
-    }
-
-    /// Sets where the bodies of chat snapshots are kept; in memory by default, where they end with the server.
-    ///
-    /// A store that lasts wants objects that last ([`objects_in_folder`](crate::objects_in_folder)), and objects belong to one store:
-    /// what it does not name is deleted when the server starts.
-    #[must_use]
-    pub fn objects(mut self, objects: Arc<dyn ObjectStore>) -> Self {
-        self.objects = objects;
-        self
     }
 
     /// Sets how long a worker may be silent before its run's next attempt starts (D-35); 10 s by default.
@@ -81,12 +75,18 @@ impl Server {
         let core = Core::load(loaded, ids, self.lease);
         let objects = Objects::new(self.objects, &self.environment, names);
         match objects.sweep(core.snapshots()).await {
-            Ok(Swept { n_orphans, n_missing }) => {
-                if n_orphans > 0 {
-                    tracing::info!(n_orphans, "deleted the snapshots that crashes have left behind");
+            Ok(Swept { n_deleted, n_spared, n_missing }) => {
+                if n_deleted > 0 {
+                    tracing::info!(n_deleted, "deleted the snapshots that crashes have left behind");
                 }
                 if n_missing > 0 {
                     tracing::error!(n_missing, "chats have lost their snapshots: these objects are not this store's");
+                }
+                if n_spared > 0 {
+                    tracing::warn!(
+                        n_spared,
+                        "snapshots that no chat names are left alone: they may be another store's"
+                    );
                 }
             }
             // They do no harm; the next start tries again.

@@ -165,8 +165,8 @@ impl Stage {
         }
         let storage = Overheard::new(Arc::new(MemoryStorage::open(lock(&self.disk).clone())), self.journal.clone());
         let environment = Environment::new("env_mock", MOCK_SECRET_KEY);
-        let server = Server::new(self.host.clone(), Arc::new(storage), environment);
-        let server = server.objects(self.objects.clone()).lease(self.lease);
+        let server =
+            Server::new(self.host.clone(), Arc::new(storage), self.objects.clone(), environment).lease(self.lease);
         let server = server.bind(SESSION_ADDR).await.map_err(|error| SetupError::refused("the server", error))?;
         let failures = self.failures.clone();
         let task = self.host.spawn(async move {

@@ -138,7 +138,7 @@ fn add_session(machines: &mut Machines<'_>, site: &Site, scenario: &Scenario) {
             let failed = match open(store, &host, disk.life()).await {
                 Ok(storage) => {
                     let storage = Overheard::new(storage, teller);
-                    let server = Server::new(host, Arc::new(storage), environment()).objects(objects).lease(lease);
+                    let server = Server::new(host, Arc::new(storage), objects, environment()).lease(lease);
                     let Err(error) = server.serve("0.0.0.0:80").await;
                     error.to_string()
                 }

@@ -17,7 +17,7 @@ const LEASE: Duration = Duration::from_secs(2);
 /// Serves sessions on the host's own network, their snapshots in `objects`.
 async fn server(host: &Host, objects: Arc<InMemoryObjects>) -> Task {
     let storage = Arc::new(MemoryStorage::open(Arc::new(MemoryDisk::new())));
-    let server = Server::new(host.clone(), storage, Environment::new("env_lost", KEY)).objects(objects).lease(LEASE);
+    let server = Server::new(host.clone(), storage, objects, Environment::new("env_lost", KEY)).lease(LEASE);
     let server = server.bind("session:80").await.unwrap();
     host.spawn(async move {
         let Err(error) = server.run().await;

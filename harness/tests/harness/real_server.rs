@@ -7,7 +7,7 @@ use turnkeep_harness::model::{MockLanguageModel, say};
 use turnkeep_harness::{At, MockChat, MockChatAgent, Restart};
 use turnkeep_host::{Host, Task};
 use turnkeep_protocol::UiMessage;
-use turnkeep_session::{Environment, MemoryDisk, MemoryStorage, Server};
+use turnkeep_session::{Environment, InMemoryObjects, MemoryDisk, MemoryStorage, Server};
 
 use crate::support::*;
 
@@ -22,7 +22,8 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// Serves real sessions on loopback; gives the task and the address.
 async fn server(host: &Host) -> (Task, String) {
     let storage = Arc::new(MemoryStorage::open(Arc::new(MemoryDisk::new())));
-    let server = Server::new(host.clone(), storage, Environment::new("env_real", KEY)).lease(LEASE);
+    let objects = Arc::new(InMemoryObjects::new());
+    let server = Server::new(host.clone(), storage, objects, Environment::new("env_real", KEY)).lease(LEASE);
     let server = server.bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}", server.local_addr());
     let task = host.spawn(async move {

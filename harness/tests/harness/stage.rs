@@ -8,7 +8,7 @@ use turnkeep_harness::model::MockLanguageModel;
 use turnkeep_harness::offline_host;
 use turnkeep_host::{Host, Task};
 use turnkeep_protocol::TaskId;
-use turnkeep_session::{Environment, MemoryDisk, MemoryStorage, Server};
+use turnkeep_session::{Environment, InMemoryObjects, MemoryDisk, MemoryStorage, Server};
 
 /// The environment's secret key.
 pub(crate) const KEY: &str = "tr_dev_stage";
@@ -24,7 +24,9 @@ impl Stage {
     pub(crate) async fn new(agents: impl IntoIterator<Item = (Agent, MockLanguageModel)>) -> Self {
         let host = offline_host(1);
         let storage = Arc::new(MemoryStorage::open(Arc::new(MemoryDisk::new())));
-        let server = Server::new(host.clone(), storage, Environment::new("env", KEY)).bind("session:80").await.unwrap();
+        let objects = Arc::new(InMemoryObjects::new());
+        let server =
+            Server::new(host.clone(), storage, objects, Environment::new("env", KEY)).bind("session:80").await.unwrap();
         let mut tasks = vec![host.spawn(async move {
             let Err(error) = server.run().await;
             panic!("the server failed: {error}");

@@ -11,13 +11,14 @@ use turnkeep_host::Host;
 use turnkeep_host::http::BaseUrl;
 use turnkeep_protocol::session_api::{CreateSession, TriggerConfig};
 use turnkeep_protocol::{TaskId, UiMessage, UiMessageChunk};
-use turnkeep_session::{BoundServer, Environment, MemoryDisk, MemoryStorage, Server};
+use turnkeep_session::{BoundServer, Environment, InMemoryObjects, MemoryDisk, MemoryStorage, Server};
 
 const KEY: &str = "tr_dev_twoNetworks";
 
 async fn bind(host: Host, addr: &str) -> BoundServer {
     let storage = Arc::new(MemoryStorage::open(Arc::new(MemoryDisk::new())));
-    Server::new(host, storage, Environment::new("env_two", KEY)).bind(addr).await.unwrap()
+    let objects = Arc::new(InMemoryObjects::new());
+    Server::new(host, storage, objects, Environment::new("env_two", KEY)).bind(addr).await.unwrap()
 }
 
 async fn work(host: Host, base: BaseUrl) {

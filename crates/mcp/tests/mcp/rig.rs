@@ -13,7 +13,7 @@ use turnkeep_host::{Host, Task};
 use turnkeep_mcp::{AgentTools, ListedAgent, Settings};
 use turnkeep_protocol::TaskId;
 use turnkeep_reference_agents::conformance::{self, Scripted, SessionServer};
-use turnkeep_session::{Environment, MemoryDisk, MemoryStorage, Server};
+use turnkeep_session::{Environment, InMemoryObjects, MemoryDisk, MemoryStorage, Server};
 
 pub const KEY: &str = "tr_dev_mcpTests";
 
@@ -34,7 +34,8 @@ impl Served {
     pub async fn start() -> Self {
         let host = Host::os();
         let storage = Arc::new(MemoryStorage::open(Arc::new(MemoryDisk::new())));
-        let server = Server::new(host.clone(), storage, Environment::new("env_1", KEY));
+        let objects = Arc::new(InMemoryObjects::new());
+        let server = Server::new(host.clone(), storage, objects, Environment::new("env_1", KEY));
         let server = server.bind("127.0.0.1:0").await.unwrap();
         let base_url = format!("http://{}", server.local_addr());
         let serving = host.spawn(async move {

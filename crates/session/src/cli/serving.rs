@@ -63,7 +63,7 @@ impl Serving {
     pub async fn start(host: Host, settings: &Settings) -> Result<Self, ServeError> {
         let asked = SocketAddr::new(settings.host, settings.port);
         let (storage, objects) = stores(&host, settings.keep.clone()).await?;
-        let server = settings.apply(Server::new(host, storage, settings.environment()).objects(objects));
+        let server = settings.apply(Server::new(host, storage, objects, settings.environment()));
         let bound = server.bind(&asked.to_string()).await.map_err(|error| refusal(asked, error))?;
         let address = bound.local_addr().parse().unwrap_or(asked);
         Ok(Self { bound, address })

@@ -12,7 +12,7 @@ use turnkeep_host::Host;
 use crate::StorageError;
 
 /// Opens an object store in a folder of this machine, and makes the folder when it is not there, in one that is. What is put there
-/// survives a power loss; what a crash left half written goes. For [`Server::objects`](crate::Server::objects).
+/// survives a power loss; what a crash left half written goes. For [`Server::new`](crate::Server::new).
 ///
 /// # Errors
 ///

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use turnkeep_host::Host;
 use turnkeep_protocol::{ChannelName, PartId, Record, RunId, SeqNum, SessionId};
 use turnkeep_session::{
-    Bounds, Change, Environment, Error, Loaded, MemoryDisk, MemoryStorage, Part, RunRow, Server, Storage, StorageError,
-    Windows,
+    Bounds, Change, Environment, Error, InMemoryObjects, Loaded, MemoryDisk, MemoryStorage, Part, RunRow, Server,
+    Storage, StorageError, Windows,
 };
 
 use crate::support::{SECRET, World, delta, message};
@@ -108,7 +108,8 @@ impl Storage for Full {
 async fn a_failed_commit_ends_the_server_and_acknowledges_nothing_d12_sr16() {
     let host = Host::os();
     let full = Full(MemoryStorage::open(Arc::new(MemoryDisk::new())));
-    let server = Server::new(host.clone(), Arc::new(full), Environment::new("env_1", SECRET));
+    let server =
+        Server::new(host.clone(), Arc::new(full), Arc::new(InMemoryObjects::new()), Environment::new("env_1", SECRET));
     let server = server.bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}", server.local_addr()).parse().unwrap();
     let client = turnkeep_host::http::HttpClient::new(host, base, turnkeep_host::http::Deadlines::default());

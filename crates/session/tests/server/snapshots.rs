@@ -15,6 +15,7 @@ use turnkeep_session::{InMemoryObjects, MemoryDisk, objects_in_folder};
 use crate::support::{World, environment};
 
 const URL: &str = "/api/v1/sessions/chat/snapshot-url";
+const LEASE: Duration = Duration::from_secs(10);
 const NOBODY: [(&str, &str); 1] = [("authorization", "")];
 
 async fn address(world: &World, method: &str, headers: &[(&str, &str)]) -> String {
@@ -155,6 +156,24 @@ async fn what_crashes_left_between_object_and_row_is_deleted_at_the_next_start_d
     let world = world.restart().await;
 
     assert_eq!(objects(&*world.objects).await, [kept[0].clone(), elsewhere], "another environment's is none of ours");
+    assert_eq!(world.call_with("GET", &get, None, &NOBODY).await.json::<Value>(), numbered(7));
+}
+
+#[tokio::test]
+async fn a_new_store_beside_another_ones_snapshots_deletes_none_of_them_d26() {
+    let world = World::start().await;
+    world.create().await;
+    let (get, put) = (address(&world, "GET", &[]).await, address(&world, "PUT", &[]).await);
+    world.call_with("PUT", &put, Some(numbered(7)), &NOBODY).await;
+    let left = world.disk.synced();
+
+    // The store is put aside, served without, and put back.
+    let objects = world.objects.clone();
+    drop(world);
+    let over = async |disk| World::start_over(Arc::new(disk), objects.clone(), LEASE, environment()).await;
+    drop(over(MemoryDisk::new()).await);
+    let world = over(MemoryDisk::with(left)).await;
+
     assert_eq!(world.call_with("GET", &get, None, &NOBODY).await.json::<Value>(), numbered(7));
 }
 

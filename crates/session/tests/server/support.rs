@@ -77,7 +77,7 @@ impl World {
     ) -> Self {
         let host = Host::os();
         let storage = Arc::new(MemoryStorage::open(disk.clone()));
-        let server = Server::new(host.clone(), storage, environment).objects(objects.clone()).lease(lease);
+        let server = Server::new(host.clone(), storage, objects.clone(), environment).lease(lease);
         let server = server.bind("127.0.0.1:0").await.unwrap();
         let addr = server.local_addr();
         let ((stop, told), (tell, stopped)) = (oneshot::channel(), oneshot::channel());

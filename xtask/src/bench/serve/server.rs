@@ -10,7 +10,9 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use tempfile::TempDir;
 use turnkeep_host::Host;
-use turnkeep_session::{Environment, MemoryStorage, RedbStorage, Server, Storage};
+use turnkeep_session::{
+    Environment, InMemoryObjects, MemoryStorage, ObjectStore, RedbStorage, Server, Storage, objects_in_folder,
+};
 
 use crate::cli::BenchStore;
 
@@ -70,11 +72,14 @@ pub(super) fn serve(store: BenchStore, folder: &Path) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let host = Host::os();
-        let storage: Arc<dyn Storage> = match store {
-            BenchStore::Memory => Arc::new(MemoryStorage::without_journal()),
-            BenchStore::Redb => Arc::new(RedbStorage::in_folder(&host, folder).await?),
+        let (storage, objects): (Arc<dyn Storage>, Arc<dyn ObjectStore>) = match store {
+            BenchStore::Memory => (Arc::new(MemoryStorage::without_journal()), Arc::new(InMemoryObjects::new())),
+            BenchStore::Redb => {
+                let storage = RedbStorage::in_folder(&host, folder).await?;
+                (Arc::new(storage), objects_in_folder(&host, folder.join("snapshots")).await?)
+            }
         };
-        let server = Server::new(host, storage, Environment::new("env_bench", SECRET)).lease(LEASE);
+        let server = Server::new(host, storage, objects, Environment::new("env_bench", SECRET)).lease(LEASE);
         let server = server.bind("127.0.0.1:0").await?;
         println!("{}", server.local_addr());
         std::io::stdout().flush()?;
