@@ -10,6 +10,8 @@ mod keys;
 #[cfg(feature = "cli")]
 mod kills;
 mod limits;
+#[cfg(feature = "cli")]
+mod logs;
 mod operations;
 mod rows;
 mod runs;
