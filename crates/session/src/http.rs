@@ -130,6 +130,20 @@ mod tests {
         request.header("content-length", body.len()).body(Body::from(body)).unwrap()
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_does_not_come_is_refused_after_thirty_seconds_and_not_waited_for_again() {
+        let (app, driver) = app();
+        let _running = app.host.spawn(async move { driver.run().await.unwrap() });
+        let pending = Body::from_stream(futures::stream::pending::<Result<bytes::Bytes, std::convert::Infallible>>());
+        let late = request("POST", "/api/v1/sessions", "nine byte").map(|_| pending);
+        let began = tokio::time::Instant::now();
+
+        let response = router(app).oneshot(late).await.unwrap();
+
+        assert_eq!((response.status(), began.elapsed().as_secs()), (StatusCode::REQUEST_TIMEOUT, 30));
+        assert_eq!(response.headers()["connection"], "close");
+    }
+
     #[tokio::test]
     async fn a_reader_that_leaves_takes_its_read_along_s112() {
         let (app, driver) = app();

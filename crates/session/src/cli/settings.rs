@@ -16,6 +16,9 @@ use crate::{Environment, RateLimit, Server, iso};
 /// The id of the one environment that is served.
 const ENVIRONMENT: &str = "env_local";
 
+/// How every key begins.
+const KEYS: &str = "tr_";
+
 /// How a server is served.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -50,6 +53,9 @@ pub enum SettingsError {
         /// What the system says.
         reason: String,
     },
+    /// A key stands where a file's name is asked for. It is not shown.
+    #[error("the name of a file is asked for, and a key is given: write the key into a file and name that one")]
+    KeyForFile,
     /// The file of settings is wrong. Its text is not shown, for it may hold a key.
     #[error("{path}:{line}:{column}: {reason}")]
     Wrong {
@@ -192,15 +198,31 @@ impl File {
             let line = before.matches('\n').count() + 1;
             let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
             // Not the error's whole text: that quotes the line, which may hold a key.
-            let reason = error.message().to_owned();
+            let reason = unquoted(error.message());
             SettingsError::Wrong { path: path.to_owned(), line, column, reason }
         })
     }
 }
 
 fn read(path: &Path) -> Result<String, SettingsError> {
-    std::fs::read_to_string(path)
-        .map_err(|error| SettingsError::Unreadable { path: path.to_owned(), reason: error.to_string() })
+    std::fs::read_to_string(path).map_err(|error| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if name.starts_with(KEYS) {
+            return SettingsError::KeyForFile;
+        }
+        SettingsError::Unreadable { path: path.to_owned(), reason: error.to_string() }
+    })
+}
+
+/// Takes out of a parser's message what it quotes of the file: a string of the wrong place, and a name that begins like a key.
+fn unquoted(message: &str) -> String {
+    let (from, to) = (message.find("string \""), message.rfind('"'));
+    let quote = from.zip(to).map_or(0..0, |(from, to)| from + "string".len()..to + 1);
+    let mut text = message.to_owned();
+    text.replace_range(quote, "");
+    let names = text.split('`').enumerate();
+    let names = names.map(|(at, part)| if at % 2 == 1 && part.starts_with(KEYS) { "…" } else { part });
+    names.collect::<Vec<_>>().join("`")
 }
 
 fn read_key(path: &Path) -> Result<SecretKey, SettingsError> {

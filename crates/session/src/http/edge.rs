@@ -48,15 +48,19 @@ pub(super) async fn finish(State(app): State<Arc<App>>, request: Request, next: 
     response
 }
 
-/// Lets a handler answer. Of a request that is refused, the whole body is read before the refusal goes out.
+/// Lets a handler answer. Of a request that is refused, the whole body is read before the refusal goes out; not of one whose body was
+/// too late.
 async fn run(request: Request, next: Next) -> Response {
     if !leftover::is_read(request.headers()) {
         return next.run(request).await;
     }
     let (head, body) = request.into_parts();
     let (body, left) = leftover::lend(body);
-    let response = next.run(Request::from_parts(head, body)).await;
-    if response.status().is_client_error() {
+    let mut response = next.run(Request::from_parts(head, body)).await;
+    if response.status() == StatusCode::REQUEST_TIMEOUT {
+        // It was waited for already; the connection ends, since nobody knows when the next request on it would begin.
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    } else if response.status().is_client_error() {
         left.drop_all().await;
     }
     response

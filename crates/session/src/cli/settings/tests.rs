@@ -94,12 +94,25 @@ fn what_is_wrong_is_told_by_its_place_and_without_the_line_s_text() {
         ("secret-key = \"tr_dev_sk_hunter2\"\n", "FILE:1:14: a key like tr_dev_sk_"),
         ("secret-key = \"tr_dev_hunter2\n", "FILE:1:29: invalid basic string"),
         ("[[retired-key]]\nkey = \"tr_dev_hunter2\"\nuntil = \"soon\"\n", "FILE:3:9: a moment as in"),
+        ("retired-key = \"tr_dev_hunter2\"\n", "FILE:1:15: invalid type: string, expected a sequence"),
+        ("restricted-key = [\"tr_dev_hunter2\"]\n", "FILE:1:19: invalid type: string, expected struct RestrictedKey"),
+        ("secret-key-file = \"tr_dev_hunter2\"\n", "the name of a file is asked for, and a key is given"),
+        ("port = \"a \\\"tr_dev_hunter2\\\" b\"\n", "FILE:1:8: invalid type: string, expected u16"),
+        ("format = \"tr_dev_hunter2\"\n", "FILE:1:10: unknown variant `…`, expected `text` or `json`"),
+        ("tr_dev_hunter2 = 1\n", "FILE:1:1: unknown field `…`, expected one of `port`"),
         ("secret-key = \"tr_dev_1\"\nsecret-key-file = \"k\"\n", "the file of settings has both"),
         ("port = 1\n", "there is no secret key: give one with --secret-key"),
     ] {
         let refused = refusal(text);
         assert!(refused.starts_with(want), "{text:?}: {refused}");
         assert!(!refused.contains("hunter2"), "{refused}");
+    }
+    for args in [
+        ServeArgs { secret_key_file: Some("tr_dev_hunter2".into()), ..ServeArgs::default() },
+        ServeArgs { config: Some("tr_dev_hunter2".into()), ..ServeArgs::default() },
+    ] {
+        let refused = args.settings(Keep::InMemory).unwrap_err();
+        assert!(!format!("{refused} {refused:?}").contains("hunter2"), "{refused:?}");
     }
     let nowhere = ServeArgs { config: Some("/nowhere/at/all.toml".into()), ..ServeArgs::default() };
     assert!(nowhere.settings(Keep::InMemory).unwrap_err().to_string().starts_with("/nowhere/at/all.toml: "));
