@@ -10,8 +10,8 @@ mod step;
 pub use expect::{Careless, Expectation};
 pub use read::{ScenarioError, Vocabulary, load_all, load_file, parse, schema};
 pub use step::{
-    Act, AnswerCall, Client, Cut, Decide, DiskFails, DiskFailure, Dribble, IoName, LinkEnds, Send, SendUntil, Slow,
-    Steer, Step, WaitApp, WaitChunks, WaitFor, WaitStored,
+    Act, AnswerCall, Bfcache, Client, Cut, Decide, DiskFails, DiskFailure, Dribble, IoName, LinkEnds, Send, SendUntil,
+    Slow, Steer, Step, WaitApp, WaitChunks, WaitFor, WaitStored,
 };
 
 use schemars::JsonSchema;

@@ -36,6 +36,22 @@ pub enum Step {
     ClosePage(Client),
     /// A person opens her page again.
     OpenPage(Client),
+    /// A person's page dies: nothing is said any more, and nothing saved.
+    CrashPage(Client),
+    /// A person's page is reloaded as a viewer's: from now on it follows the chat from turn to turn, whoever asks.
+    Watch(Client),
+    /// A person's device loses its network: what it has open is silent for good, and nothing new can be opened.
+    GoOffline(Client),
+    /// A person's device has its network again, and her page is told.
+    GoOnline(Client),
+    /// A person's page goes out of sight.
+    Hide(Client),
+    /// A person's page is in sight again.
+    Show(Client),
+    /// A person leaves her page and comes back to it out of the browser's cache; its connections have died in between.
+    Bfcache(Bfcache),
+    /// The token of a person's page is accepted no more.
+    ExpireToken(Client),
     /// Waits until a person has been shown so many chunks since her last send or load.
     WaitChunks(WaitChunks),
     /// Waits until a person's page has no stream open and no send under way.
@@ -86,7 +102,15 @@ impl Step {
             | Self::CancelRun(client)
             | Self::Reload(client)
             | Self::ClosePage(client)
-            | Self::OpenPage(client) => Some(&client.client),
+            | Self::OpenPage(client)
+            | Self::CrashPage(client)
+            | Self::Watch(client)
+            | Self::GoOffline(client)
+            | Self::GoOnline(client)
+            | Self::Hide(client)
+            | Self::Show(client)
+            | Self::ExpireToken(client) => Some(&client.client),
+            Self::Bfcache(away) => Some(&away.client),
             Self::WaitChunks(wait) => Some(&wait.client),
             Self::WaitAnswer(wait) => Some(&wait.client),
             _ => None,
@@ -100,6 +124,16 @@ impl Step {
 pub struct Client {
     /// The person.
     pub client: String,
+}
+
+/// A page in the browser's cache.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Bfcache {
+    /// The person.
+    pub client: String,
+    /// How long she is away, in virtual milliseconds.
+    pub away_ms: u64,
 }
 
 /// A message.

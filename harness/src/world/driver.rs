@@ -2,11 +2,13 @@
 
 use std::sync::atomic::Ordering;
 
+use turnkeep_client::PageEvent;
+
 use super::person::{Command, Person};
 use super::stage::{CHAT, Stage};
 use super::watch::Watch;
 use crate::outcome::{Violation, ViolationKind};
-use crate::scenario::{Act, AnswerCall, Decide, DiskFails, IoName, Scenario, SendUntil, Step};
+use crate::scenario::{Act, AnswerCall, Bfcache, Decide, DiskFails, IoName, Scenario, SendUntil, Step};
 use crate::trace::{Entry, Event};
 
 /// Virtual milliseconds for hosts to boot before the story begins.
@@ -37,7 +39,12 @@ pub(super) fn tell(stage: &mut Stage<'_>, scenario: &Scenario) -> Result<Vec<Vio
     // A button that was only pressed may have had nothing to act on, which shows when the story has gone on.
     let refused = story.stage.people.values().find_map(|person| person.refusal()).filter(|_| late.is_empty());
     late.extend(refused.map(|refused| story.lateness(scenario.steps.len().saturating_sub(1), &refused)));
+    // A healed network is no secret: the browser tells the page.
+    let back = story.stage.machines.offline();
     story.stage.machines.heal();
+    for person in back.iter().filter_map(|name| story.stage.people.get(name)) {
+        person.ask(Command::Hear(PageEvent::Online));
+    }
     if let Some(missed) = story.settle(scenario.settle_within_ms)? {
         late.push(missed);
     } else {
@@ -121,13 +128,50 @@ impl Story<'_, '_> {
             }
             Step::Reload(client) => self.load(&client.client, Command::Reload),
             Step::OpenPage(client) => self.load(&client.client, Command::Open),
-            Step::ClosePage(client) => {
-                let person = self.person(&client.client)?;
-                person.ask(Command::Close);
-                self.wait("the page's end", GESTURE_MS, move |_| !person.open.load(Ordering::Relaxed))
+            Step::Watch(client) => self.load(&client.client, Command::Watch),
+            Step::ClosePage(client) => self.end_page(&client.client, Command::Close),
+            Step::CrashPage(client) => self.end_page(&client.client, Command::Crash),
+            _ => self.perform_browser(step),
+        }
+    }
+
+    /// Does what a person's browser does to her page without being asked by it.
+    fn perform_browser(&mut self, step: &Step) -> Result<Option<String>, String> {
+        match step {
+            Step::GoOffline(client) => {
+                self.stage.machines.go_offline(&client.client);
+                Ok(None)
             }
+            Step::GoOnline(client) => {
+                self.stage.machines.go_online(&client.client);
+                self.tell_page(&client.client, Command::Hear(PageEvent::Online))
+            }
+            Step::Hide(client) => self.tell_page(&client.client, Command::Hear(PageEvent::Hidden)),
+            Step::Show(client) => self.tell_page(&client.client, Command::Hear(PageEvent::Visible)),
+            Step::Bfcache(Bfcache { client, away_ms }) => {
+                self.stage.machines.go_offline(client);
+                self.advance(*away_ms)?;
+                self.stage.machines.go_online(client);
+                self.tell_page(client, Command::Hear(PageEvent::PageShow { persisted: true }))
+            }
+            Step::ExpireToken(client) => self.tell_page(&client.client, Command::ExpireToken),
             _ => self.perform_wait(step),
         }
+    }
+
+    fn tell_page(&mut self, client: &str, command: Command) -> Result<Option<String>, String> {
+        let person = self.person(client)?;
+        let before = person.heard.load(Ordering::Relaxed);
+        person.ask(command);
+        let missed =
+            self.wait("the page's hearing of it", GESTURE_MS, |_| person.heard.load(Ordering::Relaxed) > before);
+        Ok(person.refusal().or(missed?))
+    }
+
+    fn end_page(&mut self, client: &str, command: Command) -> Result<Option<String>, String> {
+        let person = self.person(client)?;
+        person.ask(command);
+        self.wait("the page's end", GESTURE_MS, move |_| !person.open.load(Ordering::Relaxed))
     }
 
     /// Lets a person's page send something.

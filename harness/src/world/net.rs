@@ -1,6 +1,6 @@
 //! The simulated network as a host sees it: turmoil's TCP, traced, and shaped where a story asks for exact bytes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,29 +23,49 @@ pub(super) struct Shape {
     pub(super) cut_after: Option<usize>,
 }
 
-/// The shapes of all links, by (reader, source). The driver writes, streams read.
+/// The shapes of all links, by (reader, source), and who is offline. The driver writes, streams read.
 #[derive(Clone, Default)]
-pub(super) struct Shapes(Arc<Mutex<BTreeMap<(String, String), Shape>>>);
+pub(super) struct Shapes(Arc<Mutex<Shaping>>);
+
+#[derive(Default)]
+struct Shaping {
+    links: BTreeMap<(String, String), Shape>,
+    offline: BTreeSet<String>,
+}
 
 impl Shapes {
     pub(super) fn change(&self, reader: &str, source: &str, change: impl FnOnce(&mut Shape)) {
         let mut shapes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        change(shapes.entry((reader.to_owned(), source.to_owned())).or_default());
+        change(shapes.links.entry((reader.to_owned(), source.to_owned())).or_default());
     }
 
     pub(super) fn clear(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Shaping::default();
+    }
+
+    /// Lets whatever `host` dials fail at once, or no longer, as a device does that knows it has no network.
+    pub(super) fn set_offline(&self, host: &str, is_offline: bool) {
+        let mut shapes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if is_offline {
+            shapes.offline.insert(host.to_owned());
+        } else {
+            shapes.offline.remove(host);
+        }
+    }
+
+    fn is_offline(&self, host: &str) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).offline.contains(host)
     }
 
     /// Tells whether no link is shaped.
     #[cfg(test)]
     pub(super) fn is_clear(&self) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).links.is_empty()
     }
 
     fn get(&self, reader: &str, source: &str) -> Shape {
         let shapes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        shapes.get(&(reader.to_owned(), source.to_owned())).copied().unwrap_or_default()
+        shapes.links.get(&(reader.to_owned(), source.to_owned())).copied().unwrap_or_default()
     }
 }
 
@@ -84,6 +104,9 @@ impl Net for WorldNet {
             let bad = || io::Error::new(io::ErrorKind::InvalidInput, format!("`{authority}` is not name:port"));
             let (name, port) = authority.rsplit_once(':').ok_or_else(bad)?;
             let port: u16 = port.parse().map_err(|_| bad())?;
+            if self.shapes.is_offline(&self.host) {
+                return Err(io::ErrorKind::NetworkUnreachable.into());
+            }
             let stream = TcpStream::connect((name, port)).await?;
             Ok(self.wrap(stream, name, "dial"))
         })

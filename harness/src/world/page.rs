@@ -5,9 +5,10 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::Request;
+use http::header::AUTHORIZATION;
+use http::{HeaderValue, Request};
 use serde_json::Value;
-use turnkeep_client::{ChatSessionState, SendMessages, SessionsApi, StartRequest, Transport};
+use turnkeep_client::{ChatSessionState, PageEvent, SendMessages, SessionsApi, StartRequest, Transport};
 use turnkeep_host::http::{Deadlines, HttpClient};
 use turnkeep_host::{Host, Tasks};
 use turnkeep_protocol::{JsonObject, SeqNum, TaskId, UiMessage};
@@ -44,6 +45,9 @@ impl Page {
             }
             HistorySource::App => load_from_app(person, host).await,
         };
+        // A viewer of a chat that others began knows its name; the transport then asks for a token of its own (C-68, C-139).
+        let viewed = person.is_watching().then(|| ChatSessionState::new(String::new()));
+        let session = session.or(viewed);
         let cursor = session.as_ref().and_then(|session| session.last_event_id);
         let opened =
             Event::PageOpened { page: page.clone(), chat: person.chat.clone(), messages: messages.clone(), cursor };
@@ -65,6 +69,8 @@ impl Page {
         self.screen.resume_last();
         let screen = self.screen.clone();
         self.tasks.add(self.host.spawn(async move {
+            // A viewer's stream does not end with an answer: nobody waits for it.
+            let busy = (!screen.person.is_watching()).then_some(busy);
             screen.follow(stream).await;
             drop(busy);
         }));
@@ -154,6 +160,25 @@ impl Page {
         }));
     }
 
+    /// Lets the page's transport hear what the browser tells.
+    pub(super) fn hear(&self, event: PageEvent) {
+        self.transport.page_event(event);
+    }
+
+    /// Lets the page's token be accepted no more, on this page or on a later one.
+    pub(super) fn expire_token(&self) {
+        let Some(session) = self.transport.session(&self.person.chat) else {
+            return self.person.refuse(format!("{} has no token that could expire", self.screen.page));
+        };
+        self.person.expire(session.public_access_token);
+        refuse_expired(&self.person, &self.transport);
+    }
+
+    /// Ends the page without a word: whatever still runs of it saves nothing.
+    pub(super) fn crash(self) {
+        self.screen.die();
+    }
+
     /// Presses stop.
     pub(super) fn stop(&self) {
         let (screen, transport) = (self.screen.clone(), self.transport.clone());
@@ -191,12 +216,13 @@ impl Asked {
 fn connect(person: &Arc<Person>, host: &Host, screen: &Arc<Screen>, session: Option<ChatSessionState>) -> Transport {
     let base = SESSION_URL.parse().expect("a fixed address parses");
     let sessions = Arc::new(SessionsApi::new(host.clone(), base, SECRET_KEY));
+    let is_watching = person.is_watching();
     let (starter, renewer) = (sessions.clone(), sessions);
     let task = TaskId::new(&person.agent);
     let saved = screen.clone();
     let noticed = screen.clone();
     let base = SESSION_URL.parse().expect("a fixed address parses");
-    Transport::builder(
+    let builder = Transport::builder(
         host.clone(),
         base,
         task,
@@ -221,8 +247,26 @@ fn connect(person: &Arc<Person>, host: &Host, screen: &Arc<Screen>, session: Opt
     .on_event(Arc::new(move |event| {
         let notice = Value::String(format!("{:?}", event.kind));
         noticed.log(|page, _| Event::Notice { page, notice });
-    }))
-    .build()
+    }));
+    let transport = if is_watching { builder.watch() } else { builder }.build();
+    refuse_expired(person, &transport);
+    transport
+}
+
+/// Lets the server refuse the person's expired tokens: a request that carries one carries something else instead.
+fn refuse_expired(person: &Arc<Person>, transport: &Transport) {
+    let expired = person.expired();
+    if expired.is_empty() {
+        return;
+    }
+    transport.set_fetch(Some(Arc::new(move |mut request, _| {
+        if let Some(bearer) = request.headers_mut().get_mut(AUTHORIZATION)
+            && bearer.to_str().is_ok_and(|text| expired.iter().any(|token| text.strip_prefix("Bearer ") == Some(token)))
+        {
+            *bearer = HeaderValue::from_static("Bearer expired");
+        }
+        request
+    })));
 }
 
 /// Reads messages and cursor in one request, as long as it takes; the token comes from the device.

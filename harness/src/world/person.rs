@@ -3,13 +3,13 @@
 //! The device survives page loads and crashes; the page does not. The driver hands commands over and reads counters; everything
 //! else happens on the person's host.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
 use tokio::sync::Notify;
-use turnkeep_client::{ChatSessionState, SessionsApi};
+use turnkeep_client::{ChatSessionState, PageEvent, SessionsApi};
 use turnkeep_host::Host;
 use turnkeep_protocol::UiMessage;
 
@@ -33,6 +33,10 @@ pub(super) enum Command {
     Reload,
     Close,
     Open,
+    Crash,
+    Watch,
+    Hear(PageEvent),
+    ExpireToken,
 }
 
 /// What a person's device keeps between pages.
@@ -43,6 +47,8 @@ pub(super) struct Device {
     pub(super) messages: Vec<UiMessage>,
     pages: usize,
     messages_written: usize,
+    /// Tokens that are accepted no more.
+    expired: BTreeSet<String>,
 }
 
 /// A person as driver and host share her.
@@ -74,6 +80,10 @@ pub(super) struct Person {
     pub(super) loads: AtomicUsize,
     /// Whether a page is open.
     pub(super) open: AtomicBool,
+    /// Whether her pages are a viewer's.
+    watching: AtomicBool,
+    /// Events that her page was told, and tokens of hers that expired.
+    pub(super) heard: AtomicUsize,
 }
 
 impl Person {
@@ -97,6 +107,8 @@ impl Person {
             cancelled_runs: AtomicUsize::new(0),
             loads: AtomicUsize::new(0),
             open: AtomicBool::new(false),
+            watching: AtomicBool::new(false),
+            heard: AtomicUsize::new(0),
         }
     }
 
@@ -113,6 +125,19 @@ impl Person {
 
     pub(super) fn device(&self) -> MutexGuard<'_, Device> {
         self.device.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells whether the person's pages follow the chat from turn to turn.
+    pub(super) fn is_watching(&self) -> bool {
+        self.watching.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn expire(&self, token: String) {
+        self.device().expired.insert(token);
+    }
+
+    pub(super) fn expired(&self) -> BTreeSet<String> {
+        self.device().expired.clone()
     }
 
     pub(super) fn next_page(&self) -> String {
@@ -220,6 +245,31 @@ pub(super) async fn live(person: Arc<Person>, host: Host) {
                 // The old page is gone at once, with its sockets and whatever it had not saved.
                 drop(page.take());
                 page = Some(Page::open(&person, &host).await);
+            }
+            Command::Watch => {
+                drop(page.take());
+                person.watching.store(true, Ordering::Relaxed);
+                page = Some(Page::open(&person, &host).await);
+            }
+            Command::Hear(event) => {
+                match &page {
+                    Some(page) => page.hear(event),
+                    None => person.refuse(format!("{} has no page open that could hear of it", person.name)),
+                }
+                person.heard.fetch_add(1, Ordering::Relaxed);
+            }
+            Command::ExpireToken => {
+                match &page {
+                    Some(page) => page.expire_token(),
+                    None => person.refuse(format!("{} has no page open with a token", person.name)),
+                }
+                person.heard.fetch_add(1, Ordering::Relaxed);
+            }
+            Command::Crash => {
+                if let Some(page) = page.take() {
+                    page.crash();
+                }
+                person.open.store(false, Ordering::Relaxed);
             }
             Command::Close => {
                 drop(page.take());

@@ -28,6 +28,10 @@ struct ScreenState {
     /// The message that the stream goes on with, as it was before.
     resumed: Option<UiMessage>,
     session: Option<ChatSessionState>,
+    /// Whether the device lacks chunks that the page was shown: what it has of the chat belongs to an earlier cursor.
+    is_behind: bool,
+    /// Whether the page has died; then nothing of it is saved.
+    is_dead: bool,
 }
 
 impl Screen {
@@ -120,13 +124,28 @@ impl Screen {
         state.save(&self.person);
     }
 
+    /// Lets the page die: nothing that still happens on it is saved.
+    pub(super) fn die(&self) {
+        self.state().is_dead = true;
+    }
+
     /// Keeps what the transport wants persisted. While a stream writes, the finished messages belong to it; when it has ended,
     /// they are saved with the reply (C-236).
+    ///
+    /// A token that is renewed in the midst of an answer is told with a cursor behind chunks that the device does not have: it is
+    /// saved alone, so that the answer is read from its beginning again (C-65).
     pub(super) fn keep(&self, session: &ChatSessionState) {
         let mut state = self.state();
-        let boundary = state.writing.is_some() && session.is_streaming == Some(false);
+        let mut boundary = state.writing.is_some() && session.is_streaming == Some(false);
+        if boundary && self.person.is_watching() {
+            // A viewer's stream has no end at which the answer could be saved.
+            state.close();
+            boundary = false;
+        }
         state.session = Some(session.clone());
-        if !boundary {
+        if state.is_behind && session.is_streaming == Some(true) {
+            state.save_but_cursor(&self.person);
+        } else if !boundary {
             state.save(&self.person);
         }
     }
@@ -149,12 +168,14 @@ impl ScreenState {
         let writing = self.writing.get_or_insert_default();
         // A chunk that does not fit is the checks' business: they compare what is shown with what is stored.
         let _ = writing.apply(chunk);
+        self.is_behind = true;
         (writing.message().id.clone(), writing.message().text())
     }
 
     /// Ends the message being written; one without content is not shown.
     fn close(&mut self) {
         self.resumed = None;
+        self.is_behind = false;
         if let Some(writing) = self.writing.take() {
             let message = writing.into_message();
             if !message.parts.is_empty() {
@@ -168,8 +189,21 @@ impl ScreenState {
         self.messages.iter().cloned().chain(writing.filter(|message| !message.parts.is_empty())).collect()
     }
 
+    /// Keeps what the transport knows, the messages and their cursor as they were.
+    fn save_but_cursor(&self, person: &Person) {
+        if self.is_dead {
+            return;
+        }
+        let mut device = person.device();
+        let last_event_id = device.state.as_ref().and_then(|kept| kept.last_event_id);
+        device.state = self.session.clone().map(|session| ChatSessionState { last_event_id, ..session });
+    }
+
     /// Keeps the finished messages, one that a stream goes on with as it was before.
     fn save(&self, person: &Person) {
+        if self.is_dead {
+            return;
+        }
         let mut device = person.device();
         device.state.clone_from(&self.session);
         device.messages = self.messages.iter().chain(&self.resumed).cloned().collect();

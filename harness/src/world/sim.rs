@@ -40,6 +40,8 @@ pub(super) struct Machines<'a> {
     /// Links that a power loss has cut; a restart of the host mends them, unless the story has cut them too.
     dark: BTreeSet<(String, String)>,
     slowed: BTreeSet<(String, String)>,
+    /// Hosts whose network the story has taken away.
+    offline: BTreeSet<String>,
     /// What is left of unsynced writes when a host dies.
     tears: Draws,
 }
@@ -67,6 +69,7 @@ impl<'a> Machines<'a> {
             parted: BTreeSet::new(),
             dark: BTreeSet::new(),
             slowed: BTreeSet::new(),
+            offline: BTreeSet::new(),
             tears: Entropy::from_seed(seed).child("tears").draws(),
         }
     }
@@ -143,9 +146,46 @@ impl<'a> Machines<'a> {
     pub(super) fn repair(&mut self, a: &str, b: &str) {
         self.fault(format!("repair {a} – {b}"));
         self.parted.retain(|link| !same(link, a, b));
-        if !self.dark.iter().any(|link| same(link, a, b)) {
+        if !self.is_cut(a, b) {
             self.sim.repair(a, b);
         }
+    }
+
+    /// Takes a host's network away: what it has open is silent for good, and what it dials fails at once.
+    pub(super) fn go_offline(&mut self, host: &str) {
+        self.fault(format!("{host} is offline"));
+        self.offline.insert(host.to_owned());
+        self.shapes.set_offline(host, true);
+        for other in self.others(host) {
+            self.sim.partition(host, other.as_str());
+        }
+    }
+
+    /// Gives a host its network again.
+    pub(super) fn go_online(&mut self, host: &str) {
+        self.fault(format!("{host} is online"));
+        self.offline.remove(host);
+        self.shapes.set_offline(host, false);
+        for other in self.others(host) {
+            if !self.is_cut(host, &other) {
+                self.sim.repair(host, other.as_str());
+            }
+        }
+    }
+
+    /// Lists the hosts without network.
+    pub(super) fn offline(&self) -> Vec<String> {
+        self.offline.iter().cloned().collect()
+    }
+
+    fn others(&self, host: &str) -> Vec<String> {
+        self.machines.keys().filter(|name| *name != host).cloned().collect()
+    }
+
+    /// Tells whether something else keeps a link cut: hosts without power or network, or the story on its own account.
+    fn is_cut(&self, a: &str, b: &str) -> bool {
+        let is_offline = [a, b].iter().any(|end| self.offline.contains(*end));
+        is_offline || self.parted.iter().chain(&self.dark).any(|link| same(link, a, b))
     }
 
     pub(super) fn slow(&mut self, a: &str, b: &str, ms: u64) {
@@ -171,8 +211,7 @@ impl<'a> Machines<'a> {
 
     pub(super) fn power_loss(&mut self, host: &str) {
         self.fault(format!("power loss at {host}"));
-        let others: Vec<String> = self.machines.keys().filter(|name| *name != host).cloned().collect();
-        for other in others {
+        for other in self.others(host) {
             // Its peers hear nothing: no end of stream, no reset.
             self.dark.insert((host.to_owned(), other.clone()));
             self.sim.partition(host, other.as_str());
@@ -216,9 +255,7 @@ impl<'a> Machines<'a> {
         for link in links {
             self.dark.remove(&link);
             let (a, b) = &link;
-            // Another host of the link may still be without power, and the story may have cut it on its own account.
-            let stays_cut = self.parted.iter().chain(&self.dark).any(|other| same(other, a, b));
-            if !stays_cut {
+            if !self.is_cut(a, b) {
                 self.sim.repair(a.as_str(), b.as_str());
             }
         }
@@ -235,6 +272,11 @@ impl<'a> Machines<'a> {
         }
         for (a, b) in std::mem::take(&mut self.parted).into_iter().chain(std::mem::take(&mut self.dark)) {
             self.sim.repair(a.as_str(), b.as_str());
+        }
+        for host in std::mem::take(&mut self.offline) {
+            for other in self.others(&host) {
+                self.sim.repair(host.as_str(), other.as_str());
+            }
         }
         for (a, b) in std::mem::take(&mut self.slowed) {
             let drawn = self.latencies.iter().find(|(link, _)| same(link, &a, &b)).map_or(1, |(_, ms)| *ms);

@@ -20,6 +20,7 @@ struct Broken<'a> {
     held: BTreeSet<Link<'a>>,
     parted: BTreeSet<Link<'a>>,
     failing: BTreeSet<&'a str>,
+    offline: BTreeSet<&'a str>,
 }
 
 /// Says which fault is the first that does nothing.
@@ -49,6 +50,16 @@ impl<'a> Broken<'a> {
             }
             Step::Crash(host) => ("crash", self.down.insert(host), already_down(host)),
             Step::PowerLoss(host) => ("power_loss", self.down.insert(host), already_down(host)),
+            Step::GoOffline(who) => {
+                ("go_offline", self.offline.insert(&who.client), format!("`{}` is already offline here", who.client))
+            }
+            Step::GoOnline(who) => {
+                let online = format!("`{}` is online here", who.client);
+                ("go_online", self.offline.remove(who.client.as_str()), online)
+            }
+            Step::Bfcache(away) if self.offline.contains(away.client.as_str()) => {
+                ("bfcache", false, format!("`{}` is offline here", away.client))
+            }
             Step::Restart(host) => ("restart", self.down.remove(host.as_str()), format!("`{host}` is up here")),
             Step::Hold(ends) => ("hold", self.held.insert(link(ends)), among(ends, "are already on hold here")),
             Step::Release(ends) => ("release", self.held.remove(&link(ends)), among(ends, "are not on hold here")),
@@ -128,6 +139,18 @@ mod tests {
         check_steps(&json!([session, session]), Err(twice));
         check_steps(&json!([mends]), Err("the disk of `session` works here: `disk_mends` would do nothing"));
         check_steps(&json!([session, fails("objects"), mends]), Ok(()));
+    }
+
+    #[test]
+    fn a_person_is_online_again_after_she_was_offline() {
+        let [off, on] = ["go_offline", "go_online"].map(|verb| json!({ verb: { "client": "alice" } }));
+
+        check_steps(&json!([off, on, off]), Ok(()));
+        check_steps(&json!([off, off]), Err("`alice` is already offline here: `go_offline` would do nothing"));
+        check_steps(&json!([on]), Err("`alice` is online here: `go_online` would do nothing"));
+        let away = json!({ "bfcache": { "client": "alice", "away_ms": 1 } });
+        check_steps(&json!([off, away]), Err("`alice` is offline here: `bfcache` would do nothing"));
+        check_steps(&json!([off, on, away]), Ok(()));
     }
 
     #[test]
