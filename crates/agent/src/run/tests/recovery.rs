@@ -258,10 +258,11 @@ async fn a_snapshot_that_is_lost_is_done_without_at_once_though_out_was_trimmed_
     let first = lease(&session, 1, json!({ "trigger": "preload" }));
     serve(&session, talker(), FakeModel::echo(), first).await.unwrap();
     session.say("d");
-    let mut state = session.state();
-    (state.has_lost_snapshot, state.n_reads) = (true, 0);
-    state.drains.clear();
-    drop(state);
+    {
+        let mut state = session.state();
+        (state.has_lost_snapshot, state.n_reads) = (true, 0);
+        state.drains.clear();
+    }
 
     let second = lease(&session, 1, json!({ "continuation": true, "previousRunId": "run_1" }));
     serve(&session, talker(), FakeModel::echo(), second).await.unwrap();
