@@ -63,7 +63,8 @@ Examples:
   cargo xtask serve --secret-key tr_dev_4f1c0a
   cargo xtask serve --secret-key tr_dev_4f1c0a --port 0 --format json
 
-Server and conformance agents (docs/spec/conformance-agents.md) in one process; nothing is kept when it ends, unless --data names a folder. The first line on stdout says
+Server and conformance agents (docs/spec/conformance-agents.md) in one process. Sessions are kept in the folder turnkeep-data unless --data
+names another, or --in-memory keeps nothing. The first line on stdout says
 that both are ready, with --format json as one object: {\"event\":\"ready\",\"url\":…,\"agents\":[…]}. Ctrl-C lets turns under way end, a second one
 ends at once. A flag wins over its environment variable, and that over the default.";
 

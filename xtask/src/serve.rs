@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use turnkeep_agent::host::Host;
 use turnkeep_agent::{RunContext, Worker, WorkerOptions};
 use turnkeep_reference_agents::conformance::{self, Scripted, SessionServer};
-use turnkeep_session::cli::{Keep, ServeArgs, ServeError, Serving, Settings, Signals, log_to_stderr};
+use turnkeep_session::cli::{DATA, Keep, ServeArgs, ServeError, Serving, Settings, Signals, log_to_stderr};
 
 use crate::bad_input::BadInput;
 use crate::verdict::Verdict;
@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Serves until Ctrl-C.
 pub(crate) fn serve(args: &ServeArgs) -> Result<Verdict> {
-    let settings = args.settings(Keep::InMemory).map_err(|error| BadInput(error.to_string()))?;
+    let settings = args.settings(Keep::Folder(DATA.into())).map_err(|error| BadInput(error.to_string()))?;
     log_to_stderr(&settings);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no runtime")?;
     runtime.block_on(serve_here(&settings))

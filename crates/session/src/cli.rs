@@ -44,8 +44,8 @@ with --format json it is one object: {\"event\":\"ready\",\"url\":…,\"agents\"
 
 Exit codes: 0 ended in order, 1 it could not start or its store failed, 2 the command line or the file of settings is wrong.";
 
-/// The folder that keeps the sessions unless somebody names another.
-const DATA: &str = "turnkeep-data";
+/// The folder that keeps the sessions when nothing else is said, in the working folder.
+pub const DATA: &str = "turnkeep-data";
 
 /// The session server of durable chats.
 #[derive(Parser)]

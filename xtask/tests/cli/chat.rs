@@ -20,12 +20,14 @@ struct Served {
 impl Served {
     fn start() -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+        let chats = tempfile::tempdir().unwrap();
         command.args(["serve", "--port", "0", "--format", "json", "--secret-key", KEY]).stdout(Stdio::piped());
+        command.current_dir(chats.path());
         let mut process = command.spawn().unwrap();
         let mut line = String::new();
         BufReader::new(process.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
         let ready: Value = serde_json::from_str(&line).unwrap();
-        Self { process, url: ready["url"].as_str().unwrap().to_owned(), chats: tempfile::tempdir().unwrap() }
+        Self { process, url: ready["url"].as_str().unwrap().to_owned(), chats }
     }
 
     fn command(&self, key: &str, args: &[&str]) -> Command {
@@ -80,6 +82,15 @@ fn told(output: Output) -> (Option<i32>, String, String) {
 
 fn words(count: usize) -> String {
     (0..count).map(|n| format!("w{n}")).collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn a_server_keeps_its_sessions_on_disk_when_nothing_else_is_said_d12() {
+    let served = Served::start();
+
+    let kept = served.chats.path().join(turnkeep_session::cli::DATA).join("turnkeep.redb");
+
+    assert!(kept.is_file(), "{} is not there", kept.display());
 }
 
 #[test]
