@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use turnkeep_host::Host;
 
-pub use args::{Format, GivenKey, Keep, LogLevel, SecretKey, ServeArgs};
+pub use args::{Format, GivenKey, Keep, KeyArgs, LogLevel, SecretKey, ServeArgs};
 pub use log::log_to_stderr;
 pub use serving::{ServeError, Serving};
 pub use settings::{Settings, SettingsError};

@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, Command, FromArgMatches, ValueEnum};
 use serde::Deserialize;
 
 use crate::RateLimit;
@@ -23,12 +25,9 @@ pub struct ServeArgs {
     /// The address to listen on; 0.0.0.0 lets other machines in [default: 127.0.0.1]
     #[arg(long, value_name = "H", env = "TURNKEEP_HOST", value_parser = address)]
     pub host: Option<IpAddr>,
-    /// The environment's secret key, tr_dev_… or tr_prod_…; who has it may do everything
-    #[arg(long, value_name = "K", env = "TURNKEEP_SECRET_KEY", hide_env_values = true)]
-    pub secret_key: Option<GivenKey>,
-    /// A file that holds the secret key and nothing else
-    #[arg(long, value_name = "FILE", env = "TURNKEEP_SECRET_KEY_FILE", conflicts_with = "secret_key")]
-    pub secret_key_file: Option<PathBuf>,
+    /// The secret key.
+    #[command(flatten)]
+    pub key: KeyArgs,
     /// The folder that keeps the sessions; it is made when it is not there
     #[arg(long, value_name = "DIR", env = "TURNKEEP_DATA")]
     pub data: Option<PathBuf>,
@@ -50,6 +49,53 @@ pub struct ServeArgs {
     /// What is logged on stderr [default: warn]
     #[arg(long, value_enum, env = "TURNKEEP_LOG")]
     pub log: Option<LogLevel>,
+}
+
+/// Where the secret key is, by flag or environment; a flag of either kind wins over the environment's key and its file.
+#[derive(Clone, Debug, Default)]
+pub struct KeyArgs(pub(super) KeyFlags);
+
+/// The flags of [`KeyArgs`].
+#[derive(Clone, Debug, Default, Args)]
+pub(super) struct KeyFlags {
+    /// The environment's secret key, tr_dev_… or tr_prod_…; who has it may do everything
+    #[arg(long, value_name = "K", env = "TURNKEEP_SECRET_KEY", hide_env_values = true)]
+    pub(super) secret_key: Option<GivenKey>,
+    /// A file that holds the secret key and nothing else
+    #[arg(long, value_name = "FILE", env = "TURNKEEP_SECRET_KEY_FILE")]
+    pub(super) secret_key_file: Option<PathBuf>,
+}
+
+impl Args for KeyArgs {
+    fn augment_args(command: Command) -> Command {
+        KeyFlags::augment_args(command)
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        KeyFlags::augment_args_for_update(command)
+    }
+}
+
+impl FromArgMatches for KeyArgs {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let is_flag = |name| matches.value_source(name) == Some(ValueSource::CommandLine);
+        let flags = (is_flag("secret_key"), is_flag("secret_key_file"));
+        let mut keys = KeyFlags::from_arg_matches(matches)?;
+        match flags {
+            (true, false) => keys.secret_key_file = None,
+            (false, true) => keys.secret_key = None,
+            _ if keys.secret_key.is_some() && keys.secret_key_file.is_some() => {
+                let text = "a secret key is given, and a file that holds one: leave one out\n";
+                return Err(clap::Error::raw(ErrorKind::ArgumentConflict, text));
+            }
+            _ => {}
+        }
+        Ok(Self(keys))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        self.0.update_from_arg_matches(matches)
+    }
 }
 
 /// Where a server keeps its sessions.
@@ -97,6 +143,12 @@ impl GivenKey {
     /// Tells whether the key is one, or what is wrong with it.
     pub(super) fn check(&self) -> Result<SecretKey, &'static str> {
         self.0.parse()
+    }
+}
+
+impl From<&str> for KeyArgs {
+    fn from(key: &str) -> Self {
+        Self(KeyFlags { secret_key: Some(key.into()), secret_key_file: None })
     }
 }
 
@@ -171,7 +223,7 @@ pub(super) fn rate_limit(text: &str) -> Result<RateLimit, String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
+    use clap::{CommandFactory as _, Parser};
 
     use super::*;
 
@@ -192,6 +244,29 @@ mod tests {
         for limit in ["750", "750,250", "0,1/1", "1,1/0", "a,b/c"] {
             assert!(refusal(&["--rate-limit", limit]).contains("750,250/10"), "{limit}");
         }
+    }
+
+    /// Reads a line as if the environment held a key: tests must not change their process's own.
+    fn beside_a_key_of_the_environment(words: &[&'static str]) -> Result<KeyFlags, ErrorKind> {
+        let command = Line::command().mut_arg("secret_key", |arg| arg.env(KEY_OF_TEST));
+        let matches = command.try_get_matches_from([&["serve"], words].concat()).map_err(|error| error.kind())?;
+        Line::from_arg_matches(&matches).map(|line| line.serve.key.0).map_err(|error| error.kind())
+    }
+
+    /// A variable that every process has.
+    const KEY_OF_TEST: &str = "PATH";
+
+    #[test]
+    fn a_flag_of_either_kind_wins_over_the_environments_key() {
+        let by_environment = beside_a_key_of_the_environment(&[]).unwrap();
+        let by_file = beside_a_key_of_the_environment(&["--secret-key-file", "k"]).unwrap();
+        let by_flag = beside_a_key_of_the_environment(&["--secret-key", "tr_dev_1"]).unwrap();
+        let by_both = beside_a_key_of_the_environment(&["--secret-key", "tr_dev_1", "--secret-key-file", "k"]);
+
+        assert!(by_environment.secret_key.is_some());
+        assert_eq!((by_file.secret_key, by_file.secret_key_file), (None, Some("k".into())));
+        assert_eq!((by_flag.secret_key, by_flag.secret_key_file), (Some("tr_dev_1".into()), None));
+        assert_eq!(by_both.unwrap_err(), ErrorKind::ArgumentConflict);
     }
 
     #[test]

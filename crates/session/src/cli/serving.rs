@@ -133,8 +133,8 @@ mod tests {
     use crate::cli::ServeArgs;
 
     fn settings(port: u16) -> Settings {
-        let secret_key = Some("tr_dev_4f1c0a".into());
-        ServeArgs { port: Some(port), secret_key, ..ServeArgs::default() }.settings(Keep::InMemory).unwrap()
+        let key = "tr_dev_4f1c0a".into();
+        ServeArgs { port: Some(port), key, ..ServeArgs::default() }.settings(Keep::InMemory).unwrap()
     }
 
     #[tokio::test]

@@ -136,14 +136,15 @@ impl ServeArgs {
         let file = self.config.as_deref().map(File::read).transpose()?.unwrap_or_default();
         let beside = self.config.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
         // Whoever names a key more closely wins: a flag's file over the settings' key, too.
-        let secret_key = match (&self.secret_key, &self.secret_key_file, &file.secret_key, &file.secret_key_file) {
-            (Some(key), ..) => key.check().map_err(SettingsError::NotAKey)?,
-            (None, None, Some(key), None) => key.clone(),
-            (None, Some(path), ..) => read_key(path)?,
-            (None, None, Some(_), Some(_)) => return Err(SettingsError::TwoKeys),
-            (None, None, None, Some(path)) => read_key(&beside.join(path))?,
-            (None, None, None, None) => return Err(SettingsError::NoKey),
-        };
+        let secret_key =
+            match (&self.key.0.secret_key, &self.key.0.secret_key_file, &file.secret_key, &file.secret_key_file) {
+                (Some(key), ..) => key.check().map_err(SettingsError::NotAKey)?,
+                (None, None, Some(key), None) => key.clone(),
+                (None, Some(path), ..) => read_key(path)?,
+                (None, None, Some(_), Some(_)) => return Err(SettingsError::TwoKeys),
+                (None, None, None, Some(path)) => read_key(&beside.join(path))?,
+                (None, None, None, None) => return Err(SettingsError::NoKey),
+            };
         let keep = match (&self.data, file.data) {
             _ if self.in_memory => Keep::InMemory,
             (Some(folder), _) => Keep::Folder(folder.clone()),

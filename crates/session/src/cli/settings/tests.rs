@@ -3,6 +3,7 @@ use std::io::Write as _;
 use tempfile::NamedTempFile;
 
 use super::*;
+use crate::cli::KeyArgs;
 use crate::environment::Key;
 
 const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
@@ -15,6 +16,10 @@ fn file(text: &str) -> NamedTempFile {
 
 fn with(config: &NamedTempFile) -> ServeArgs {
     ServeArgs { config: Some(config.path().to_owned()), ..ServeArgs::default() }
+}
+
+fn in_file(path: impl Into<PathBuf>) -> KeyArgs {
+    KeyArgs(args::KeyFlags { secret_key: None, secret_key_file: Some(path.into()) })
 }
 
 fn refusal(text: &str) -> String {
@@ -31,7 +36,7 @@ fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
     );
     let flags = ServeArgs {
         port: Some(9090),
-        secret_key: Some("tr_prod_flag".into()),
+        key: "tr_prod_flag".into(),
         lease_seconds: Some(3),
         format: Some(Format::Json),
         ..with(&file)
@@ -44,7 +49,7 @@ fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
     assert_eq!((settings.format, settings.log), (Format::Json, LogLevel::Debug));
     let limit = RateLimit { burst: 7, refill: 2, every: Duration::from_secs(10) };
     assert_eq!(settings.environment().limit(), Some(limit));
-    let key = ServeArgs { secret_key: Some("tr_dev_1".into()), ..ServeArgs::default() };
+    let key = ServeArgs { key: "tr_dev_1".into(), ..ServeArgs::default() };
     let settings = key.settings(Keep::InMemory).unwrap();
     assert_eq!((settings.port, settings.host.to_string().as_str(), settings.log), (3030, "127.0.0.1", LogLevel::Warn));
     assert_eq!((settings.lease.as_secs(), settings.drain_limit.as_secs()), (10, 20));
@@ -68,10 +73,10 @@ fn keys_of_all_kinds_come_from_the_file_s177_s178() {
 #[test]
 fn the_secret_key_may_have_a_file_of_its_own() {
     let key = file("tr_prod_4f1c0a\n");
-    let by_flag = ServeArgs { secret_key_file: Some(key.path().to_owned()), ..ServeArgs::default() };
+    let by_flag = ServeArgs { key: in_file(key.path().to_owned()), ..ServeArgs::default() };
     let named = file(&format!("secret-key-file = {:?}\n", key.path().file_name().unwrap()));
     let broken = file("hunter2\n");
-    let of_broken = ServeArgs { secret_key_file: Some(broken.path().to_owned()), ..ServeArgs::default() };
+    let of_broken = ServeArgs { key: in_file(broken.path().to_owned()), ..ServeArgs::default() };
 
     assert_eq!(by_flag.settings(Keep::InMemory).unwrap().secret_key.expose(), "tr_prod_4f1c0a");
     assert_eq!(
@@ -108,7 +113,7 @@ fn what_is_wrong_is_told_by_its_place_and_without_the_line_s_text() {
         assert!(!refused.contains("hunter2"), "{refused}");
     }
     for args in [
-        ServeArgs { secret_key_file: Some("tr_dev_hunter2".into()), ..ServeArgs::default() },
+        ServeArgs { key: in_file("tr_dev_hunter2"), ..ServeArgs::default() },
         ServeArgs { config: Some("tr_dev_hunter2".into()), ..ServeArgs::default() },
     ] {
         let refused = args.settings(Keep::InMemory).unwrap_err();
@@ -144,7 +149,7 @@ fn a_key_that_the_sdk_would_not_sign_with_is_refused_with_what_to_take_and_is_no
         ("tr_dev_", "letters and digits follow"),
         ("tr_dev_hunter2 b", "letters and digits follow"),
     ] {
-        let args = ServeArgs { secret_key: Some(key.into()), ..ServeArgs::default() };
+        let args = ServeArgs { key: key.into(), ..ServeArgs::default() };
 
         let refused = args.settings(Keep::InMemory).unwrap_err().to_string();
 
