@@ -77,7 +77,11 @@ impl Storage for Full {
     }
 
     fn commit(&self, _: Vec<Change>) -> BoxFuture<'_, Result<(), StorageError>> {
-        Box::pin(async { Err(io::Error::from(io::ErrorKind::StorageFull).into()) })
+        Box::pin(async {
+            // A disk takes its time to say so; an answer that did not wait for it would be out by then.
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            Err(io::Error::from(io::ErrorKind::StorageFull).into())
+        })
     }
 
     fn read(
