@@ -119,7 +119,9 @@ fn every_session_has_two_channels_of_its_own_each_numbered_from_0_s53_s54() {
 fn equal_part_ids_on_other_channels_and_sessions_are_strangers_s77_sr19() {
     let mut fixture = Fixture::with_chat();
     fixture.create_as(new_session(Some("chat:in"), json!({}))).unwrap();
-    fixture.append(IN, "x", Some("p")).unwrap();
+    // Its place is one that no stranger's first record has.
+    fixture.append(IN, "w", None).unwrap();
+    assert_eq!(fixture.append(IN, "x", Some("p")), Ok(1));
 
     let on_out = fixture.append(OUT, "x", Some("p"));
     let elsewhere = fixture.core.append(fixture.now, "chat:in", IN, "x", Some(PartId::new("p")), None, None);
