@@ -18,9 +18,10 @@ struct Page {
     whole: &'static [&'static str],
 }
 
-const PAGES: [Page; 2] = [
+const PAGES: [Page; 3] = [
     Page { path: "docs/design/races.md", whole: &["AR", "AF"] },
     Page { path: "docs/design/races-client.md", whole: &["CR", "CF"] },
+    Page { path: "docs/design/races-server.md", whole: &["SR"] },
 ];
 
 /// What stands for a defence or a test that there is not, with the reason in the next cell.

@@ -129,14 +129,17 @@ fn every_wait_has_its_own_time_s140_s141_sr31() {
     let long = fixture.wait(&run, None, Some(Duration::from_secs(9)));
     let short = fixture.wait(&run, None, Some(Duration::from_secs(5)));
     let endless = fixture.wait(&run, None, None);
+    let late = fixture.wait(&run, None, Some(Duration::from_secs(9)));
     assert_eq!(fixture.core.next_deadline(), Some(fixture.now.plus(Duration::from_secs(5))));
 
     fixture.pass(Duration::from_secs(5));
 
     fixture.expect(&short, Some(WaitOutcome::TimedOut));
     fixture.expect(&long, None);
+    fixture.expect(&late, None);
     fixture.pass(Duration::from_secs(4));
     fixture.expect(&long, Some(WaitOutcome::TimedOut));
+    fixture.expect(&late, Some(WaitOutcome::TimedOut));
     fixture.expect(&endless, None);
 }
 
@@ -261,12 +264,15 @@ fn a_wake_stays_inside_its_session_s143_sr30() {
     let mut fixture = Fixture::with_chat();
     let run = fixture.lease();
     let wait = fixture.wait(&run, None, None);
-    fixture.create_as(new_session(Some("chat2"), json!({}))).unwrap();
+    // Neighbours on both sides, and one whose key begins alike.
+    for key in ["a", "cha", "chat2", "z"] {
+        fixture.create_as(new_session(Some(key), json!({}))).unwrap();
 
-    fixture.core.append(fixture.now, "chat2", IN, "x", None, None, None).unwrap();
-    fixture.keep(());
+        fixture.core.append(fixture.now, key, IN, "x", None, None, None).unwrap();
+        fixture.keep(());
 
-    fixture.expect(&wait, None);
+        fixture.expect(&wait, None);
+    }
 }
 
 #[test]
