@@ -30,6 +30,9 @@ use crate::{Environment, SnapshotId, StorageError};
 /// How long the object store may take for one object.
 const OBJECT_LIMIT: Duration = Duration::from_secs(20);
 
+/// How long a start may look for what crashes have left: the server answers nobody before, and the next start looks again.
+const SWEEP_LIMIT: Duration = Duration::from_secs(60);
+
 /// Gives the place in its object store of a body that [`Change::Snapshot`](crate::Change::Snapshot) names.
 pub fn object_place(environment: &Environment, session: &SessionId, object: SnapshotId) -> Path {
     folder(environment).join(session.as_str()).join(format!("{object}.json"))
@@ -88,6 +91,11 @@ impl Objects {
         &self,
         named: impl Iterator<Item = (SessionId, SnapshotId)>,
     ) -> Result<Swept, StorageError> {
+        let limited = tokio::time::timeout(SWEEP_LIMIT, self.sweep_all(named)).await;
+        limited.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into()))
+    }
+
+    async fn sweep_all(&self, named: impl Iterator<Item = (SessionId, SnapshotId)>) -> Result<Swept, StorageError> {
         let mut missing: BTreeSet<Path> =
             named.map(|(session, object)| object_place(&self.environment, &session, object)).collect();
         let names_any = !missing.is_empty();
@@ -130,6 +138,7 @@ async fn within<T>(work: impl Future<Output = object_store::Result<T>>) -> io::R
 #[cfg(test)]
 mod tests {
     use object_store::memory::InMemory;
+    use object_store::throttle::{ThrottleConfig, ThrottledStore};
     use turnkeep_host::Entropy;
 
     use super::*;
@@ -156,5 +165,18 @@ mod tests {
         assert_eq!(swept, Swept { n_deleted: 1, n_spared: 0, n_missing: 0 });
         assert_eq!(objects.get(&orphan.0, orphan.1).await.unwrap(), None);
         assert!(objects.get(&rows[1].0, rows[1].1).await.unwrap().is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_store_that_does_not_answer_holds_a_start_up_for_a_minute_and_no_longer_d26() {
+        let slow = ThrottleConfig { wait_list_per_call: 100 * SWEEP_LIMIT, ..ThrottleConfig::default() };
+        let store = Arc::new(ThrottledStore::new(InMemory::new(), slow));
+        let objects = Objects::new(store, &Environment::new("env_1", "k"), Entropy::from_seed(1).draws());
+        let began = tokio::time::Instant::now();
+
+        let swept = objects.sweep(std::iter::empty()).await;
+
+        assert!(swept.is_err(), "{swept:?}");
+        assert_eq!(began.elapsed(), SWEEP_LIMIT);
     }
 }
