@@ -111,6 +111,8 @@ pub(crate) struct Turn {
     span: Span,
     opened: Opened,
     is_connected: bool,
+    /// Whether a record came that is part of a turn: a recovery is an owned turn's stream from there on (D-83).
+    has_begun: bool,
     has_first_chunk: bool,
     has_upgrade: bool,
     empty_windows: u32,
@@ -134,6 +136,13 @@ enum Mark {
     Content,
 }
 
+impl Mark {
+    /// Tells whether a turn goes on behind it.
+    fn is_inside_a_turn(&self) -> bool {
+        !matches!(self, Self::Boundary { .. } | Self::Closed { .. })
+    }
+}
+
 impl Turn {
     pub(crate) fn new(baseline: Option<SeqNum>, span: Span, opened: Opened) -> Self {
         Self {
@@ -141,6 +150,7 @@ impl Turn {
             span,
             opened,
             is_connected: false,
+            has_begun: false,
             has_first_chunk: false,
             has_upgrade: false,
             empty_windows: 0,
@@ -158,7 +168,13 @@ impl Turn {
             must_notify: false,
             verdict: Verdict::Drop,
         };
-        match read_mark(&part) {
+        let mark = read_mark(&part);
+        let is_gated = state.skip_to_turn_complete;
+        if self.opened == Opened::Recovering && mark.is_inside_a_turn() && !is_gated && !self.has_begun {
+            self.has_begun = true;
+            state.is_streaming = Some(true);
+        }
+        match mark {
             Mark::Boundary { token, input, closed } => self.on_boundary(state, token, input, closed, &mut seen),
             // Control marks are never swallowed by the gate (C-107).
             Mark::Closed { reason } => close(state, reason, &mut seen),
@@ -233,7 +249,7 @@ impl Turn {
         };
         // A stop must know that there is something to stop (C-89).
         let is_first = !std::mem::replace(&mut self.has_first_chunk, true);
-        if (self.span == Span::Watch || self.opened == Opened::Recovering) && is_first {
+        if self.span == Span::Watch && is_first {
             state.is_streaming = Some(true);
         }
         state.is_streaming.get_or_insert(true);
@@ -249,7 +265,8 @@ impl Turn {
         unit: f64,
     ) -> BodyEnd {
         let is_watching = self.span == Span::Watch;
-        if self.opened == Opened::Recovering && !self.is_connected && !is_settled {
+        // The boundary of an earlier turn is no word of this one's (C-101).
+        if self.opened == Opened::Recovering && !self.has_begun && !is_settled {
             return BodyEnd::Empty;
         }
         if is_settled || (!is_watching && state.is_streaming != Some(true)) {

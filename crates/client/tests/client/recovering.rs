@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use turnkeep_client::{ChatStream, Error, Outcome};
+use turnkeep_client::{ChatSessionState, ChatStream, Error, Outcome};
 use turnkeep_protocol::SeqNum;
 
 use crate::fake::{After, ReadPlan};
@@ -22,6 +22,11 @@ async fn broken_off() -> Rig {
     assert!(matches!(failure, Some(Error::ReconnectBudget { .. })), "{failure:?}");
     assert!(rig.transport.reconnect_to_stream(CHAT).is_none(), "nothing streams, as far as the page knows");
     rig
+}
+
+/// What a page has kept of a reply to input 5 that it has given up.
+fn given_up() -> ChatSessionState {
+    ChatSessionState { is_streaming: Some(false), ..streaming(Some(0), Some(5)) }
 }
 
 async fn read_nothing(rig: &Rig, window: Duration) -> ChatStream {
@@ -84,6 +89,41 @@ async fn a_boundary_of_an_earlier_turn_does_not_end_a_recovery_reading_ca64_c101
     let stream = rig.transport.recover_stream(CHAT).unwrap();
 
     assert_eq!((stream.input_seq(), text_of(stream).await.as_str()), (Some(SeqNum::new(5)), "new"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_window_with_an_earlier_boundary_alone_ends_no_turn_and_the_next_one_goes_on_ca64_c101() {
+    let rig = Rig::resumed(given_up()).await;
+    rig.fake.say("shown");
+    rig.fake.boundary(4);
+    rig.fake.on_read(ReadPlan::serve(1, After::Wait(Duration::from_secs(30))));
+    let (text, failure, outcome) = drain(&mut rig.transport.recover_stream(CHAT).unwrap()).await;
+    assert_eq!((text.as_str(), outcome), ("", Outcome::Failed));
+    assert!(matches!(failure, Some(Error::NothingToRecover)), "{failure:?}");
+
+    rig.fake.say("new");
+    rig.fake.boundary(5);
+    let stream = rig.transport.recover_stream(CHAT).unwrap();
+
+    assert_eq!((stream.input_seq(), text_of(stream).await.as_str()), (Some(SeqNum::new(5)), "new"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_upgrade_interrupts_is_no_turn_that_has_ended_ca64_c93() {
+    let rig = Rig::resumed(given_up()).await;
+    rig.fake.say("shown");
+    rig.fake.control("upgrade-required", &[]);
+    rig.fake.on_read(ReadPlan::serve(1, After::Wait(Duration::from_secs(30))));
+    let stream = rig.transport.recover_stream(CHAT).unwrap();
+    let answer = async {
+        rig.fake.wait_for_reads(2).await;
+        rig.fake.say("new");
+        rig.fake.boundary(5);
+    };
+
+    let (text, ()) = tokio::join!(text_of(stream), answer);
+
+    assert_eq!((text.as_str(), rig.state().is_streaming), ("new", Some(false)));
 }
 
 #[tokio::test(start_paused = true)]
