@@ -1,9 +1,15 @@
 //! Listing, updating and swapping over the wire (S-22, S-26…S-28, S §2.2), and a row's public form (S-9).
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
 use http::StatusCode;
 use serde_json::{Value, json};
+use turnkeep_host::{Clock, Host, Timestamp};
+use turnkeep_session::InMemoryObjects;
 
-use crate::support::{World, create_body};
+use crate::support::{World, create_body, environment};
 
 const CHAT: &str = "/api/v1/sessions/chat";
 const SWAP: &str = "/api/v1/sessions/chat/end-and-continue";
@@ -122,6 +128,32 @@ async fn lists_are_filtered_by_comma_joined_values_s26_s28_rc19() {
         assert_eq!(reply.status, StatusCode::BAD_REQUEST, "{query}");
         assert!(reply.json::<Value>()["error"].is_string(), "{query}");
     }
+}
+
+/// A wall clock that somebody sets.
+struct WallClock(Arc<AtomicU64>);
+
+impl Clock for WallClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(self.0.load(Ordering::Relaxed))
+    }
+}
+
+#[tokio::test]
+async fn a_period_goes_back_by_the_clock_that_stamps_the_rows_though_the_wall_clock_was_set_s28_d84() {
+    let millis = Arc::new(AtomicU64::new(1_800_000_000_000));
+    let host = Host::os().with_clock(WallClock(millis.clone()));
+    let (disk, objects, lease) = (Arc::default(), Arc::new(InMemoryObjects::new()), Duration::from_secs(10));
+    let world = World::start_on(host, disk, objects, lease, environment()).await;
+    let two_hours = 2 * 60 * 60 * 1000;
+    // It has begun to serve, and taken its time, once it answers.
+    world.call("GET", "/api/v1/sessions", None).await;
+
+    millis.fetch_add(two_hours, Ordering::Relaxed);
+    world.create().await;
+
+    let page = world.call("GET", "/api/v1/sessions?filter[createdAt][period]=1h", None).await.json::<Value>();
+    assert_eq!(page["data"].as_array().unwrap().len(), 1, "it was made just now");
 }
 
 #[tokio::test]

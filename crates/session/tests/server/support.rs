@@ -75,7 +75,17 @@ impl World {
         lease: Duration,
         environment: Environment,
     ) -> Self {
-        let host = Host::os();
+        Self::start_on(Host::os(), disk, objects, lease, environment).await
+    }
+
+    /// Starts a server on a host of the test's own.
+    pub async fn start_on(
+        host: Host,
+        disk: Arc<MemoryDisk>,
+        objects: Arc<dyn ObjectStore>,
+        lease: Duration,
+        environment: Environment,
+    ) -> Self {
         let storage = Arc::new(MemoryStorage::open(disk.clone()));
         let server = Server::new(host.clone(), storage, objects.clone(), environment).lease(lease);
         let server = server.bind("127.0.0.1:0").await.unwrap();
