@@ -164,7 +164,7 @@ impl Driver {
             }
             Change::Waitpoint { row } => vec![Wake::Waitpoint(row.id.clone())],
             Change::WaitpointGone { waitpoint } => vec![Wake::Waitpoint(waitpoint.clone())],
-            Change::Trim { .. } | Change::Lease { .. } | Change::Snapshot { .. } => Vec::new(),
+            Change::Trim { .. } | Change::Lease { .. } | Change::Snapshot { .. } | Change::Store { .. } => Vec::new(),
         }
     }
 }

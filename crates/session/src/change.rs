@@ -82,6 +82,22 @@ pub enum Change {
         /// Which object is it from now on.
         object: SnapshotId,
     },
+    /// Gives the store its id, once (D-86).
+    Store {
+        /// Drawn by the first server that has the store.
+        id: StoreId,
+    },
+}
+
+/// Which store of sessions this is: what marks the objects of its chat snapshots as its own (D-86).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct StoreId(pub u64);
+
+impl fmt::Display for StoreId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
 }
 
 /// The name of a stored chat snapshot's body, never given twice ([`object_place`](crate::object_place)).

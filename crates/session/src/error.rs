@@ -14,6 +14,15 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+    /// The objects are marked as another store's; nothing of either was changed (D-86).
+    #[error("the chat snapshots belong to another store of sessions than this one")]
+    ForeignObjects,
+    /// Sessions name chat snapshots that are not there, and nothing says that the objects are this store's (D-86).
+    #[error("{n_missing} chat snapshots are not there, and nothing marks the place as the one where they were kept")]
+    MissingObjects {
+        /// How many sessions name one that is not there.
+        n_missing: usize,
+    },
     /// The store failed. Nothing that was not durable has been answered (D-12).
     #[error("storage failed: {0}")]
     Storage(#[from] StorageError),
@@ -23,7 +32,9 @@ impl Error {
     /// Tells whether starting again may help: an address may become free, a full disk may be cleared.
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Listen { .. } => true,
+            // A folder may be mounted, a bucket named anew.
+            Self::Listen { .. } | Self::MissingObjects { .. } => true,
+            Self::ForeignObjects => false,
             Self::Storage(error) => error.is_retryable(),
         }
     }

@@ -113,7 +113,7 @@ mod tests {
     use crate::actor::Driver;
     use crate::core::Core;
     use crate::wakes::Wake;
-    use crate::{InMemoryObjects, Loaded, MemoryStorage};
+    use crate::{InMemoryObjects, Loaded, MemoryStorage, StoreId};
 
     fn app() -> (Arc<App>, Driver) {
         let host = Host::os();
@@ -121,7 +121,7 @@ mod tests {
         let storage = Arc::new(MemoryStorage::without_journal());
         let (driver, actor) = Driver::new(core, storage.clone(), host.clone());
         let environment = Environment::new("env_1", "secret");
-        let objects = Objects::new(Arc::new(InMemoryObjects::new()), &environment, host.entropy().draws());
+        let objects = Objects::new(Arc::new(InMemoryObjects::new()), &environment, host.entropy().draws(), StoreId(1));
         (App::new(host, actor, storage, objects, environment, CancellationToken::new()), driver)
     }
 

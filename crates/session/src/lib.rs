@@ -56,7 +56,8 @@ pub use ::object_store::ObjectStore;
 pub use ::object_store::memory::InMemory as InMemoryObjects;
 pub use ::redb::StorageBackend;
 pub use change::{
-    CancelledBy, Change, Millis, RecordWriter, RunReason, RunRow, RunStatus, SessionRow, SnapshotId, WaitpointRow,
+    CancelledBy, Change, Millis, RecordWriter, RunReason, RunRow, RunStatus, SessionRow, SnapshotId, StoreId,
+    WaitpointRow,
 };
 pub use environment::Environment;
 pub use error::{Error, StorageError};

@@ -7,10 +7,11 @@
 //! 3. delete: the object that it replaced goes.
 //!
 //! So two puts never write over each other; which one counts is the core's decision, whatever the order in which they finish. A crash
-//! in between leaves an object that no row names, or two; [`Objects::sweep`] deletes those before the next life of the server
-//! serves. An object store therefore belongs to one server.
+//! in between leaves an object that no row names, or two; [`Objects::take`] deletes those before the next life of the server
+//! serves. An object store therefore belongs to one store of sessions, and a [`mark`] says to which.
 
 mod folder;
+mod mark;
 
 use std::collections::BTreeSet;
 use std::io;
@@ -25,13 +26,14 @@ use turnkeep_host::Draws;
 use turnkeep_protocol::SessionId;
 
 pub use self::folder::objects_in_folder;
-use crate::{Environment, SnapshotId, StorageError};
+use self::mark::{Mark, mark_of, mark_place};
+use crate::{Environment, Error, SnapshotId, StorageError, StoreId};
 
 /// How long the object store may take for one object.
 const OBJECT_LIMIT: Duration = Duration::from_secs(20);
 
-/// How long a start may look for what crashes have left: the server answers nobody before, and the next start looks again.
-const SWEEP_LIMIT: Duration = Duration::from_secs(60);
+/// How long a start may look at the objects: the server answers nobody before, and the next start looks again.
+const TAKE_LIMIT: Duration = Duration::from_secs(60);
 
 /// Gives the place in its object store of a body that [`Change::Snapshot`](crate::Change::Snapshot) names.
 pub fn object_place(environment: &Environment, session: &SessionId, object: SnapshotId) -> Path {
@@ -49,32 +51,69 @@ pub(crate) struct Objects {
     store: Arc<dyn ObjectStore>,
     environment: Environment,
     names: Draws,
+    owner: StoreId,
+    /// Whether the mark was there, or was put, when the server started. Without it nobody can say that an object is lost.
+    is_marked: bool,
 }
 
 impl Objects {
-    /// Takes a store; `names` must not have been drawn from in an earlier life of the server.
-    pub(crate) fn new(store: Arc<dyn ObjectStore>, environment: &Environment, names: Draws) -> Self {
-        Self { store, environment: environment.clone(), names }
+    /// Takes the objects of the store of sessions `owner`; `names` must not have been drawn from in an earlier life of the server.
+    pub(crate) fn new(store: Arc<dyn ObjectStore>, environment: &Environment, names: Draws, owner: StoreId) -> Self {
+        Self { store, environment: environment.clone(), names, owner, is_marked: false }
     }
 
     /// Puts a body under a new name; on `Ok` it survives a crash.
+    ///
+    /// Where the mark has gone since the start, nothing is put: what is there now is not where the other bodies are (D-86).
     pub(crate) async fn put(&self, session: &SessionId, body: Bytes) -> Result<SnapshotId, StorageError> {
         let object = SnapshotId(self.names.next_u64());
         let place = object_place(&self.environment, session, object);
         // A name that is taken after all must not be written over: another row may name it.
         let put = self.store.put_opts(&place, PutPayload::from_bytes(body), PutMode::Create.into());
-        within(put).await?;
+        let (put, mark) = tokio::join!(within(put), self.mark());
+        put?;
+        // A mark that cannot be read now says nothing.
+        if self.is_marked && matches!(mark, Ok(Mark::None | Mark::Foreign)) {
+            self.delete(session, object).await;
+            return Err(not_ours());
+        }
         Ok(object)
     }
 
-    /// Gets a body; nothing when there is none.
+    /// Gets a body; nothing when there is none of that name.
     pub(crate) async fn get(&self, session: &SessionId, object: SnapshotId) -> Result<Option<Bytes>, StorageError> {
-        let place = object_place(&self.environment, session, object);
-        match within(async { self.store.get(&place).await?.bytes().await }).await {
+        self.get_at(&object_place(&self.environment, session, object)).await
+    }
+
+    /// Looks once more for a body that was not found, and tells how sure it is that there is none (D-86).
+    ///
+    /// # Errors
+    ///
+    /// [`StorageError`] when the mark cannot be read or is not this store's, so that nobody can say.
+    pub(crate) async fn get_again(
+        &self,
+        session: &SessionId,
+        object: SnapshotId,
+    ) -> Result<Option<Bytes>, StorageError> {
+        let mark = self.mark().await?;
+        // In this order: whatever was away when the body was looked for, and came back before the mark was, has the body now.
+        match self.get(session, object).await? {
+            None if mark != Mark::Ours => Err(not_ours()),
+            found => Ok(found),
+        }
+    }
+
+    async fn get_at(&self, place: &Path) -> Result<Option<Bytes>, StorageError> {
+        match within(async { self.store.get(place).await?.bytes().await }).await {
             Ok(body) => Ok(Some(body)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error.into()),
         }
+    }
+
+    async fn mark(&self) -> Result<Mark, StorageError> {
+        let found = self.get_at(&mark_place(&self.environment)).await?;
+        Ok(Mark::read(found.as_deref(), self.owner))
     }
 
     /// Deletes an object that no row names any more. What cannot be deleted stays for the next sweep.
@@ -85,36 +124,73 @@ impl Objects {
         }
     }
 
-    /// Deletes every object that no row names: what crashes have left. None at all when rows name objects that are not there, or when
-    /// no row names any: then these may be the only snapshots of another store. Call it while nobody puts.
-    pub(crate) async fn sweep(
-        &self,
+    /// Makes sure that these are the objects of this store, marks them if nothing does, and deletes every one that no row names: what
+    /// crashes have left. None at all when rows name objects that are not there, or when no row names any: then these may be the only
+    /// snapshots of a store that was put back as it was long ago. Call it while nobody puts. `adopt` takes the objects whosesoever
+    /// they are, and deletes none this time.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ForeignObjects`], [`Error::MissingObjects`]; [`Error::Storage`] when the objects cannot be looked at: that does no
+    /// harm but that none is called lost.
+    pub(crate) async fn take(
+        &mut self,
         named: impl Iterator<Item = (SessionId, SnapshotId)>,
-    ) -> Result<Swept, StorageError> {
-        let limited = tokio::time::timeout(SWEEP_LIMIT, self.sweep_all(named)).await;
-        limited.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into()))
+        adopt: bool,
+    ) -> Result<Swept, Error> {
+        let limited = tokio::time::timeout(TAKE_LIMIT, self.take_all(named, adopt)).await;
+        limited.unwrap_or_else(|_| Err(StorageError::from(io::Error::from(io::ErrorKind::TimedOut)).into()))
     }
 
-    async fn sweep_all(&self, named: impl Iterator<Item = (SessionId, SnapshotId)>) -> Result<Swept, StorageError> {
+    async fn take_all(
+        &mut self,
+        named: impl Iterator<Item = (SessionId, SnapshotId)>,
+        adopt: bool,
+    ) -> Result<Swept, Error> {
         let mut missing: BTreeSet<Path> =
             named.map(|(session, object)| object_place(&self.environment, &session, object)).collect();
         let names_any = !missing.is_empty();
+        let mark = self.mark().await?;
         let listed = self.store.list(Some(&folder(&self.environment))).map_ok(|meta| meta.location);
         let orphans = listed.try_filter(|place| std::future::ready(!missing.remove(place)));
         // All at once, for a store may not like to be changed while it is listed.
-        let orphans: Vec<Path> = orphans.try_collect().await.map_err(io::Error::from)?;
+        let orphans: Vec<Path> = orphans.try_collect().await.map_err(broken)?;
         let (n_orphans, n_missing) = (orphans.len(), missing.len());
-        // Rows without their objects, objects without any row: these are not the objects of this store as it is, and what looks like an
-        // orphan may be all there is.
-        if n_missing > 0 || !names_any {
+        if mark.judge(n_missing, adopt)? {
+            self.put_mark(if adopt { PutMode::Overwrite } else { PutMode::Create }).await?;
+        }
+        self.is_marked = true;
+        // Rows without their objects, objects without any row: what looks like an orphan may be all there is.
+        if n_missing > 0 || !names_any || adopt {
             return Ok(Swept { n_deleted: 0, n_spared: n_orphans, n_missing });
         }
         let mut deleted = self.store.delete_stream(futures::stream::iter(orphans.into_iter().map(Ok)).boxed());
         while let Some(place) = deleted.next().await {
-            place.map_err(io::Error::from)?;
+            place.map_err(broken)?;
         }
         Ok(Swept { n_deleted: n_orphans, n_spared: 0, n_missing })
     }
+
+    async fn put_mark(&self, mode: PutMode) -> Result<(), Error> {
+        let (place, mark) = (mark_place(&self.environment), PutPayload::from_bytes(mark_of(self.owner)));
+        let put = async {
+            match self.store.put_opts(&place, mark, mode.into()).await {
+                Err(object_store::Error::AlreadyExists { .. }) => Ok(false),
+                put => put.map(|_| true),
+            }
+        };
+        // Whoever was quicker has them.
+        if within(put).await.map_err(StorageError::from)? { Ok(()) } else { Err(Error::ForeignObjects) }
+    }
+}
+
+fn broken(error: object_store::Error) -> StorageError {
+    io::Error::from(error).into()
+}
+
+/// Says that these are not the objects among which this store keeps its own.
+fn not_ours() -> StorageError {
+    io::Error::other("the chat snapshots that are there are not marked as this store's").into()
 }
 
 /// What stood in an object store when its server started.
@@ -128,6 +204,25 @@ pub(crate) struct Swept {
     pub n_missing: usize,
 }
 
+impl Swept {
+    /// Tells the operator.
+    pub(crate) fn log(self) {
+        let Self { n_deleted, n_spared, n_missing } = self;
+        if n_deleted > 0 {
+            tracing::info!(n_deleted, "deleted the snapshots that crashes have left behind");
+        }
+        if n_missing > 0 {
+            tracing::error!(
+                n_missing,
+                "chats have lost their snapshots: they go on with what is still on their channels"
+            );
+        }
+        if n_spared > 0 {
+            tracing::warn!(n_spared, "snapshots that no chat names are left alone: they may be all there is of a chat");
+        }
+    }
+}
+
 async fn within<T>(work: impl Future<Output = object_store::Result<T>>) -> io::Result<T> {
     match tokio::time::timeout(OBJECT_LIMIT, work).await {
         Ok(result) => result.map_err(io::Error::from),
@@ -136,47 +231,4 @@ async fn within<T>(work: impl Future<Output = object_store::Result<T>>) -> io::R
 }
 
 #[cfg(test)]
-mod tests {
-    use object_store::memory::InMemory;
-    use object_store::throttle::{ThrottleConfig, ThrottledStore};
-    use turnkeep_host::Entropy;
-
-    use super::*;
-
-    #[tokio::test]
-    async fn a_sweep_takes_what_no_row_names_and_counts_what_rows_name_in_vain_d26() {
-        let objects =
-            Objects::new(Arc::new(InMemory::new()), &Environment::new("env_1", "k"), Entropy::from_seed(1).draws());
-        let sessions = ["session_1", "session_2", "session_3"].map(SessionId::new);
-        let mut rows = Vec::new();
-        for session in &sessions {
-            rows.push((session.clone(), objects.put(session, Bytes::from_static(b"{}")).await.unwrap()));
-        }
-        let orphan = rows.pop().unwrap();
-        objects.delete(&rows[0].0, rows[0].1).await;
-
-        let another_stores = objects.sweep(std::iter::empty()).await.unwrap();
-        let mixed_up = objects.sweep(rows.iter().cloned()).await.unwrap();
-        let untouched = objects.get(&orphan.0, orphan.1).await.unwrap().is_some();
-        let swept = objects.sweep(rows[1..].iter().cloned()).await.unwrap();
-
-        assert_eq!(another_stores, Swept { n_deleted: 0, n_spared: 2, n_missing: 0 });
-        assert_eq!((mixed_up, untouched), (Swept { n_deleted: 0, n_spared: 1, n_missing: 1 }, true));
-        assert_eq!(swept, Swept { n_deleted: 1, n_spared: 0, n_missing: 0 });
-        assert_eq!(objects.get(&orphan.0, orphan.1).await.unwrap(), None);
-        assert!(objects.get(&rows[1].0, rows[1].1).await.unwrap().is_some());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_store_that_does_not_answer_holds_a_start_up_for_a_minute_and_no_longer_d26() {
-        let slow = ThrottleConfig { wait_list_per_call: 100 * SWEEP_LIMIT, ..ThrottleConfig::default() };
-        let store = Arc::new(ThrottledStore::new(InMemory::new(), slow));
-        let objects = Objects::new(store, &Environment::new("env_1", "k"), Entropy::from_seed(1).draws());
-        let began = tokio::time::Instant::now();
-
-        let swept = objects.sweep(std::iter::empty()).await;
-
-        assert!(swept.is_err(), "{swept:?}");
-        assert_eq!(began.elapsed(), SWEEP_LIMIT);
-    }
-}
+mod tests;

@@ -11,9 +11,9 @@ use turnkeep_host::{Host, Listener};
 use crate::actor::Driver;
 use crate::core::Core;
 use crate::http::{App, router};
-use crate::objects::{Objects, Swept};
+use crate::objects::Objects;
 use crate::storage::WINDOWS;
-use crate::{Environment, Error, ObjectStore, Storage};
+use crate::{Change, Environment, Error, ObjectStore, Storage, StoreId};
 
 /// A session server before it listens.
 pub struct Server {
@@ -23,6 +23,7 @@ pub struct Server {
     environment: Environment,
     lease: Duration,
     drain_limit: Duration,
+    adopts: bool,
 }
 
 impl Server {
@@ -30,11 +31,20 @@ impl Server {
     ///
     /// A store that lasts wants objects that last ([`objects_in_folder`](crate::objects_in_folder)), one in memory those of
     /// [`InMemoryObjects`](crate::InMemoryObjects): a chat whose snapshot is lost goes on with what is still on its channels (D-86).
-    /// Objects belong to one store: what it does not name is deleted when the server starts, unless store and objects are seen not to
-    /// belong together.
+    /// Objects belong to one store, and are marked as its own: what it does not name is deleted when the server starts, and a server
+    /// does not start on another store's ([`Server::adopt_objects`]).
     pub fn new(host: Host, storage: Arc<dyn Storage>, objects: Arc<dyn ObjectStore>, environment: Environment) -> Self {
         let (lease, drain_limit) = (Duration::from_secs(10), Duration::from_secs(20));
-        Self { host, storage, objects, environment, lease, drain_limit }
+        Self { host, storage, objects, environment, lease, drain_limit, adopts: false }
+    }
+
+    /// Says whether to take the objects though they are marked as another store's, or lack what sessions name and are not marked at
+    /// all: for once, when they are known to be all that is left (D-86). Chats whose snapshots are not there go on with what is still
+    /// on their channels; what no session names goes at the start after this one. No by default.
+    #[must_use]
+    pub fn adopt_objects(mut self, adopts: bool) -> Self {
+        self.adopts = adopts;
+        self
     }
 
     /// Sets how long a worker may be silent before its run's next attempt starts (D-35); 10 s by default.
@@ -64,7 +74,7 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// [`Error`] when the store cannot be loaded or the address is taken.
+    /// [`Error`] when the store cannot be loaded, the address is taken, or the objects are not this store's.
     pub async fn bind(self, addr: &str) -> Result<BoundServer, Error> {
         let loaded = self.storage.load(WINDOWS).await?;
         let listened = self.host.net().listen(addr).await;
@@ -72,27 +82,23 @@ impl Server {
         // Every life of a store draws ids of its own: a part id drawn twice would make readers drop a record (RC-5).
         let ids = self.host.entropy().child("ids").child(&loaded.n_changes.to_string()).draws();
         let names = self.host.entropy().child("objects").child(&loaded.n_changes.to_string()).draws();
+        let owner = match loaded.store {
+            Some(id) => id,
+            None => {
+                let id = StoreId(self.host.entropy().child("store").draws().next_u64());
+                self.storage.commit(vec![Change::Store { id }]).await?;
+                id
+            }
+        };
         let core = Core::load(loaded, ids, self.lease);
-        let objects = Objects::new(self.objects, &self.environment, names);
-        match objects.sweep(core.snapshots()).await {
-            Ok(Swept { n_deleted, n_spared, n_missing }) => {
-                if n_deleted > 0 {
-                    tracing::info!(n_deleted, "deleted the snapshots that crashes have left behind");
-                }
-                if n_missing > 0 {
-                    tracing::error!(n_missing, "chats have lost their snapshots: these objects are not this store's");
-                }
-                if n_spared > 0 {
-                    tracing::warn!(
-                        n_spared,
-                        "snapshots that no chat names are left alone: they may be another store's"
-                    );
-                }
+        let mut objects = Objects::new(self.objects, &self.environment, names, owner);
+        match objects.take(core.snapshots(), self.adopts).await {
+            Ok(swept) => swept.log(),
+            Err(Error::Storage(error)) => {
+                // They do no harm; the next start tries again.
+                tracing::warn!(%error, "the chat snapshots could not be looked at: what crashes may have left behind stays");
             }
-            // They do no harm; the next start tries again.
-            Err(error) => {
-                tracing::warn!(%error, "the snapshots that crashes may have left behind could not be deleted")
-            }
+            Err(error) => return Err(error),
         }
         let Self { host, storage, environment, drain_limit, .. } = self;
         Ok(BoundServer { host, storage, objects, environment, core, listener, drain_limit })

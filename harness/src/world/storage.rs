@@ -122,9 +122,11 @@ impl Teller {
                 seen.snapshots.insert(session.clone(), *object);
                 Some(self.snapshot_event(seen.key(session), session, *object))
             }
-            Change::Cursors { .. } | Change::Lease { .. } | Change::Waitpoint { .. } | Change::WaitpointGone { .. } => {
-                None
-            }
+            Change::Cursors { .. }
+            | Change::Lease { .. }
+            | Change::Waitpoint { .. }
+            | Change::WaitpointGone { .. }
+            | Change::Store { .. } => None,
         }
     }
 }

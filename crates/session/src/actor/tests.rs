@@ -12,7 +12,7 @@ use turnkeep_protocol::run_api::LeaseRequest;
 use turnkeep_protocol::{PartId, Record, RunId, SeqNum, SessionId, TaskId, WorkerId};
 
 use super::*;
-use crate::core::RunLook;
+use crate::core::{NewSession, RunLook};
 use crate::{Bounds, Loaded, Part, RecordWriter, RunRow, StorageError, Windows};
 
 /// A store whose commits wait to be let through, one permit each.
@@ -66,16 +66,7 @@ fn start_on(host: Host, permits: usize) -> (BoxFuture<'static, Result<(), Error>
 
 /// A command with one change: a new session without external id.
 fn create(core: &mut Core, now: Timestamp) -> SessionId {
-    let new = crate::core::NewSession {
-        kind: "chat.agent".to_owned(),
-        task_id: turnkeep_protocol::TaskId::new("agent"),
-        trigger_config: Default::default(),
-        external_id: None,
-        tags: Vec::new(),
-        metadata: None,
-        expires_at: None,
-    };
-    core.create(now, new).expect("nothing to refuse").row.id
+    core.create(now, NewSession::plain()).expect("nothing to refuse").row.id
 }
 
 /// A wall clock that goes with the test's time and can be set.

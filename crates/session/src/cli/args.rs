@@ -34,6 +34,10 @@ pub struct ServeArgs {
     /// Keeps nothing when the server ends, whatever else is said
     #[arg(long)]
     pub in_memory: bool,
+    /// Takes the chat snapshots beside the sessions though they are another store's, or though some are missing and nothing says whose
+    /// they are: for one start, when they are known to be all that is left
+    #[arg(long)]
+    pub adopt_snapshots: bool,
     /// How many requests clients may make together: so many at once, and so many more each interval [default: unbounded]
     #[arg(long, value_name = "BURST,REFILL/SECONDS", env = "TURNKEEP_RATE_LIMIT", value_parser = rate_limit)]
     pub rate_limit: Option<RateLimit>,
@@ -94,7 +98,12 @@ impl FromArgMatches for KeyArgs {
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
-        self.0.update_from_arg_matches(matches)
+        let named = Self::from_arg_matches(matches)?;
+        // A key of either kind takes the place of both.
+        if named.0.secret_key.is_some() || named.0.secret_key_file.is_some() {
+            *self = named;
+        }
+        Ok(())
     }
 }
 
@@ -267,6 +276,18 @@ mod tests {
         assert_eq!((by_file.secret_key, by_file.secret_key_file), (None, Some("k".into())));
         assert_eq!((by_flag.secret_key, by_flag.secret_key_file), (Some("tr_dev_1".into()), None));
         assert_eq!(by_both.unwrap_err(), ErrorKind::ArgumentConflict);
+    }
+
+    #[test]
+    fn a_key_that_is_named_later_takes_the_place_of_the_one_before() {
+        let mut line = Line::try_parse_from(["serve", "--secret-key", "tr_dev_1"]).unwrap();
+
+        line.try_update_from(["serve", "--port", "1"]).unwrap();
+        let kept = line.serve.key.0.clone();
+        line.try_update_from(["serve", "--secret-key-file", "k"]).unwrap();
+
+        assert_eq!((kept.secret_key, kept.secret_key_file), (Some("tr_dev_1".into()), None));
+        assert_eq!((line.serve.key.0.secret_key, line.serve.key.0.secret_key_file), (None, Some("k".into())));
     }
 
     #[test]

@@ -40,6 +40,17 @@ pub enum ServeError {
         /// Why.
         source: StorageError,
     },
+    /// The chat snapshots are not seen to be those of the sessions.
+    #[error(
+        "{snapshots}: {source}: put back what belongs to the sessions, or give them a folder of their own with --data; if what is \
+         there is all that is left, start once with --adopt-snapshots, and chats whose snapshots are missing go on without them"
+    )]
+    Snapshots {
+        /// Where they are looked for.
+        snapshots: String,
+        /// What is amiss.
+        source: Error,
+    },
     /// The server failed.
     #[error(transparent)]
     Server(#[from] Error),
@@ -64,7 +75,7 @@ impl Serving {
         let asked = SocketAddr::new(settings.host, settings.port);
         let (storage, objects) = stores(&host, settings.keep.clone()).await?;
         let server = settings.apply(Server::new(host, storage, objects, settings.environment()));
-        let bound = server.bind(&asked.to_string()).await.map_err(|error| refusal(asked, error))?;
+        let bound = server.bind(&asked.to_string()).await.map_err(|error| refusal(asked, &settings.keep, error))?;
         let address = bound.local_addr().parse().unwrap_or(asked);
         Ok(Self { bound, address })
     }
@@ -118,8 +129,14 @@ async fn stores(host: &Host, keep: Keep) -> Result<(Arc<dyn Storage>, Arc<dyn Ob
     })
 }
 
-fn refusal(asked: SocketAddr, error: Error) -> ServeError {
-    let Error::Listen { source, .. } = &error else { return error.into() };
+fn refusal(asked: SocketAddr, keep: &Keep, error: Error) -> ServeError {
+    let source = match (&error, keep) {
+        (Error::ForeignObjects | Error::MissingObjects { .. }, Keep::Folder(folder)) => {
+            return ServeError::Snapshots { snapshots: folder.join(SNAPSHOTS).display().to_string(), source: error };
+        }
+        (Error::Listen { source, .. }, _) => source,
+        _ => return error.into(),
+    };
     match source.kind() {
         io::ErrorKind::AddrInUse => ServeError::PortTaken(asked.port()),
         io::ErrorKind::PermissionDenied | io::ErrorKind::AddrNotAvailable => ServeError::AddressRefused(asked),
@@ -164,6 +181,28 @@ mod tests {
 
         assert!(refused.contains("are in use: end the server that has them"), "{refused}");
         start().await.expect("it is free again");
+    }
+
+    #[tokio::test]
+    async fn sessions_beside_another_stores_snapshots_are_served_when_they_are_adopted_d86() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut settings = settings(0);
+        settings.keep = Keep::Folder(folder.path().join("sessions"));
+        let start = async |settings: &Settings| Serving::start(Host::os(), settings).await.map(drop);
+        start(&settings).await.unwrap();
+        std::fs::remove_file(folder.path().join("sessions/turnkeep.redb")).unwrap();
+
+        let refused = start(&settings).await.unwrap_err().to_string();
+        settings.adopts = true;
+        let adopted = start(&settings).await;
+        settings.adopts = false;
+
+        let place = folder.path().join("sessions/snapshots");
+        let said =
+            format!("{}: the chat snapshots belong to another store of sessions than this one: ", place.display());
+        assert!(refused.starts_with(&said) && refused.contains("--adopt-snapshots"), "{refused}");
+        adopted.unwrap();
+        start(&settings).await.unwrap();
     }
 
     #[tokio::test]

@@ -39,6 +39,7 @@ pub struct Settings {
     drain_limit: Duration,
     retired: Vec<RetiredKey>,
     restricted: Vec<RestrictedKey>,
+    pub(super) adopts: bool,
 }
 
 /// Why there are no settings; the text names the place and says what to do.
@@ -164,6 +165,7 @@ impl ServeArgs {
             drain_limit: Duration::from_secs(self.drain_seconds.or(file.drain_seconds).unwrap_or(20)),
             retired: file.retired_key,
             restricted: file.restricted_key,
+            adopts: self.adopt_snapshots,
         })
     }
 }
@@ -184,9 +186,9 @@ impl Settings {
         }
     }
 
-    /// Gives `server` its times.
+    /// Gives `server` its times, and says whether it adopts what it finds.
     pub(super) fn apply(&self, server: Server) -> Server {
-        server.lease(self.lease).drain_limit(self.drain_limit)
+        server.lease(self.lease).drain_limit(self.drain_limit).adopt_objects(self.adopts)
     }
 }
 
@@ -208,22 +210,26 @@ impl File {
 fn read(path: &Path) -> Result<String, SettingsError> {
     std::fs::read_to_string(path).map_err(|error| {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        if name.starts_with(KEYS) {
+        // No key has a dot, and most files do.
+        if name.starts_with(KEYS) && !name.contains('.') {
             return SettingsError::KeyForFile;
         }
         SettingsError::Unreadable { path: path.to_owned(), reason: error.to_string() }
     })
 }
 
-/// Takes out of a parser's message what it quotes of the file: a string of the wrong place, and a name that begins like a key.
+/// Takes out of a parser's message what it quotes of the file: a string of the wrong place, and a name that has a key in it.
 fn unquoted(message: &str) -> String {
-    let (from, to) = (message.find("string \""), message.rfind('"'));
-    let quote = from.zip(to).map_or(0..0, |(from, to)| from + "string".len()..to + 1);
     let mut text = message.to_owned();
-    text.replace_range(quote, "");
-    let names = text.split('`').enumerate();
-    let names = names.map(|(at, part)| if at % 2 == 1 && part.starts_with(KEYS) { "…" } else { part });
-    names.collect::<Vec<_>>().join("`")
+    if let Some((from, to)) = text.find("string \"").zip(text.rfind('"')) {
+        text.replace_range(from + "string".len()..to + 1, "");
+    }
+    // The name comes first, and may hold any character; what was expected instead is our own.
+    let name = text.find('`').zip(text.rfind("`, expected").or(text.rfind('`')));
+    if let Some((from, to)) = name.filter(|(from, to)| text[*from..*to].contains(KEYS)) {
+        text.replace_range(from + 1..to, "…");
+    }
+    text
 }
 
 fn read_key(path: &Path) -> Result<SecretKey, SettingsError> {

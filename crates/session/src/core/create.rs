@@ -29,6 +29,22 @@ pub(crate) struct NewSession {
     pub expires_at: Option<Timestamp>,
 }
 
+#[cfg(test)]
+impl NewSession {
+    /// A session of the agent `agent` of which nothing else is said.
+    pub(crate) fn plain() -> Self {
+        Self {
+            kind: "chat.agent".to_owned(),
+            task_id: TaskId::new("agent"),
+            trigger_config: TriggerConfig::default(),
+            external_id: None,
+            tags: Vec::new(),
+            metadata: None,
+            expires_at: None,
+        }
+    }
+}
+
 /// What create found or made.
 #[derive(Clone, Debug)]
 pub(crate) struct Created {

@@ -153,7 +153,7 @@ impl State {
             }
             Change::Waitpoint { row } => self.waits.put((**row).clone()),
             Change::WaitpointGone { waitpoint } => self.waits.remove(waitpoint),
-            Change::Cursors { .. } | Change::Snapshot { .. } => {}
+            Change::Cursors { .. } | Change::Snapshot { .. } | Change::Store { .. } => {}
         }
     }
 

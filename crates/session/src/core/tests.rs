@@ -263,15 +263,8 @@ fn look_of(found: Option<RunRow>) -> RunLook {
 
 fn new_session(external_id: Option<&str>, base_payload: Value) -> NewSession {
     let Value::Object(base_payload) = base_payload else { panic!("a base payload is an object") };
-    NewSession {
-        kind: "chat.agent".to_owned(),
-        task_id: TaskId::new("agent"),
-        trigger_config: TriggerConfig { base_payload, ..TriggerConfig::default() },
-        external_id: external_id.map(str::to_owned),
-        tags: Vec::new(),
-        metadata: None,
-        expires_at: None,
-    }
+    let trigger_config = TriggerConfig { base_payload, ..TriggerConfig::default() };
+    NewSession { trigger_config, external_id: external_id.map(str::to_owned), ..NewSession::plain() }
 }
 
 /// A wait on `in` from the start, without end.

@@ -16,7 +16,7 @@ use crate::core::Core;
 use crate::objects::Objects;
 use crate::storage::WINDOWS;
 use crate::storage::conformance::{DiskFault, FaultyDisk};
-use crate::{Environment, Error, InMemoryObjects, RedbStorage, Storage, StorageError};
+use crate::{Environment, Error, InMemoryObjects, RedbStorage, Storage, StorageError, StoreId};
 
 const APPEND: &str = "/realtime/v1/sessions/chat/in/append";
 
@@ -27,7 +27,7 @@ async fn start(disk: &FaultyDisk) -> Result<(Arc<App>, Driver), StorageError> {
     let core = Core::load(storage.load(WINDOWS).await?, host.entropy().draws(), Duration::from_secs(10));
     let (driver, actor) = Driver::new(core, storage.clone(), host.clone());
     let environment = Environment::new("env_1", "secret");
-    let objects = Objects::new(Arc::new(InMemoryObjects::new()), &environment, host.entropy().draws());
+    let objects = Objects::new(Arc::new(InMemoryObjects::new()), &environment, host.entropy().draws(), StoreId(1));
     Ok((App::new(host, actor, storage, objects, environment, CancellationToken::new()), driver))
 }
 

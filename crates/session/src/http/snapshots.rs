@@ -77,8 +77,14 @@ async fn body_of(app: &App, session: &SessionId) -> Result<Option<Bytes>, Fail> 
         if let Some(body) = app.objects.get(session, name).await? {
             return Ok(Some(body));
         }
-        // It may have been replaced, and deleted, since its name was asked for.
-        let now = named(session.clone()).await?;
+        // It may have been replaced, and deleted, since its name was asked for; or while it was looked for again.
+        let mut now = named(session.clone()).await?;
+        if now == object {
+            if let Some(body) = app.objects.get_again(session, name).await? {
+                return Ok(Some(body));
+            }
+            now = named(session.clone()).await?;
+        }
         if now == object {
             tracing::error!(%session, object = %name, "the object of a snapshot is gone");
             return Err(gone());
@@ -179,19 +185,7 @@ mod tests {
     use crate::actor::Driver;
     use crate::core::{Core, NewSession};
     use crate::objects::Objects;
-    use crate::{Environment, InMemoryObjects, Loaded, MemoryStorage};
-
-    fn new_session() -> NewSession {
-        NewSession {
-            kind: "chat.agent".to_owned(),
-            task_id: turnkeep_protocol::TaskId::new("agent"),
-            trigger_config: Default::default(),
-            external_id: None,
-            tags: Vec::new(),
-            metadata: None,
-            expires_at: None,
-        }
-    }
+    use crate::{Environment, InMemoryObjects, Loaded, MemoryStorage, StoreId};
 
     #[tokio::test]
     async fn whoever_leaves_during_a_put_leaves_one_object_which_the_row_names_d26_s196() {
@@ -202,10 +196,11 @@ mod tests {
             let storage = Arc::new(MemoryStorage::without_journal());
             let (driver, actor) = Driver::new(core, storage.clone(), host.clone());
             let (environment, store) = (Environment::new("env_1", "secret"), Arc::new(InMemoryObjects::new()));
-            let objects = Objects::new(store.clone(), &environment, host.entropy().draws());
+            let objects = Objects::new(store.clone(), &environment, host.entropy().draws(), StoreId(1));
             let app = App::new(host, actor, storage, objects, environment, Default::default());
             let _running = app.host.spawn(async move { driver.run().await.unwrap() });
-            let session = app.actor.call(|core, now| core.create(now, new_session())).await.unwrap().unwrap().row.id;
+            let session =
+                app.actor.call(|core, now| core.create(now, NewSession::plain())).await.unwrap().unwrap().row.id;
             let put = |body: &'static str| {
                 let address = presign::sign(&app.environment, &session, Op::Put, None, app.now());
                 let (key, query) = address.split_once('?').unwrap();

@@ -3,7 +3,7 @@
 use turnkeep_protocol::{PartId, Record, SeqNum};
 
 use crate::standing::{Part, Shape, Standing};
-use crate::{RunRow, SessionRow, WaitpointRow};
+use crate::{RunRow, SessionRow, StoreId, WaitpointRow};
 
 /// What all committed changes add up to, without what may stay in the store.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -12,6 +12,8 @@ pub struct Loaded {
     pub n_changes: u64,
     /// The highest number that a waitpoint ever had; 0 when there was none.
     pub last_wait: u64,
+    /// Which store it is; none when no server has had it yet, or only one that gave no ids.
+    pub store: Option<StoreId>,
     /// Every session.
     pub sessions: Vec<LoadedSession>,
     /// The runs in the sessions' slots, live or not. All others have ended.

@@ -43,6 +43,8 @@ const FORMAT: &str = "format";
 const N_CHANGES: &str = "changes";
 /// In [`META`]: the highest number of a waitpoint.
 const LAST_WAIT: &str = "last-wait";
+/// In [`META`]: which store this is; absent in one that no server has had.
+const STORE: &str = "store";
 
 /// How much of the file the store keeps in memory, in bytes; redb alone would take a gigabyte.
 const CACHE_BYTES: usize = 32 * 1024 * 1024;

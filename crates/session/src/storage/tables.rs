@@ -8,13 +8,14 @@ use turnkeep_protocol::{ChannelName, PartId, Record, RunId, SeqNum, SessionId, W
 
 use super::{Bounds, Loaded, LoadedChannel, LoadedSession, Window, Windows};
 use crate::standing::{Part, Standing};
-use crate::{Change, RunRow, RunStatus, SessionRow, WaitpointRow};
+use crate::{Change, RunRow, RunStatus, SessionRow, StoreId, WaitpointRow};
 
 /// The fold of committed changes, whole.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tables {
     n_changes: u64,
     last_wait: u64,
+    store: Option<StoreId>,
     sessions: BTreeMap<SessionId, Kept>,
     runs: BTreeMap<RunId, RunRow>,
     waitpoints: BTreeMap<WaitpointId, WaitpointRow>,
@@ -69,6 +70,7 @@ impl Tables {
                 self.waitpoints.insert(row.id.clone(), *row);
             }
             Change::WaitpointGone { waitpoint } => _ = self.waitpoints.remove(&waitpoint),
+            Change::Store { id } => self.store = Some(id),
         }
     }
 
@@ -95,6 +97,7 @@ impl Tables {
         Loaded {
             n_changes: self.n_changes,
             last_wait: self.last_wait,
+            store: self.store,
             runs: sessions.clone().filter_map(current).cloned().collect(),
             sessions: sessions.map(|kept| kept.load(windows.of(current(kept)))).collect(),
             waitpoints: self.waitpoints.values().cloned().collect(),
@@ -188,6 +191,7 @@ pub(crate) fn session_of(change: &Change) -> Option<&SessionId> {
         | Change::Run { .. }
         | Change::Lease { .. }
         | Change::Waitpoint { .. }
-        | Change::WaitpointGone { .. } => None,
+        | Change::WaitpointGone { .. }
+        | Change::Store { .. } => None,
     }
 }

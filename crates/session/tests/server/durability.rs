@@ -111,12 +111,15 @@ impl Storage for Full {
 #[tokio::test]
 async fn a_failed_commit_ends_the_server_and_acknowledges_nothing_d12_sr16() {
     let host = Host::os();
-    let full = Full(MemoryStorage::open(Arc::new(MemoryDisk::new())));
-    let server =
-        Server::new(host.clone(), Arc::new(full), Arc::new(InMemoryObjects::new()), Environment::new("env_1", SECRET));
-    let server = server.bind("127.0.0.1:0").await.unwrap();
+    let (disk, objects) = (Arc::new(MemoryDisk::new()), Arc::new(InMemoryObjects::new()));
+    let over = |storage: Arc<dyn Storage>| {
+        Server::new(host.clone(), storage, objects.clone(), Environment::new("env_1", SECRET)).bind("127.0.0.1:0")
+    };
+    // A store that had a server before its disk was full.
+    drop(over(Arc::new(MemoryStorage::open(disk.clone()))).await.unwrap());
+    let server = over(Arc::new(Full(MemoryStorage::open(disk)))).await.unwrap();
     let base = format!("http://{}", server.local_addr()).parse().unwrap();
-    let client = turnkeep_host::http::HttpClient::new(host, base, turnkeep_host::http::Deadlines::default());
+    let client = turnkeep_host::http::HttpClient::new(host.clone(), base, turnkeep_host::http::Deadlines::default());
     let body = crate::support::create_body(json!({})).to_string();
     let request = http::Request::post("/api/v1/sessions").header("authorization", format!("Bearer {SECRET}"));
 

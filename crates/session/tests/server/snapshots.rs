@@ -10,7 +10,7 @@ use object_store::throttle::{ThrottleConfig, ThrottledStore};
 use object_store::{ObjectStore, ObjectStoreExt as _, PutPayload};
 use serde_json::{Value, json};
 use turnkeep_host::Host;
-use turnkeep_session::{InMemoryObjects, MemoryDisk, objects_in_folder};
+use turnkeep_session::{Error, InMemoryObjects, MemoryDisk, MemoryStorage, Server, objects_in_folder};
 
 use crate::support::{World, environment};
 
@@ -94,9 +94,13 @@ async fn a_late_put_of_an_older_turn_is_refused_and_the_newer_snapshot_stays_s91
     assert_eq!(world.call_with("GET", &get, None, &NOBODY).await.json::<Value>(), snapshot("7"));
 }
 
-/// Lists the objects of a server.
+/// What says whose the objects are (D-86).
+const MARK: &str = "packets/proj_local/dev/store.json";
+
+/// Lists the objects of a server but its mark.
 async fn objects(store: &dyn ObjectStore) -> Vec<Path> {
-    store.list(None).map_ok(|meta| meta.location).try_collect().await.unwrap()
+    let all = store.list(None).map_ok(|meta| meta.location);
+    all.try_filter(|place| std::future::ready(place.as_ref() != MARK)).try_collect().await.unwrap()
 }
 
 fn numbered(n: u64) -> Value {
@@ -123,7 +127,8 @@ async fn a_session_has_one_object_whatever_was_put_and_refused_s91_d26() {
 
 #[tokio::test]
 async fn a_snapshot_that_is_replaced_while_it_is_read_is_read_anew_s197_d26() {
-    let slow = ThrottleConfig { wait_get_per_call: Duration::from_millis(200), ..ThrottleConfig::default() };
+    const GET: Duration = Duration::from_secs(1);
+    let slow = ThrottleConfig { wait_get_per_call: GET, ..ThrottleConfig::default() };
     let store = Arc::new(ThrottledStore::new(InMemoryObjects::new(), slow));
     let (disk, lease) = (Arc::new(MemoryDisk::new()), Duration::from_secs(10));
     let world = World::start_over(disk, store, lease, environment()).await;
@@ -131,8 +136,12 @@ async fn a_snapshot_that_is_replaced_while_it_is_read_is_read_anew_s197_d26() {
     let (get, put) = (address(&world, "GET", &[]).await, address(&world, "PUT", &[]).await);
     world.call_with("PUT", &put, Some(numbered(1)), &NOBODY).await;
 
-    // The read has learnt the first object's name long before it gets to it; by then that one is replaced and deleted.
-    let read = world.call_with("GET", &get, None, &NOBODY);
+    // The put is done when it has got the mark. The read begins in the midst of that: it has learnt the first object's name long before
+    // it gets to it, and by then that one is replaced and deleted.
+    let read = async {
+        tokio::time::sleep(GET / 2).await;
+        world.call_with("GET", &get, None, &NOBODY).await
+    };
     let (read, stored) = tokio::join!(read, world.call_with("PUT", &put, Some(numbered(2)), &NOBODY));
 
     assert_eq!(stored.status, StatusCode::OK);
@@ -159,8 +168,15 @@ async fn what_crashes_left_between_object_and_row_is_deleted_at_the_next_start_d
     assert_eq!(world.call_with("GET", &get, None, &NOBODY).await.json::<Value>(), numbered(7));
 }
 
+/// Tells how a server starts on what a disk and an object store hold.
+async fn bound(disk: MemoryDisk, objects: Arc<dyn ObjectStore>, adopt: bool) -> Result<(), Error> {
+    let storage = Arc::new(MemoryStorage::open(Arc::new(disk)));
+    let server = Server::new(Host::os(), storage, objects, environment()).adopt_objects(adopt);
+    server.bind("127.0.0.1:0").await.map(drop)
+}
+
 #[tokio::test]
-async fn a_new_store_beside_another_ones_snapshots_deletes_none_of_them_d26() {
+async fn a_new_store_does_not_start_beside_another_ones_snapshots_d26_d86() {
     let world = World::start().await;
     world.create().await;
     let (get, put) = (address(&world, "GET", &[]).await, address(&world, "PUT", &[]).await);
@@ -170,11 +186,53 @@ async fn a_new_store_beside_another_ones_snapshots_deletes_none_of_them_d26() {
     // The store is put aside, served without, and put back.
     let objects = world.objects.clone();
     drop(world);
-    let over = async |disk| World::start_over(Arc::new(disk), objects.clone(), LEASE, environment()).await;
-    drop(over(MemoryDisk::new()).await);
-    let world = over(MemoryDisk::with(left)).await;
+    let refused = bound(MemoryDisk::new(), objects.clone(), false).await;
+    let world = World::start_over(Arc::new(MemoryDisk::with(left)), objects, LEASE, environment()).await;
 
+    assert!(matches!(refused, Err(Error::ForeignObjects)), "{refused:?}");
     assert_eq!(world.call_with("GET", &get, None, &NOBODY).await.json::<Value>(), numbered(7));
+}
+
+#[tokio::test]
+async fn a_store_whose_snapshots_are_not_mounted_starts_when_it_is_told_that_they_are_lost_d86() {
+    let world = World::start().await;
+    world.create().await;
+    let (get, put) = (address(&world, "GET", &[]).await, address(&world, "PUT", &[]).await);
+    world.call_with("PUT", &put, Some(numbered(7)), &NOBODY).await;
+    let left = world.disk.synced();
+    drop(world);
+    let nothing_there = Arc::new(InMemoryObjects::new());
+
+    let refused = bound(MemoryDisk::with(left.clone()), nothing_there.clone(), false).await;
+    let adopted = bound(MemoryDisk::with(left.clone()), nothing_there.clone(), true).await;
+    let world = World::start_over(Arc::new(MemoryDisk::with(left)), nothing_there, LEASE, environment()).await;
+
+    assert!(matches!(refused, Err(Error::MissingObjects { n_missing: 1 })), "{refused:?}");
+    adopted.unwrap();
+    assert_eq!(world.call_with("GET", &get, None, &NOBODY).await.status, StatusCode::GONE);
+}
+
+#[tokio::test]
+async fn a_folder_that_goes_away_under_a_server_is_no_loss_and_takes_no_snapshot_d86() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path().join("snapshots");
+    let store = objects_in_folder(&Host::os(), &place).await.unwrap();
+    let world = World::start_over(Arc::new(MemoryDisk::new()), store, LEASE, environment()).await;
+    world.create().await;
+    let (get, put) = (address(&world, "GET", &[]).await, address(&world, "PUT", &[]).await);
+    world.call_with("PUT", &put, Some(numbered(1)), &NOBODY).await;
+    // What a folder is when nothing is mounted on it.
+    std::fs::rename(&place, folder.path().join("elsewhere")).unwrap();
+    std::fs::create_dir(&place).unwrap();
+
+    let unread = world.call_with("GET", &get, None, &NOBODY).await;
+    let refused = world.call_with("PUT", &put, Some(numbered(2)), &NOBODY).await;
+    std::fs::remove_dir_all(&place).unwrap();
+    std::fs::rename(folder.path().join("elsewhere"), &place).unwrap();
+
+    assert_eq!([unread.status, refused.status], [StatusCode::INTERNAL_SERVER_ERROR; 2]);
+    assert_eq!(world.call_with("GET", &get, None, &NOBODY).await.json::<Value>(), numbered(1));
+    assert_eq!(world.call_with("PUT", &put, Some(numbered(3)), &NOBODY).await.status, StatusCode::OK);
 }
 
 #[tokio::test]

@@ -105,6 +105,9 @@ fn what_is_wrong_is_told_by_its_place_and_without_the_line_s_text() {
         ("port = \"a \\\"tr_dev_hunter2\\\" b\"\n", "FILE:1:8: invalid type: string, expected u16"),
         ("format = \"tr_dev_hunter2\"\n", "FILE:1:10: unknown variant `…`, expected `text` or `json`"),
         ("tr_dev_hunter2 = 1\n", "FILE:1:1: unknown field `…`, expected one of `port`"),
+        ("\"a`tr_dev_hunter2\" = 1\n", "FILE:1:1: unknown field `…`, expected one of `port`"),
+        ("\"`, expected tr_dev_hunter2\" = 1\n", "FILE:1:1: unknown field `…`, expected one of `port`"),
+        ("\"tr_dev_hunter2\" = 1\n\"tr_dev_hunter2\" = 2\n", "FILE:2:1: duplicate key"),
         ("secret-key = \"tr_dev_1\"\nsecret-key-file = \"k\"\n", "the file of settings has both"),
         ("port = 1\n", "there is no secret key: give one with --secret-key"),
     ] {
@@ -119,6 +122,8 @@ fn what_is_wrong_is_told_by_its_place_and_without_the_line_s_text() {
         let refused = args.settings(Keep::InMemory).unwrap_err();
         assert!(!format!("{refused} {refused:?}").contains("hunter2"), "{refused:?}");
     }
+    let honest = ServeArgs { key: in_file("nowhere/tr_key.txt"), ..ServeArgs::default() };
+    assert!(honest.settings(Keep::InMemory).unwrap_err().to_string().starts_with("nowhere/tr_key.txt: "));
     let nowhere = ServeArgs { config: Some("/nowhere/at/all.toml".into()), ..ServeArgs::default() };
     assert!(nowhere.settings(Keep::InMemory).unwrap_err().to_string().starts_with("/nowhere/at/all.toml: "));
 }

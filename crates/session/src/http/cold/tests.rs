@@ -8,7 +8,7 @@ use futures::future::BoxFuture;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use turnkeep_host::{Host, Task, Timestamp};
-use turnkeep_protocol::{NewRecord, SessionId, TaskId};
+use turnkeep_protocol::{NewRecord, SessionId};
 
 use super::*;
 use crate::actor::Driver;
@@ -17,7 +17,7 @@ use crate::objects::Objects;
 use crate::trims::TRIM_GRACE;
 use crate::{
     Bounds, Change, Environment, InMemoryObjects, Loaded, MemoryDisk, MemoryStorage, Part, RunRow, Storage,
-    StorageError, Window, Windows,
+    StorageError, StoreId, Window, Windows,
 };
 
 const IN: ChannelName = ChannelName::In;
@@ -113,19 +113,11 @@ async fn start() -> Fixture {
     let (driver, actor) = Driver::new(core, store.clone(), host.clone());
     let driver = host.spawn(async move { driver.run().await.unwrap() });
     let environment = Environment::new("env_1", "secret");
-    let objects = Objects::new(Arc::new(InMemoryObjects::new()), &environment, host.entropy().draws());
+    let objects = Objects::new(Arc::new(InMemoryObjects::new()), &environment, host.entropy().draws(), StoreId(1));
     let app = App::new(host, actor, store.clone(), objects, environment, CancellationToken::new());
     assert!(store.app.set(Arc::downgrade(&app)).is_ok());
     let create = |core: &mut Core, now| {
-        let new = NewSession {
-            kind: "chat.agent".to_owned(),
-            task_id: TaskId::new("agent"),
-            trigger_config: Default::default(),
-            external_id: Some("chat".to_owned()),
-            tags: Vec::new(),
-            metadata: None,
-            expires_at: None,
-        };
+        let new = NewSession { external_id: Some("chat".to_owned()), ..NewSession::plain() };
         core.create(now, new).unwrap();
     };
     app.actor.call(create).await.unwrap();

@@ -13,7 +13,7 @@ use turnkeep_protocol::{
 use crate::change::Millis;
 use crate::standing::{PART_MEMORY, Standing};
 use crate::storage::session_of;
-use crate::{Change, Part, RunReason, RunRow, RunStatus, SessionRow, Shape, SnapshotId, WaitpointRow};
+use crate::{Change, Part, RunReason, RunRow, RunStatus, SessionRow, Shape, SnapshotId, StoreId, WaitpointRow};
 
 pub(super) const CHANNELS: [ChannelName; 2] = [ChannelName::In, ChannelName::Out];
 pub(super) const N_SESSIONS: u64 = 3;
@@ -108,13 +108,13 @@ impl Author {
         let n = draws.below(n_sessions);
         let session = session_id(n);
         let channel = CHANNELS[usize::try_from(draws.below(2)).expect("two")];
-        match draws.below(24) {
-            kind @ 0..11 => {
+        match draws.below(25) {
+            kind @ 0..12 => {
                 let change = self.change(kind, n, draws);
                 self.put(change, changes);
             }
             kind => {
-                let n_records = if kind < 14 { 2 + draws.below(MAX_BATCH - 1) } else { 1 };
+                let n_records = if kind < 15 { 2 + draws.below(MAX_BATCH - 1) } else { 1 };
                 let part = self.free_part(&session, channel, draws).filter(|_| draws.below(4) > 0);
                 self.append(&session, channel, n_records, part, draws, changes);
             }
@@ -142,6 +142,7 @@ impl Author {
                 Change::Waitpoint { row: Box::new(wait_row(self.n_waits, draws)) }
             }
             9 => Change::WaitpointGone { waitpoint: wait_id(draws.below(self.n_waits + 1)) },
+            10 => Change::Store { id: StoreId(draws.next_u64()) },
             _ => {
                 let object = SnapshotId(draws.next_u64());
                 Change::Snapshot { session, end: Some(SeqNum::new(draws.below(9))), object }

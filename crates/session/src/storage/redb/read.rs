@@ -5,12 +5,12 @@ use serde::de::DeserializeOwned;
 use turnkeep_protocol::{ChannelName, PartId, Record, RunId, SeqNum, SessionId};
 
 use super::{
-    LAST_WAIT, META, N_CHANGES, PART_PLACES, PARTS, PartKey, PlaceKey, RECORDS, RUNS, SESSIONS, STANDINGS, WAITPOINTS,
-    decoded, failed, number,
+    LAST_WAIT, META, N_CHANGES, PART_PLACES, PARTS, PartKey, PlaceKey, RECORDS, RUNS, SESSIONS, STANDINGS, STORE,
+    WAITPOINTS, decoded, failed, number,
 };
 use crate::standing::{Part, Standing};
 use crate::storage::{Bounds, Loaded, LoadedChannel, LoadedSession, Window, Windows};
-use crate::{RunRow, SessionRow, StorageError};
+use crate::{RunRow, SessionRow, StorageError, StoreId};
 
 /// Gives what a server needs to go on.
 pub(super) fn load(db: &Database, windows: Windows) -> Result<Loaded, StorageError> {
@@ -18,10 +18,11 @@ pub(super) fn load(db: &Database, windows: Windows) -> Result<Loaded, StorageErr
     let meta = txn.open_table(META).map_err(failed)?;
     let count = |name: &str| Ok::<_, StorageError>(meta.get(name).map_err(failed)?.map_or(0, |count| count.value()));
     let (n_changes, last_wait) = (count(N_CHANGES)?, count(LAST_WAIT)?);
+    let store = meta.get(STORE).map_err(failed)?.map(|id| StoreId(id.value()));
     let standings = txn.open_table(STANDINGS).map_err(failed)?;
     let runs = txn.open_table(RUNS).map_err(failed)?;
     let channels = Channels::open(&txn)?;
-    let mut loaded = Loaded { n_changes, last_wait, ..Loaded::default() };
+    let mut loaded = Loaded { n_changes, last_wait, store, ..Loaded::default() };
     for entry in txn.open_table(SESSIONS).map_err(failed)?.iter().map_err(failed)? {
         let (id, row) = entry.map_err(failed)?;
         let (id, row) = (id.value(), decoded::<SessionRow>(row.value())?);

@@ -7,8 +7,8 @@ use turnkeep_host::Timestamp;
 use turnkeep_protocol::{ChannelName, PartId, Record, RunId, SeqNum, SessionId};
 
 use super::{
-    LAST_WAIT, META, N_CHANGES, PART_PLACES, PARTS, PartKey, PlaceKey, RECORDS, RUNS, SESSIONS, STANDINGS, WAITPOINTS,
-    decoded, encoded, failed, number,
+    LAST_WAIT, META, N_CHANGES, PART_PLACES, PARTS, PartKey, PlaceKey, RECORDS, RUNS, SESSIONS, STANDINGS, STORE,
+    WAITPOINTS, decoded, encoded, failed, number,
 };
 use crate::change::Millis;
 use crate::standing::{Part, Shape, Standing};
@@ -84,6 +84,10 @@ impl<'t> Writer<'t> {
             }
             Change::WaitpointGone { waitpoint } => {
                 self.waitpoints.remove(waitpoint.as_str()).map_err(failed)?;
+                Ok(())
+            }
+            Change::Store { id } => {
+                self.meta.insert(STORE, id.0).map_err(failed)?;
                 Ok(())
             }
         }
