@@ -93,6 +93,12 @@ fn millis(at: Duration) -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use turnkeep_host::Clock;
+
     use super::*;
 
     const START: i64 = 1_700_000_000_000;
@@ -134,6 +140,30 @@ mod tests {
         check(&[(1000, 1900), (2000, 2800)], &[(1010, None), (2020, None)]);
         // Nothing has passed.
         check(&[(0, 900_000)], &[(0, Some(900_000))]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wall_clock_that_was_set_is_logged_once_with_its_jump_d84() {
+        /// A wall clock that only a test moves.
+        struct Hands(Arc<AtomicU64>);
+        impl Clock for Hands {
+            fn now(&self) -> Timestamp {
+                Timestamp::from_millis(self.0.load(Ordering::Relaxed))
+            }
+        }
+        let mut log = tempfile::NamedTempFile::new().unwrap();
+        let lines = tracing_subscriber::fmt().with_ansi(false).with_writer(Arc::new(log.reopen().unwrap())).finish();
+        let _on_this_thread = tracing::subscriber::set_default(lines);
+        let hands = Arc::new(AtomicU64::new(wall(0).as_millis()));
+        let steady = SteadyClock::start(Host::os().with_clock(Hands(hands.clone())));
+
+        hands.store(wall(15_000).as_millis(), Ordering::Relaxed);
+        let (first, later) = (steady.now(), steady.now());
+
+        assert_eq!((first, later), (wall(0), wall(0)), "no time has passed");
+        let mut said = String::new();
+        log.read_to_string(&mut said).unwrap();
+        assert!(said.matches("the wall clock was set").count() == 1 && said.contains("jump_ms=15000"), "{said}");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! How a server ends, and what it does about peers that take nothing; connections in memory, virtual time.
 
 use std::convert::Infallible;
-use std::io;
+use std::io::{self, Read as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -121,7 +121,10 @@ async fn what_is_not_finished_when_patience_ends_is_cut() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_takes_nothing_loses_its_connection_and_holds_no_more_than_the_buffers() {
+async fn a_peer_that_takes_nothing_loses_its_connection_with_a_word_and_holds_no_more_than_the_buffers() {
+    let mut log = tempfile::NamedTempFile::new().unwrap();
+    let lines = tracing_subscriber::fmt().with_writer(Arc::new(log.reopen().unwrap())).finish();
+    let _on_this_thread = tracing::subscriber::set_default(lines);
     let served = start(Duration::ZERO);
     let mut slow = ask(&served, "/flood").await;
     let buffered = served.sent.load(Ordering::SeqCst);
@@ -136,4 +139,7 @@ async fn a_peer_that_takes_nothing_loses_its_connection_and_holds_no_more_than_t
     slow.take(4096).read_to_end(&mut rest).await.unwrap();
     assert!(rest.len() <= 2048, "{}: what lay in the pipe", rest.len());
     assert!((8..1024).contains(&buffered), "{buffered}: bounded, whatever the peer does");
+    let mut said = String::new();
+    log.read_to_string(&mut said).unwrap();
+    assert_eq!(said.matches("a peer took nothing for 60 s; its connection is closed").count(), 1, "{said}");
 }
