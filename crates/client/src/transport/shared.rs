@@ -81,6 +81,8 @@ impl Transport {
     }
 
     /// Shows the other tabs what this one shows, while it holds the chat: soon, and only the latest list (C-128).
+    ///
+    /// Call it at each change. A tab that shares holds its chat for 100 ms beyond the turn, so that its last list has the end.
     pub fn share_messages(&self, chat_id: &str, messages: Vec<UiMessage>) {
         if let Some(tabs) = &self.inner.tabs {
             tabs.share(chat_id, messages);

@@ -52,6 +52,7 @@ pub(crate) struct Tabs {
     claims: Mutex<Claims>,
     channel: Arc<dyn TabChannel>,
     has_list: Notify,
+    is_leaving: Notify,
     pub(crate) on_read_only: Listeners<HearReadOnly>,
     pub(crate) on_messages: Listeners<HearMessages>,
 }
@@ -62,6 +63,7 @@ impl Tabs {
             claims: Mutex::new(Claims::new(tab_id)),
             channel,
             has_list: Notify::new(),
+            is_leaving: Notify::new(),
             on_read_only: Listeners::default(),
             on_messages: Listeners::default(),
         }
@@ -83,9 +85,10 @@ impl Tabs {
         is_claimed
     }
 
-    pub(crate) fn release(&self, chat_id: &str) {
-        let effects = self.claims().release(chat_id);
+    pub(crate) fn let_go(&self, chat_id: &str) {
+        let effects = self.claims().let_go(chat_id, Instant::now());
         self.carry_out(effects, None);
+        self.is_leaving.notify_one();
     }
 
     pub(crate) fn release_all(&self) {
@@ -108,6 +111,7 @@ impl Tabs {
     pub(crate) async fn run(self: Arc<Self>, inner: Weak<Inner>) {
         let (mut beat_at, mut share_at) = (Instant::now() + HEARTBEAT, None);
         loop {
+            let release_at = self.claims().next_release();
             let effects = tokio::select! {
                 biased;
                 message = self.channel.receive() => match message {
@@ -126,6 +130,9 @@ impl Tabs {
                     share_at = None;
                     self.claims().flush()
                 }
+                () = until(release_at) => self.claims().release_due(Instant::now()),
+                // Another time to wait for.
+                () = self.is_leaving.notified() => continue,
             };
             let Some(inner) = inner.upgrade() else { return };
             self.carry_out(effects, Some(&inner));
@@ -156,7 +163,7 @@ impl Inner {
         if let Some(tabs) = &self.tabs
             && self.chat(chat_id, |chat| chat.active.is_none() && chat.n_sending == 0)
         {
-            tabs.release(chat_id);
+            tabs.let_go(chat_id);
         }
     }
 

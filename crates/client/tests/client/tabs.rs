@@ -310,15 +310,36 @@ async fn the_holder_shows_its_latest_list_and_once_more_at_the_end_c128() {
     }
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(*scene.adopted.lock().unwrap(), [list("99")]);
-    scene.rig.transport.share_messages(CHAT, list("last"));
     scene.rig.fake.boundary(0);
     text_of(stream).await;
+    settle().await;
+    // The page has the end of the turn later than its transport.
+    assert_eq!(scene.changes(), [true], "the others must not send on a list without it");
+    scene.rig.transport.share_messages(CHAT, list("whole"));
     tokio::time::sleep(Duration::from_secs(1)).await;
 
-    assert_eq!(*scene.adopted.lock().unwrap(), [list("99"), list("last")]);
+    assert_eq!(*scene.adopted.lock().unwrap(), [list("99"), list("whole"), list("whole")]);
+    assert_eq!(scene.changes(), [true, false]);
     scene.rig.transport.share_messages(CHAT, list("after"));
     tokio::time::sleep(Duration::from_secs(1)).await;
-    assert_eq!(scene.adopted.lock().unwrap().len(), 2);
+    assert_eq!(scene.adopted.lock().unwrap().len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tab_that_sends_again_before_it_has_let_go_keeps_the_chat_c128_c124() {
+    let scene = two_tabs().await;
+    scene.rig.fake.say("a");
+    let mut stream = scene.rig.send("hi").await.unwrap();
+    next_text(&mut stream).await;
+    scene.rig.transport.share_messages(CHAT, vec![UiMessage::user("m", "hi")]);
+    scene.rig.fake.boundary(0);
+    text_of(stream).await;
+
+    let stream = scene.rig.send("and?").await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+
+    assert_eq!(scene.changes(), [true], "it was never let go");
+    drop(stream);
 }
 
 #[tokio::test(start_paused = true)]

@@ -146,6 +146,90 @@ fn the_latest_list_is_shared_and_once_more_at_the_end_c128() {
 }
 
 #[test]
+fn a_chat_whose_list_is_shared_is_held_a_while_longer_and_for_its_last_list_c128() {
+    let now = Instant::now();
+    let list = |text: &str| vec![UiMessage::user("m", text)];
+    let mut a = tab("a");
+    claim(&mut a);
+    assert_eq!(sent(&a.let_go(CHAT, now)).len(), 1, "nobody waits for a list that is never shared");
+    claim(&mut a);
+    a.share(CHAT, list("half"));
+
+    assert_eq!(a.let_go(CHAT, now), []);
+    assert_eq!(a.let_go(CHAT, now + LAST_WORDS / 2), [], "the time counts from the first");
+    assert!(a.share(CHAT, list("whole")), "it is held still");
+    assert_eq!(a.release_due(now + LAST_WORDS / 2), []);
+    assert_eq!(a.next_release(), Some(now + LAST_WORDS));
+    let last = sent(&a.release_due(now + LAST_WORDS));
+
+    let [TabMessage::Messages { messages, .. }, TabMessage::Release { .. }] = &last[..] else { panic!("{last:?}") };
+    assert_eq!((messages, a.next_release()), (&list("whole"), None));
+}
+
+#[test]
+fn a_tab_on_its_way_out_keeps_what_it_claims_anew_and_yields_to_anybody_else_c124_c133() {
+    let now = Instant::now();
+    let leaving = || {
+        let mut a = tab("a");
+        claim(&mut a);
+        a.share(CHAT, Vec::new());
+        a.let_go(CHAT, now);
+        a
+    };
+    let (mut again, mut yields, mut b) = (leaving(), leaving(), tab("b"));
+
+    assert_eq!(again.claim(CHAT), Some(Vec::new()), "the others know it already");
+    assert_eq!(again.release_due(now + LAST_WORDS), []);
+    assert_eq!(deliver(&claim(&mut b), &mut yields, now), read_only(true), "though its own id is smaller");
+    assert_eq!((yields.release_due(now + LAST_WORDS), yields.next_release()), (Vec::new(), None));
+}
+
+#[test]
+fn who_loses_a_crossing_takes_the_chat_when_the_winner_lets_go_for_its_turn_goes_on_c133() {
+    let now = Instant::now();
+    let crossed = || {
+        let (mut a, mut b) = (tab("a"), tab("b"));
+        let (by_a, by_b) = (claim(&mut a), claim(&mut b));
+        assert_eq!(deliver(&by_b, &mut a, now), []);
+        assert_eq!(deliver(&by_a, &mut b, now), read_only(true));
+        (a, b)
+    };
+    let (mut a, mut b) = crossed();
+    let effects = deliver(&sent(&a.let_go(CHAT, now)), &mut b, now);
+    assert_eq!(effects[..1], read_only(false));
+    assert_eq!(deliver(&sent(&effects), &mut a, now), read_only(true), "it is taken");
+
+    // One that has had its turn meanwhile takes nothing.
+    let (mut a, mut b) = crossed();
+    b.let_go(CHAT, now);
+    assert_eq!(deliver(&sent(&a.let_go(CHAT, now)), &mut b, now), read_only(false));
+    // Nor does one whose winner has died before its own turn was over.
+    let (_, mut b) = crossed();
+    assert_eq!(b.tick(now + 2 * CLAIM_LIFE)[..1], read_only(false));
+    assert!(b.share(CHAT, Vec::new()), "it holds the chat");
+}
+
+#[test]
+fn tabs_that_sent_at_once_never_show_each_others_lists_c133_c128() {
+    let now = Instant::now();
+    let list = vec![UiMessage::user("m", "mine")];
+    let (mut a, mut b, mut c) = (tab("a"), tab("b"), tab("c"));
+    let (by_a, by_b) = (claim(&mut a), claim(&mut b));
+    deliver(&by_b, &mut a, now);
+    deliver(&by_a, &mut b, now);
+    deliver(&by_a, &mut c, now);
+
+    a.share(CHAT, list.clone());
+    let shared = sent(&a.flush());
+    assert_eq!(deliver(&shared, &mut b, now), [], "its own message is not among them");
+    assert_eq!(deliver(&shared, &mut c, now).len(), 1, "a third tab sees the holder's");
+    let freed = deliver(&sent(&a.release(CHAT)), &mut b, now);
+    deliver(&sent(&freed), &mut a, now);
+    b.share(CHAT, list);
+    assert_eq!(deliver(&sent(&b.flush()), &mut a, now), []);
+}
+
+#[test]
 fn a_list_of_a_tab_that_holds_nothing_is_not_adopted_c128() {
     let message = TabMessage::Messages { chat_id: CHAT.to_owned(), tab_id: "x".to_owned(), messages: Vec::new() };
 
