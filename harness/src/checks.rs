@@ -25,6 +25,7 @@ mod story;
 pub(crate) mod tale;
 mod trim_covered;
 mod whole;
+mod writable_somewhere;
 
 pub(crate) use story::{Content, Stored, decode, person_of};
 
@@ -54,6 +55,7 @@ const CHECKS: &[Check] = &[
     (script_kept::NAME, script_kept::check),
     (processes_live::NAME, processes_live::check),
     (sends_accepted::NAME, sends_accepted::check),
+    (writable_somewhere::NAME, writable_somewhere::check),
     (expect::NAME, expect::check),
 ];
 

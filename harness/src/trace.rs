@@ -151,6 +151,31 @@ pub enum Event {
         /// The cursor it starts from.
         cursor: Option<SeqNum>,
     },
+    /// A page was closed, or died.
+    PageClosed {
+        /// The page.
+        page: String,
+        /// The chat.
+        chat: String,
+    },
+    /// Another tab of the same person took a page's chat, or let it go (C-124).
+    ReadOnly {
+        /// The page.
+        page: String,
+        /// The chat.
+        chat: String,
+        /// Whether the other tab has it.
+        read_only: bool,
+    },
+    /// A page shows what the tab that holds the chat shows (C-128).
+    Adopted {
+        /// The page.
+        page: String,
+        /// The chat.
+        chat: String,
+        /// The other tab's messages.
+        messages: Vec<UiMessage>,
+    },
     /// A page's message was acknowledged.
     Sent {
         /// The page.

@@ -19,6 +19,7 @@ mod shelf;
 mod sim;
 mod stage;
 mod storage;
+mod tabs;
 #[cfg(test)]
 mod tests;
 mod watch;

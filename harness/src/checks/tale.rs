@@ -26,6 +26,7 @@ pub(crate) struct Tale {
     /// Who writes on `out`, and whether that was said for the next record only.
     writer: Option<Writer>,
     next_writer: Option<Option<Writer>>,
+    passed_ms: u64,
 }
 
 /// A scenario that expects nothing in particular.
@@ -55,7 +56,13 @@ impl Tale {
     /// Appends an entry, 10 ms after the one before.
     pub(crate) fn log(mut self, host: &str, event: Event) -> Self {
         let n = self.entries.len();
-        self.entries.push(Entry { n, ms: 10 * (n as u64 + 1), host: host.to_owned(), event });
+        self.entries.push(Entry { n, ms: 10 * (n as u64 + 1) + self.passed_ms, host: host.to_owned(), event });
+        self
+    }
+
+    /// Lets so much time pass between the newest entry and the next one.
+    pub(crate) fn pass(mut self, ms: u64) -> Self {
+        self.passed_ms += ms.saturating_sub(10);
         self
     }
 

@@ -121,6 +121,10 @@ fn describe_page(event: &Event) -> String {
         }
         Event::Stopped { page, delivered: true, .. } => format!("{page} stops the answer"),
         Event::Stopped { page, delivered: false, .. } => format!("{page} fails to stop the answer"),
+        Event::PageClosed { page, .. } => format!("{page} is gone"),
+        Event::ReadOnly { page, read_only: true, .. } => format!("{page} is read-only: another tab has the chat"),
+        Event::ReadOnly { page, read_only: false, .. } => format!("{page} may send again"),
+        Event::Adopted { page, messages, .. } => format!("{page} shows what the other tab shows: {}", list(messages)),
         Event::PageShows { page, messages, .. } => format!("{page} shows {}", list(messages)),
         Event::Notice { page, notice } => format!("{page}'s transport says {notice}"),
         _ => String::new(),

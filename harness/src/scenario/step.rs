@@ -56,6 +56,8 @@ pub enum Step {
     WaitChunks(WaitChunks),
     /// Waits until a person's page has no stream open and no send under way.
     WaitAnswer(WaitFor),
+    /// Waits until a person's page may send, or may not because another tab of hers has the chat.
+    WaitReadOnly(WaitReadOnly),
     /// Waits until a channel holds so many records, trimmed ones included.
     WaitStored(WaitStored),
     /// Waits until the author's database has so many messages of the chat.
@@ -113,6 +115,7 @@ impl Step {
             Self::Bfcache(away) => Some(&away.client),
             Self::WaitChunks(wait) => Some(&wait.client),
             Self::WaitAnswer(wait) => Some(&wait.client),
+            Self::WaitReadOnly(wait) => Some(&wait.client),
             _ => None,
         }
     }
@@ -122,7 +125,7 @@ impl Step {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Client {
-    /// The person.
+    /// The person; `alice/b` is alice in a further tab that the story calls `b`.
     pub client: String,
 }
 
@@ -232,6 +235,19 @@ pub struct WaitChunks {
 pub struct WaitFor {
     /// The person.
     pub client: String,
+    /// The longest wait, in virtual milliseconds.
+    #[serde(default = "default_within_ms")]
+    pub within_ms: u64,
+}
+
+/// A wait for a page's right to send.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WaitReadOnly {
+    /// The person, in one of her tabs.
+    pub client: String,
+    /// Whether another tab is to have the chat.
+    pub read_only: bool,
     /// The longest wait, in virtual milliseconds.
     #[serde(default = "default_within_ms")]
     pub within_ms: u64,

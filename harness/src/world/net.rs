@@ -31,6 +31,8 @@ pub(super) struct Shapes(Arc<Mutex<Shaping>>);
 struct Shaping {
     links: BTreeMap<(String, String), Shape>,
     offline: BTreeSet<String>,
+    /// How often each host has lost its network; what it had open then is silent for good.
+    outages: BTreeMap<String, u64>,
 }
 
 impl Shapes {
@@ -39,18 +41,29 @@ impl Shapes {
         change(shapes.links.entry((reader.to_owned(), source.to_owned())).or_default());
     }
 
+    /// Shapes no link any more and lets everybody dial; connections that have died stay dead.
     pub(super) fn clear(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Shaping::default();
+        let mut shapes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        shapes.links.clear();
+        shapes.offline.clear();
     }
 
-    /// Lets whatever `host` dials fail at once, or no longer, as a device does that knows it has no network.
+    /// Lets whatever `host` dials fail at once, or no longer, as a device does that knows it has no network. What it has open when it
+    /// goes offline says nothing any more, at either end.
     pub(super) fn set_offline(&self, host: &str, is_offline: bool) {
         let mut shapes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if is_offline {
             shapes.offline.insert(host.to_owned());
+            *shapes.outages.entry(host.to_owned()).or_default() += 1;
         } else {
             shapes.offline.remove(host);
         }
+    }
+
+    /// Counts the outages of both ends of a connection.
+    fn outages(&self, ends: [&str; 2]) -> u64 {
+        let shapes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        ends.iter().filter_map(|host| shapes.outages.get(*host)).sum()
     }
 
     fn is_offline(&self, host: &str) -> bool {
@@ -91,6 +104,7 @@ impl WorldNet {
             conn,
             trace: self.trace.clone(),
             shapes: self.shapes.clone(),
+            outages: self.shapes.outages([&self.host, peer]),
             ended: false,
         };
         wire.log(op, &[]);
@@ -155,6 +169,8 @@ struct Wire {
     conn: u64,
     trace: Trace,
     shapes: Shapes,
+    /// The outages of both ends before it was opened.
+    outages: u64,
     ended: bool,
 }
 
@@ -167,6 +183,11 @@ impl Wire {
         let event =
             Event::Net { peer: self.peer.clone(), conn: self.conn, op: op.to_owned(), bytes: bytes.len(), hash };
         self.trace.log(&self.host, event);
+    }
+
+    /// Tells whether an end has lost its network since: then nothing arrives here any more, not even an end, and nothing leaves.
+    fn is_silent(&self) -> bool {
+        self.shapes.outages([&self.host, &self.peer]) != self.outages
     }
 
     fn end(&mut self, op: &str) {
@@ -206,6 +227,9 @@ impl AsyncRead for Wire {
         if self.ended {
             return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
         }
+        if self.is_silent() {
+            return Poll::Pending;
+        }
         let shape = self.shapes.get(&self.host, &self.peer);
         let before = buf.filled().len();
         let room = buf.remaining();
@@ -229,6 +253,11 @@ impl AsyncWrite for Wire {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         if self.ended {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        if self.is_silent() {
+            // As a socket does that nobody acknowledges: it takes the bytes.
+            self.log("lose", bytes);
+            return Poll::Ready(Ok(bytes.len()));
         }
         let written = ready!(Pin::new(&mut self.stream).poll_write(cx, bytes))?;
         self.log("write", &bytes[..written]);

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::header::AUTHORIZATION;
 use http::{HeaderValue, Request};
 use serde_json::Value;
-use turnkeep_client::{ChatSessionState, PageEvent, SendMessages, SessionsApi, StartRequest, Transport};
+use turnkeep_client::{ChatSessionState, Listening, PageEvent, SendMessages, SessionsApi, StartRequest, Transport};
 use turnkeep_host::http::{Deadlines, HttpClient};
 use turnkeep_host::{Host, Tasks};
 use turnkeep_protocol::{JsonObject, SeqNum, TaskId, UiMessage};
@@ -16,6 +16,7 @@ use turnkeep_protocol::{JsonObject, SeqNum, TaskId, UiMessage};
 use super::person::{Busy, Person};
 use super::screen::Screen;
 use super::stage::{APP_URL, SECRET_KEY, SESSION_URL};
+use super::tabs::Seat;
 use crate::app::AppChat;
 use crate::mock_chat::creation;
 use crate::scenario::HistorySource;
@@ -24,13 +25,17 @@ use crate::trace::{Event, Gesture};
 /// How long a page waits before it asks the author's application again.
 const APP_RETRY: Duration = Duration::from_millis(200);
 
-/// An open page; dropping it closes everything it has open.
+/// An open page; dropping it closes everything it has open, without a word to anybody.
 pub(super) struct Page {
     person: Arc<Person>,
     screen: Arc<Screen>,
     transport: Transport,
     tasks: Tasks,
     host: Host,
+    /// Its place among the person's tabs, when she has several.
+    seat: Option<Arc<Seat>>,
+    /// What it hears of them.
+    _listening: Vec<Listening>,
 }
 
 impl Page {
@@ -52,10 +57,14 @@ impl Page {
         let opened =
             Event::PageOpened { page: page.clone(), chat: person.chat.clone(), messages: messages.clone(), cursor };
         person.trace.log(&person.name, opened);
+        let seat = person.room.as_ref().map(|room| room.enter(&page));
         let screen = Arc::new(Screen::new(page, person.clone(), messages, session.clone()));
         person.put_on_screen(screen.clone());
-        let transport = connect(person, host, &screen, session);
-        let page = Self { person: person.clone(), screen, transport, tasks: Tasks::new(), host: host.clone() };
+        let transport = connect(person, host, &screen, session, seat.clone());
+        let listening = if seat.is_some() { listen(&transport, &screen) } else { Vec::new() };
+        let (person, tasks, host) = (person.clone(), Tasks::new(), host.clone());
+        let page = Self { person: person.clone(), screen, transport, tasks, host, seat, _listening: listening };
+        page.share();
         person.shown.store(0, Ordering::Relaxed);
         page.resume(busy);
         person.loads.fetch_add(1, Ordering::Relaxed);
@@ -73,6 +82,20 @@ impl Page {
             let busy = (!screen.person.is_watching()).then_some(busy);
             screen.follow(stream).await;
             drop(busy);
+        }));
+    }
+
+    /// Shows the person's other tabs what this one shows, whenever it changes (C-128).
+    fn share(&self) {
+        if self.seat.is_none() {
+            return;
+        }
+        let (screen, transport) = (self.screen.clone(), self.transport.clone());
+        self.tasks.add(self.host.spawn(async move {
+            loop {
+                screen.changed().await;
+                transport.share_messages(&screen.person.chat, screen.messages());
+            }
         }));
     }
 
@@ -163,20 +186,38 @@ impl Page {
     /// Lets the page's transport hear what the browser tells.
     pub(super) fn hear(&self, event: PageEvent) {
         self.transport.page_event(event);
+        self.person.heard.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Lets the page's token be accepted no more, on this page or on a later one.
     pub(super) fn expire_token(&self) {
-        let Some(session) = self.transport.session(&self.person.chat) else {
+        let session = self.transport.session(&self.person.chat);
+        let Some(session) = session.filter(|session| !session.public_access_token.is_empty()) else {
             return self.person.refuse(format!("{} has no token that could expire", self.screen.page));
         };
         self.person.expire(session.public_access_token);
         refuse_expired(&self.person, &self.transport);
+        self.person.heard.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Ends the page as a browser does when it has the time: the other tabs hear that it goes (C-125).
+    pub(super) fn unload(&self) {
+        if self.seat.is_some() {
+            self.transport.dispose();
+        }
     }
 
     /// Ends the page without a word: whatever still runs of it saves nothing.
     pub(super) fn crash(self) {
+        if let Some(seat) = &self.seat {
+            seat.leave();
+        }
         self.screen.die();
+    }
+
+    /// Notes that the person has no page here any more.
+    pub(super) fn log_closed(&self) {
+        self.screen.log(|page, chat| Event::PageClosed { page, chat });
     }
 
     /// Presses stop.
@@ -213,7 +254,22 @@ impl Asked {
     }
 }
 
-fn connect(person: &Arc<Person>, host: &Host, screen: &Arc<Screen>, session: Option<ChatSessionState>) -> Transport {
+/// Hears whether the page may send, and what the tab that does shows.
+fn listen(transport: &Transport, screen: &Arc<Screen>) -> Vec<Listening> {
+    let told = screen.clone();
+    let read_only = transport.on_read_only_change(Arc::new(move |_, read_only| told.read_only(read_only)));
+    let shown = screen.clone();
+    let messages = transport.on_tab_messages(Arc::new(move |_, messages| shown.adopt(messages)));
+    [read_only, messages].map(|listening| listening.expect("a page hears with two ears")).into()
+}
+
+fn connect(
+    person: &Arc<Person>,
+    host: &Host,
+    screen: &Arc<Screen>,
+    session: Option<ChatSessionState>,
+    seat: Option<Arc<Seat>>,
+) -> Transport {
     let base = SESSION_URL.parse().expect("a fixed address parses");
     let sessions = Arc::new(SessionsApi::new(host.clone(), base, SECRET_KEY));
     let is_watching = person.is_watching();
@@ -248,7 +304,11 @@ fn connect(person: &Arc<Person>, host: &Host, screen: &Arc<Screen>, session: Opt
         let notice = Value::String(format!("{:?}", event.kind));
         noticed.log(|page, _| Event::Notice { page, notice });
     }));
-    let transport = if is_watching { builder.watch() } else { builder }.build();
+    let builder = if is_watching { builder.watch() } else { builder };
+    let transport = match seat {
+        Some(seat) => builder.multi_tab(seat).build(),
+        None => builder.build(),
+    };
     refuse_expired(person, &transport);
     transport
 }

@@ -1,4 +1,4 @@
-//! A person: one host, her device's storage, and the page she has open.
+//! A person in front of one tab of hers: the page it has open, and the device's storage, which all her tabs share.
 //!
 //! The device survives page loads and crashes; the page does not. The driver hands commands over and reads counters; everything
 //! else happens on the person's host.
@@ -16,6 +16,7 @@ use turnkeep_protocol::UiMessage;
 use super::page::Page;
 use super::screen::Screen;
 use super::stage::{SECRET_KEY, SESSION_URL};
+use super::tabs::{Room, person_of_tab};
 use crate::scenario::HistorySource;
 use crate::trace::Trace;
 
@@ -51,16 +52,21 @@ pub(super) struct Device {
     expired: BTreeSet<String>,
 }
 
-/// A person as driver and host share her.
+/// A person in front of one tab, as driver and host share her.
 pub(super) struct Person {
+    /// Her name, with the tab's when it is not her first: `alice`, `alice/b`.
     pub(super) name: String,
+    /// Her host.
+    pub(super) host: String,
     pub(super) chat: String,
     pub(super) agent: String,
     pub(super) history: HistorySource,
     pub(super) trace: Trace,
     commands: Mutex<VecDeque<Command>>,
     arrived: Notify,
-    device: Mutex<Device>,
+    device: Arc<Mutex<Device>>,
+    /// Where her tabs hear each other, when she has several.
+    pub(super) room: Option<Arc<Room>>,
     screen: Mutex<Option<Arc<Screen>>>,
     /// Sends and streams under way on the open page.
     busy: AtomicUsize,
@@ -90,13 +96,15 @@ impl Person {
     pub(super) fn new(name: &str, chat: &str, agent: &str, history: HistorySource, trace: Trace) -> Self {
         Self {
             name: name.to_owned(),
+            host: person_of_tab(name).to_owned(),
             chat: chat.to_owned(),
             agent: agent.to_owned(),
             history,
             trace,
             commands: Mutex::default(),
             arrived: Notify::new(),
-            device: Mutex::default(),
+            device: Arc::default(),
+            room: None,
             screen: Mutex::default(),
             busy: AtomicUsize::new(0),
             refusal: Mutex::default(),
@@ -110,6 +118,28 @@ impl Person {
             watching: AtomicBool::new(false),
             heard: AtomicUsize::new(0),
         }
+    }
+
+    /// Makes the same person in front of another tab.
+    pub(super) fn in_tab(&self, name: &str) -> Self {
+        let other = Self::new(name, &self.chat, &self.agent, self.history, self.trace.clone());
+        Self { device: self.device.clone(), room: self.room.clone(), ..other }
+    }
+
+    /// Tells whether a page is open.
+    pub(super) fn is_open(&self) -> bool {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    /// Tells whether another tab holds the chat, as the page on screen knows it.
+    pub(super) fn is_read_only(&self) -> bool {
+        let screen = self.screen.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        screen.is_some_and(|screen| screen.is_read_only())
+    }
+
+    /// Tells whether this is the tab that is open from the start.
+    fn is_first(&self) -> bool {
+        self.name == self.host
     }
 
     /// Asks something of the person; her host takes it up in its next turn.
@@ -150,7 +180,7 @@ impl Person {
     pub(super) fn next_message_id(&self) -> String {
         let mut device = self.device();
         device.messages_written += 1;
-        format!("{}-{}", self.name, device.messages_written)
+        format!("{}-{}", self.host, device.messages_written)
     }
 
     /// Makes `screen` the one that the person looks at.
@@ -202,84 +232,67 @@ impl Drop for Busy {
     }
 }
 
-/// Lives a person's life on her host, from the boot of her device on.
-pub(super) async fn live(person: Arc<Person>, host: Host) {
-    let mut page = Some(Page::open(&person, &host).await);
+/// Lives a person's life on her host, in all her tabs, from the boot of her device on.
+pub(super) async fn live(tabs: Vec<Arc<Person>>, host: Host) {
+    let lives = tabs.into_iter().map(|tab| live_in_tab(tab, host.clone()));
+    futures::future::join_all(lives).await;
+}
+
+async fn live_in_tab(person: Arc<Person>, host: Host) {
+    let mut page = match person.is_first() {
+        true => Some(Page::open(&person, &host).await),
+        false => None,
+    };
     loop {
         match person.next_command().await {
-            Command::Send { text } => {
-                if let Some(page) = &page {
-                    page.send(text);
-                }
-            }
-            Command::Steer { text } => {
-                if let Some(page) = &page {
-                    page.steer(text);
-                }
-            }
-            Command::Regenerate => {
-                if let Some(page) = &page {
-                    page.regenerate();
-                }
-            }
-            Command::Decide { approved, reason } => match &page {
-                Some(page) => page.decide(approved, reason.as_deref()),
-                None => person.refuse(format!("{} has no page open to decide on", person.name)),
-            },
-            Command::Answer { output } => match &page {
-                Some(page) => page.answer(&output),
-                None => person.refuse(format!("{} has no page open to answer on", person.name)),
-            },
-            Command::Act { action, takes_away } => {
-                if let Some(page) = &page {
-                    page.act(action, takes_away);
-                }
-            }
-            Command::Stop => {
-                if let Some(page) = &page {
-                    page.stop();
-                }
-            }
             Command::CancelRun => cancel_run(&person, &host).await,
             Command::Reload => {
                 // The old page is gone at once, with its sockets and whatever it had not saved.
-                drop(page.take());
+                page.take().inspect(Page::unload);
                 page = Some(Page::open(&person, &host).await);
             }
             Command::Watch => {
-                drop(page.take());
+                page.take().inspect(Page::unload);
                 person.watching.store(true, Ordering::Relaxed);
                 page = Some(Page::open(&person, &host).await);
             }
-            Command::Hear(event) => {
-                match &page {
-                    Some(page) => page.hear(event),
-                    None => person.refuse(format!("{} has no page open that could hear of it", person.name)),
-                }
-                person.heard.fetch_add(1, Ordering::Relaxed);
-            }
-            Command::ExpireToken => {
-                match &page {
-                    Some(page) => page.expire_token(),
-                    None => person.refuse(format!("{} has no page open with a token", person.name)),
-                }
-                person.heard.fetch_add(1, Ordering::Relaxed);
-            }
             Command::Crash => {
                 if let Some(page) = page.take() {
+                    page.log_closed();
                     page.crash();
                 }
                 person.open.store(false, Ordering::Relaxed);
             }
             Command::Close => {
-                drop(page.take());
+                if let Some(page) = page.take() {
+                    page.unload();
+                    page.log_closed();
+                }
                 person.open.store(false, Ordering::Relaxed);
             }
-            Command::Open => {
-                if page.is_none() {
-                    page = Some(Page::open(&person, &host).await);
-                }
-            }
+            Command::Open => page = Some(Page::open(&person, &host).await),
+            gesture => match &page {
+                Some(page) => do_on(page, gesture),
+                None => person.refuse(format!("{} has no page open", person.name)),
+            },
+        }
+    }
+}
+
+/// Does what is asked of an open page.
+fn do_on(page: &Page, gesture: Command) {
+    match gesture {
+        Command::Send { text } => page.send(text),
+        Command::Steer { text } => page.steer(text),
+        Command::Regenerate => page.regenerate(),
+        Command::Decide { approved, reason } => page.decide(approved, reason.as_deref()),
+        Command::Answer { output } => page.answer(&output),
+        Command::Act { action, takes_away } => page.act(action, takes_away),
+        Command::Stop => page.stop(),
+        Command::Hear(event) => page.hear(event),
+        Command::ExpireToken => page.expire_token(),
+        Command::CancelRun | Command::Reload | Command::Close | Command::Open | Command::Crash | Command::Watch => {
+            unreachable!("these are no gestures on a page")
         }
     }
 }

@@ -6,6 +6,7 @@
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::Notify;
 use turnkeep_client::{ChatSessionState, ChatStream, Delivered};
 use turnkeep_protocol::reduce::MessageReducer;
 use turnkeep_protocol::{UiMessage, UiMessageChunk};
@@ -18,6 +19,7 @@ pub(super) struct Screen {
     pub(super) page: String,
     pub(super) person: Arc<Person>,
     state: Mutex<ScreenState>,
+    changed: Notify,
 }
 
 #[derive(Default)]
@@ -32,6 +34,10 @@ struct ScreenState {
     is_behind: bool,
     /// Whether the page has died; then nothing of it is saved.
     is_dead: bool,
+    /// Whether another tab holds the chat.
+    is_read_only: bool,
+    /// Whether the messages are another tab's.
+    has_adopted: bool,
 }
 
 impl Screen {
@@ -42,7 +48,8 @@ impl Screen {
         messages: Vec<UiMessage>,
         session: Option<ChatSessionState>,
     ) -> Self {
-        Self { page, person, state: Mutex::new(ScreenState { messages, session, ..ScreenState::default() }) }
+        let state = Mutex::new(ScreenState { messages, session, ..ScreenState::default() });
+        Self { page, person, state, changed: Notify::new() }
     }
 
     pub(super) fn show(&self) {
@@ -54,8 +61,35 @@ impl Screen {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Gives what is on screen.
+    pub(super) fn messages(&self) -> Vec<UiMessage> {
+        self.state().shown()
+    }
+
+    /// Waits until what is on screen may have changed.
+    pub(super) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// Takes note that another tab holds the chat, or does no more.
+    pub(super) fn read_only(&self, read_only: bool) {
+        self.state().is_read_only = read_only;
+        self.log(|page, chat| Event::ReadOnly { page, chat, read_only });
+    }
+
+    /// Tells whether another tab holds the chat.
+    pub(super) fn is_read_only(&self) -> bool {
+        self.state().is_read_only
+    }
+
+    /// Shows what the tab that holds the chat shows (C-128). A message that a stream writes here stays the stream's.
+    pub(super) fn adopt(&self, messages: &[UiMessage]) {
+        self.state().adopt(messages);
+        self.log(|page, chat| Event::Adopted { page, chat, messages: messages.to_vec() });
+    }
+
     pub(super) fn log(&self, event: impl FnOnce(String, String) -> Event) {
-        self.person.trace.log(&self.person.name, event(self.page.clone(), self.person.chat.clone()));
+        self.person.trace.log(&self.person.host, event(self.page.clone(), self.person.chat.clone()));
     }
 
     /// Puts a question on screen; gives the whole conversation, as the UI library hands it to its transport.
@@ -63,6 +97,7 @@ impl Screen {
         let mut state = self.state();
         state.close();
         state.messages.push(question);
+        self.changed.notify_one();
         state.messages.clone()
     }
 
@@ -71,6 +106,7 @@ impl Screen {
         let mut state = self.state();
         state.close();
         while state.messages.pop_if(|last| last.is_assistant()).is_some() {}
+        self.changed.notify_one();
     }
 
     /// Takes the newest `count` messages off the screen.
@@ -79,6 +115,7 @@ impl Screen {
         state.close();
         let left = state.messages.len().saturating_sub(count);
         state.messages.truncate(left);
+        self.changed.notify_one();
     }
 
     /// Changes the last message; gives the whole conversation, or nothing when there was nothing to change.
@@ -86,6 +123,7 @@ impl Screen {
         let mut state = self.state();
         state.close();
         let is_changed = state.messages.last_mut().is_some_and(change);
+        self.changed.notify_one();
         is_changed.then(|| state.messages.clone())
     }
 
@@ -113,6 +151,7 @@ impl Screen {
 
     fn take(&self, Delivered { seq_num, chunk }: Delivered) {
         let (message_id, text) = self.state().apply(&chunk);
+        self.changed.notify_one();
         self.person.shown.fetch_add(1, Ordering::Relaxed);
         self.log(|page, chat| Event::Shown { page, chat, seq_num, chunk, message_id, text });
     }
@@ -121,6 +160,7 @@ impl Screen {
         self.log(|page, chat| Event::StreamEnded { page, chat, how });
         let mut state = self.state();
         state.close();
+        self.changed.notify_one();
         state.save(&self.person);
     }
 
@@ -168,6 +208,11 @@ impl ScreenState {
         let writing = self.writing.get_or_insert_default();
         // A chunk that does not fit is the checks' business: they compare what is shown with what is stored.
         let _ = writing.apply(chunk);
+        if self.has_adopted {
+            // As the field's UI library does: the message that another tab has shown here is the one that is written.
+            let id = &writing.message().id;
+            self.messages.pop_if(|last| last.id == *id && last.is_assistant());
+        }
         self.is_behind = true;
         (writing.message().id.clone(), writing.message().text())
     }
@@ -175,13 +220,23 @@ impl ScreenState {
     /// Ends the message being written; one without content is not shown.
     fn close(&mut self) {
         self.resumed = None;
-        self.is_behind = false;
+        (self.is_behind, self.has_adopted) = (false, false);
         if let Some(writing) = self.writing.take() {
             let message = writing.into_message();
             if !message.parts.is_empty() {
                 self.messages.push(message);
             }
         }
+    }
+
+    /// Takes another tab's list for the page's own. What a stream writes here, or goes on with, is not among it.
+    fn adopt(&mut self, messages: &[UiMessage]) {
+        let writes = |message: &UiMessage| {
+            let streams = self.writing.as_ref().map(MessageReducer::message);
+            streams.is_some_and(|own| own.id == message.id && !own.id.is_empty())
+        };
+        self.messages = messages.iter().filter(|message| !writes(message)).cloned().collect();
+        self.has_adopted = true;
     }
 
     fn shown(&self) -> Vec<UiMessage> {

@@ -1,6 +1,6 @@
 //! Sets the world up: host `session`, workers, the author's `app`, and one host per person.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -16,14 +16,17 @@ use super::person::{Person, live};
 use super::shelf::Shelf;
 use super::sim::Machines;
 use super::storage::Teller;
+use super::tabs::{Room, person_of_tab};
 use crate::app::AppDatabase;
 use crate::model::{MockLanguageModel, ModelCall};
 use crate::overheard::Overheard;
-use crate::scenario::{Scenario, Store};
+use crate::scenario::{Scenario, Step, Store};
 use crate::trace::{Event, Trace};
 
 /// What keeps the session server's objects; no host, but something with a disk.
 const OBJECTS: &str = "objects";
+/// Least and most milliseconds that a person's tabs need to hear each other; each run draws its own.
+const TAB_DELAY_MS: [u64; 2] = [3, 20];
 /// The chat of every story.
 pub(super) const CHAT: &str = "chat-1";
 /// The environment's secret key, known to workers and to the author's servers.
@@ -74,11 +77,10 @@ impl Stage<'_> {
         }
         let mut people = BTreeMap::new();
         for name in &scenario.people {
-            let person = Arc::new(Person::new(name, CHAT, agent, scenario.history, trace.clone()));
-            people.insert(name.clone(), person.clone());
-            let site = site.clone();
-            let boots = Boots::default();
-            machines.add(name, FaultyDisk::new(), move || live(person.clone(), site.boot(&person.name, &boots)));
+            let tabs = tabs_of(scenario, name, agent, &trace, &entropy.child("tabs"));
+            people.extend(tabs.iter().map(|tab| (tab.name.clone(), tab.clone())));
+            let (site, boots, host) = (site.clone(), Boots::default(), name.clone());
+            machines.add(name, FaultyDisk::new(), move || live(tabs.clone(), site.boot(&host, &boots)));
         }
         machines.draw_latencies(&entropy.child("latencies"), scenario.latency_ms);
         let clients = scenario.steps.iter().map(|step| step.client().map(str::to_owned)).collect();
@@ -89,6 +91,20 @@ impl Stage<'_> {
     pub(super) fn scenario_client(&self, index: usize) -> Option<String> {
         self.clients.get(index).cloned().flatten()
     }
+}
+
+/// Makes a person in front of each tab that the story names, her first one first.
+fn tabs_of(scenario: &Scenario, name: &str, agent: &str, trace: &Trace, seed: &Entropy) -> Vec<Arc<Person>> {
+    let mut first = Person::new(name, CHAT, agent, scenario.history, trace.clone());
+    let named = scenario.steps.iter().filter_map(Step::client);
+    let others: BTreeSet<&str> = named.filter(|tab| *tab != name && person_of_tab(tab) == name).collect();
+    if !others.is_empty() {
+        let [least, most] = TAB_DELAY_MS;
+        let delay = least + seed.child(name).draws().below(most - least + 1);
+        first.room = Some(Arc::new(Room::new(Duration::from_millis(delay))));
+    }
+    let others: Vec<_> = others.into_iter().map(|tab| first.in_tab(tab)).collect();
+    std::iter::once(first).chain(others).map(Arc::new).collect()
 }
 
 /// What every simulated machine is made from.

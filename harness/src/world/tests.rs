@@ -101,6 +101,24 @@ fn a_cut_lets_exactly_so_many_bytes_through_and_then_resets() {
 }
 
 #[test]
+fn what_was_open_when_a_host_went_offline_is_silent_for_good_though_nothing_was_on_its_way() {
+    let mut pair = pair();
+    pair.until(150);
+    assert_eq!(pair.heard(), [Ok(10)]);
+
+    // Between two of the server's words.
+    pair.machines.go_offline("client");
+    pair.until(160);
+    pair.machines.go_online("client");
+    pair.until(600);
+    assert_eq!(pair.heard(), []);
+    pair.machines.heal();
+    pair.until(1200);
+
+    assert_eq!(pair.heard(), [], "nor does it come to an end");
+}
+
+#[test]
 fn a_cut_waits_for_a_byte() {
     let mut pair = pair();
     pair.machines.cut("client", "server", 0);

@@ -2,6 +2,7 @@
 
 mod faults;
 mod numbers;
+mod pages;
 mod vocabulary;
 
 use std::collections::BTreeSet;
@@ -34,6 +35,9 @@ struct Mention<'a> {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Role {
+    /// A person in one of her tabs.
+    Tab,
+    /// A person with all that she has open.
     Person,
     Host,
     Disk,
@@ -53,13 +57,14 @@ pub(super) fn check(scenario: &Scenario, vocabulary: Option<&Vocabulary<'_>>) ->
         check_step(scenario, step).map_err(|complaint| under(["steps".into(), index.into()], complaint))?;
     }
     faults::check(&scenario.steps)?;
+    pages::check(scenario)?;
     for (index, expectation) in scenario.expect.iter().enumerate() {
         let at = |verb: &str| vec!["expect".into(), index.into(), verb.into(), "client".into()];
         let mention = match expectation {
-            Expectation::Answers { client, .. } => Mention { path: at("answers"), name: client, role: Role::Person },
-            Expectation::Refused { client, .. } => Mention { path: at("refused"), name: client, role: Role::Person },
+            Expectation::Answers { client, .. } => Mention { path: at("answers"), name: client, role: Role::Tab },
+            Expectation::Refused { client, .. } => Mention { path: at("refused"), name: client, role: Role::Tab },
             Expectation::ShownAfterLoad { client, .. } => {
-                Mention { path: at("shown_after_load"), name: client, role: Role::Person }
+                Mention { path: at("shown_after_load"), name: client, role: Role::Tab }
             }
             _ => continue,
         };
@@ -107,8 +112,7 @@ fn check_people(scenario: &Scenario) -> Result<(), Complaint> {
         {
             return Err(Complaint::new(at, format!("`{person}` is the name of a host")));
         }
-        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-        if person.is_empty() || !person.chars().all(plain) {
+        if person.is_empty() || !person.chars().all(is_plain) {
             return Err(Complaint::new(at, "a person's name is a host's name: `a-z`, `0-9` and `-`"));
         }
     }
@@ -143,16 +147,33 @@ fn check_ends(verb: &str, LinkEnds(one, other): &LinkEnds) -> Result<(), Complai
 }
 
 fn check_mention(scenario: &Scenario, mention: Mention<'_>) -> Result<(), Complaint> {
+    let name = match mention.role {
+        Role::Tab => check_tab(&mention)?,
+        _ => mention.name,
+    };
     let (what, allowed) = match mention.role {
-        Role::Person => ("person", scenario.people.clone()),
+        Role::Tab | Role::Person => ("person", scenario.people.clone()),
         Role::Host => ("host", hosts(scenario)),
         Role::Disk => ("disk of", faults::WITH_DISKS.map(str::to_owned).to_vec()),
     };
-    if allowed.iter().any(|word| word == mention.name) {
+    if allowed.iter().any(|word| word == name) {
         return Ok(());
     }
-    let message = format!("there is no {what} `{}` in this story", mention.name);
-    Err(Complaint { path: mention.path, message, word: mention.name.to_owned(), allowed })
+    let message = format!("there is no {what} `{name}` in this story");
+    Err(Complaint { path: mention.path, message, word: name.to_owned(), allowed })
+}
+
+/// Gives the person whose tab is meant: a further tab has a name of its own behind a slash.
+fn check_tab<'a>(mention: &Mention<'a>) -> Result<&'a str, Complaint> {
+    let Some((person, tab)) = mention.name.split_once('/') else { return Ok(mention.name) };
+    if tab.is_empty() || !tab.chars().all(is_plain) {
+        return Err(Complaint::new(mention.path.clone(), "a tab's name is made of `a-z`, `0-9` and `-`"));
+    }
+    Ok(person)
+}
+
+fn is_plain(c: char) -> bool {
+    c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-'
 }
 
 fn hosts(scenario: &Scenario) -> Vec<String> {
@@ -171,20 +192,21 @@ fn mentions(step: &Step) -> Vec<Mention<'_>> {
         Step::Answer(answer) => vec![person("answer", &answer.client)],
         Step::Act(act) => vec![person("act", &act.client)],
         Step::Stop(who) => vec![person("stop", &who.client)],
-        Step::CancelRun(who) => vec![person("cancel_run", &who.client)],
+        Step::CancelRun(who) => vec![whole("cancel_run", &who.client)],
         Step::Reload(who) => vec![person("reload", &who.client)],
         Step::ClosePage(who) => vec![person("close_page", &who.client)],
         Step::OpenPage(who) => vec![person("open_page", &who.client)],
         Step::CrashPage(who) => vec![person("crash_page", &who.client)],
         Step::Watch(who) => vec![person("watch", &who.client)],
-        Step::GoOffline(who) => vec![person("go_offline", &who.client)],
-        Step::GoOnline(who) => vec![person("go_online", &who.client)],
+        Step::GoOffline(who) => vec![whole("go_offline", &who.client)],
+        Step::GoOnline(who) => vec![whole("go_online", &who.client)],
         Step::Hide(who) => vec![person("hide", &who.client)],
         Step::Show(who) => vec![person("show", &who.client)],
-        Step::Bfcache(away) => vec![person("bfcache", &away.client)],
+        Step::Bfcache(away) => vec![whole("bfcache", &away.client)],
         Step::ExpireToken(who) => vec![person("expire_token", &who.client)],
         Step::WaitChunks(wait) => vec![person("wait_chunks", &wait.client)],
         Step::WaitAnswer(wait) => vec![person("wait_answer", &wait.client)],
+        Step::WaitReadOnly(wait) => vec![person("wait_read_only", &wait.client)],
         Step::WaitStored(_) | Step::WaitApp(_) | Step::AdvanceMs(_) => Vec::new(),
         Step::Hold(ends) => link(vec!["hold".into()], ends),
         Step::Release(ends) => link(vec!["release".into()], ends),
@@ -204,7 +226,12 @@ fn mentions(step: &Step) -> Vec<Mention<'_>> {
 }
 
 fn person<'a>(verb: &str, name: &'a str) -> Mention<'a> {
-    Mention { path: vec![verb.into(), "client".into()], name, role: Role::Person }
+    Mention { path: vec![verb.into(), "client".into()], name, role: Role::Tab }
+}
+
+/// A person, whichever tab it is.
+fn whole<'a>(verb: &str, name: &'a str) -> Mention<'a> {
+    Mention { role: Role::Person, ..person(verb, name) }
 }
 
 fn host<'a, const N: usize>(path: [&str; N], name: &'a str) -> Mention<'a> {

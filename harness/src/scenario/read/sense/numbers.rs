@@ -18,6 +18,9 @@ const MAX_WORKERS: u64 = 16;
 /// The most of anything that is counted: records, runs, chunks.
 const MAX_COUNT: u64 = 100_000;
 
+/// The longest that a page is in the browser's cache: its own timers go on there, and give a silent connection up after a minute.
+const MAX_AWAY_MS: u64 = 59_999;
+
 /// The most bytes that a shaped link counts, 16 MiB.
 const MAX_BYTES: u64 = 16 << 20;
 
@@ -36,7 +39,7 @@ const BOUNDS: &[(&str, u64, u64)] = &[
     ("seed", 0, u64::MAX),
     ("wait_ms", 0, MAX_MS),
     ("advance_ms", 0, MAX_MS),
-    ("away_ms", 0, MAX_MS),
+    ("away_ms", 0, MAX_AWAY_MS),
     ("within_ms", 0, MAX_MS),
     ("ms", 0, MAX_MS),
     ("count", 0, MAX_COUNT),
