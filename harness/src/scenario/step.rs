@@ -27,7 +27,7 @@ pub enum Step {
     /// A person's page asks the agent for something that is no message, such as an undo.
     Act(Act),
     /// A person presses stop.
-    Stop(Client),
+    Stop(Stop),
     /// The author's server cancels the run that has a person's chat, at her wish.
     CancelRun(Client),
     /// A person reloads her page: the old one is gone at once, the new one loads its history and resumes.
@@ -99,8 +99,8 @@ impl Step {
             Self::Decide(decide) => Some(&decide.client),
             Self::Answer(answer) => Some(&answer.client),
             Self::Act(act) => Some(&act.client),
+            Self::Stop(stop) => Some(&stop.client),
             Self::Regenerate(client)
-            | Self::Stop(client)
             | Self::CancelRun(client)
             | Self::Reload(client)
             | Self::ClosePage(client)
@@ -199,6 +199,17 @@ pub struct Act {
     /// How many of the newest messages the page takes off its screen itself, when the server has the action.
     #[serde(default, skip_serializing_if = "is_default")]
     pub takes_away: usize,
+}
+
+/// A press of the stop button.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Stop {
+    /// The person.
+    pub client: String,
+    /// What the story waits for before it goes on; `accepted` takes a stop that could not be delivered as well.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub until: SendUntil,
 }
 
 /// How far a send gets before the story goes on.

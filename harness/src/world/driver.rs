@@ -114,10 +114,13 @@ impl Story<'_, '_> {
                     person.answered_steers.load(Ordering::Relaxed) > before
                 })
             }
-            Step::Stop(client) => {
-                let person = self.person(&client.client)?;
+            Step::Stop(stop) => {
+                let person = self.person(&stop.client)?;
                 let before = person.answered_stops.load(Ordering::Relaxed);
                 person.ask(Command::Stop);
+                if stop.until == SendUntil::Pressed {
+                    return self.advance(1).map(|()| None);
+                }
                 self.wait("the stop's acknowledgement", GESTURE_MS, move |_| {
                     person.answered_stops.load(Ordering::Relaxed) > before
                 })

@@ -1,11 +1,13 @@
 //! What a chat's file holds: the messages a person has seen whole, and where the transport stands, always together (C-234, C-236).
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use tempfile::NamedTempFile;
 use turnkeep_client::ChatSessionState;
 use turnkeep_protocol::UiMessage;
 
@@ -13,6 +15,9 @@ use crate::bad_input::BadInput;
 
 /// The shape of the file.
 const VERSION: u32 = 1;
+
+/// The longest name that is spelt out, in bytes: file systems take 255.
+const MAX_NAME: usize = 200;
 
 /// One chat as its file has it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -50,13 +55,13 @@ impl Saved {
         Ok(Some(saved))
     }
 
-    /// Writes the chat's file: the old one stays whole until the new one is.
+    /// Writes the chat's file: the old one stays whole until the new one is. It holds a token, so nobody else may read it.
     pub(super) fn write(&self, file: &Path) -> io::Result<()> {
-        let next = file.with_extension("json.next");
-        let mut written = File::create(&next)?;
-        written.write_all(&serde_json::to_vec(self)?)?;
-        written.sync_all()?;
-        fs::rename(next, file)
+        let mut next = NamedTempFile::new_in(file.parent().unwrap_or(Path::new(".")))?;
+        next.write_all(&serde_json::to_vec(self)?)?;
+        next.as_file().sync_all()?;
+        next.persist(file)?;
+        Ok(())
     }
 }
 
@@ -67,6 +72,7 @@ pub(super) fn file_of(folder: &Path, chat: &str) -> PathBuf {
         .bytes()
         .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("_{byte:02x}") })
         .collect();
+    let name = if name.len() > MAX_NAME { format!("_h{:x}", Sha256::digest(chat)) } else { name };
     folder.join(format!("{name}.json"))
 }
 
@@ -93,14 +99,28 @@ mod tests {
     }
 
     #[test]
-    fn a_write_that_was_cut_leaves_the_chat_as_it_was_c236() {
+    fn a_write_that_fails_leaves_the_chat_as_it_was_c236() {
         let folder = tempfile::tempdir().unwrap();
         let file = file_of(folder.path(), "one");
+        // Nothing takes the place of a folder.
+        fs::create_dir(&file).unwrap();
+
+        assert!(saved().write(&file).is_err());
+
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing else is left");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn nobody_else_reads_the_token() {
+        use std::os::unix::fs::PermissionsExt as _;
+
+        let folder = tempfile::tempdir().unwrap();
+        let file = file_of(folder.path(), "one");
+
         saved().write(&file).unwrap();
 
-        fs::write(file.with_extension("json.next"), "{\"version\":1,\"ag").unwrap();
-
-        assert_eq!(Saved::read(&file).unwrap(), Some(saved()));
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     }
 
     #[test]
@@ -125,5 +145,7 @@ mod tests {
         assert_eq!(name("chat-1"), "f/chat-1.json");
         assert_eq!(name("../A é_"), "f/_2e_2e_2f_41_20_c3_a9_5f.json");
         assert_ne!(name("a_2e"), name("a."));
+        let (long, longer) = ("A".repeat(256), "A".repeat(257));
+        assert!(name(&long).len() < 100 && name(&long) != name(&longer), "{}", name(&long));
     }
 }
