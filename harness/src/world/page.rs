@@ -46,7 +46,7 @@ impl Page {
         let (messages, session) = match person.history {
             HistorySource::Page => {
                 let device = person.device();
-                (device.messages.clone(), device.state.clone())
+                (device.messages.clone(), device.state.as_ref().map(from_storage))
             }
             HistorySource::App => load_from_app(person, host).await,
         };
@@ -252,6 +252,12 @@ impl Asked {
         };
         Event::SendFailed { page, chat, message_id, error }
     }
+}
+
+/// Gives a state as it comes back from a browser's storage, which keeps texts.
+fn from_storage(kept: &ChatSessionState) -> ChatSessionState {
+    let text = serde_json::to_string(kept).expect("a state always serialises");
+    serde_json::from_str(&text).expect("a state comes back as it was kept")
 }
 
 /// Hears whether the page may send, and what the tab that does shows.
