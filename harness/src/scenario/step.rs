@@ -28,6 +28,8 @@ pub enum Step {
     Act(Act),
     /// A person presses stop.
     Stop(Stop),
+    /// A person's page aborts the newest stream it follows, by its signal: of a send's stream that is a stop, of a view it is nothing.
+    Abort(Client),
     /// The author's server cancels the run that has a person's chat, at her wish.
     CancelRun(Client),
     /// A person reloads her page: the old one is gone at once, the new one loads its history and resumes.
@@ -101,6 +103,7 @@ impl Step {
             Self::Act(act) => Some(&act.client),
             Self::Stop(stop) => Some(&stop.client),
             Self::Regenerate(client)
+            | Self::Abort(client)
             | Self::CancelRun(client)
             | Self::Reload(client)
             | Self::ClosePage(client)

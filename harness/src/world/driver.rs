@@ -162,6 +162,7 @@ impl Story<'_, '_> {
                 self.stage.machines.go_online(client);
                 self.tell_page(client, Command::Hear(PageEvent::PageShow { persisted: true }))
             }
+            Step::Abort(client) => self.tell_page(&client.client, Command::Abort),
             Step::ExpireToken(client) => {
                 // A token is known by its text, and two of the same second have the same.
                 self.advance(SECOND_MS - (EPOCH.as_millis() + self.stage.trace.now()) % SECOND_MS)?;

@@ -80,7 +80,7 @@ impl Page {
         self.tasks.add(self.host.spawn(async move {
             // A viewer's stream does not end with an answer: nobody waits for it.
             let busy = (!screen.person.is_watching()).then_some(busy);
-            screen.follow(stream).await;
+            screen.follow(stream, false).await;
             drop(busy);
         }));
     }
@@ -162,7 +162,7 @@ impl Page {
                     screen.log(|page, chat| asked.acknowledged(page, chat, stream.input_seq()));
                     then();
                     screen.person.accepted_sends.fetch_add(1, Ordering::Relaxed);
-                    screen.follow(stream).await;
+                    screen.follow(stream, true).await;
                 }
                 Err(error) => {
                     screen.log(|page, chat| asked.failed(page, chat, error.to_string()));
@@ -186,6 +186,18 @@ impl Page {
     /// Lets the page's transport hear what the browser tells.
     pub(super) fn hear(&self, event: PageEvent) {
         self.transport.page_event(event);
+        self.person.heard.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Aborts the newest stream by its signal, which ends a view, and stops what the person asked for.
+    pub(super) fn abort(&self) {
+        let Some((signal, asked)) = self.screen.newest_stream() else {
+            return self.person.refuse(format!("{} has followed no stream", self.screen.page));
+        };
+        signal.abort();
+        if asked {
+            self.screen.log(|page, chat| Event::Stopped { page, chat, delivered: true });
+        }
         self.person.heard.fetch_add(1, Ordering::Relaxed);
     }
 

@@ -35,6 +35,7 @@ pub(super) enum Command {
     Close,
     Open,
     Crash,
+    Abort,
     Watch,
     Hear(PageEvent),
     ExpireToken,
@@ -291,6 +292,7 @@ fn do_on(page: &Page, gesture: Command) {
         Command::Stop => page.stop(),
         Command::Hear(event) => page.hear(event),
         Command::ExpireToken => page.expire_token(),
+        Command::Abort => page.abort(),
         Command::CancelRun | Command::Reload | Command::Close | Command::Open | Command::Crash | Command::Watch => {
             unreachable!("these are no gestures on a page")
         }

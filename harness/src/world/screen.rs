@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
-use turnkeep_client::{ChatSessionState, ChatStream, Delivered};
+use turnkeep_client::{AbortHandle, ChatSessionState, ChatStream, Delivered};
 use turnkeep_protocol::reduce::MessageReducer;
 use turnkeep_protocol::{UiMessage, UiMessageChunk};
 
@@ -34,6 +34,8 @@ struct ScreenState {
     is_behind: bool,
     /// Whether the page has died; then nothing of it is saved.
     is_dead: bool,
+    /// The signal of the newest stream, and whether that is a send's.
+    newest: Option<(AbortHandle, bool)>,
     /// Whether another tab holds the chat.
     is_read_only: bool,
     /// Whether the messages are another tab's.
@@ -64,6 +66,11 @@ impl Screen {
     /// Gives what is on screen.
     pub(super) fn messages(&self) -> Vec<UiMessage> {
         self.state().shown()
+    }
+
+    /// Gives the signal of the newest stream that was followed, and whether that was a send's.
+    pub(super) fn newest_stream(&self) -> Option<(AbortHandle, bool)> {
+        self.state().newest.clone()
     }
 
     /// Waits until what is on screen may have changed.
@@ -137,8 +144,9 @@ impl Screen {
         }
     }
 
-    /// Shows a stream to its end.
-    pub(super) async fn follow(&self, mut stream: ChatStream) {
+    /// Shows a stream to its end, a send's or a view.
+    pub(super) async fn follow(&self, mut stream: ChatStream, asked: bool) {
+        self.state().newest = Some((stream.abort_handle(), asked));
         let how = loop {
             match stream.next().await {
                 Some(Ok(delivered)) => self.take(delivered),

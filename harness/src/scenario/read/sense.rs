@@ -192,6 +192,7 @@ fn mentions(step: &Step) -> Vec<Mention<'_>> {
         Step::Answer(answer) => vec![person("answer", &answer.client)],
         Step::Act(act) => vec![person("act", &act.client)],
         Step::Stop(who) => vec![person("stop", &who.client)],
+        Step::Abort(who) => vec![person("abort", &who.client)],
         Step::CancelRun(who) => vec![whole("cancel_run", &who.client)],
         Step::Reload(who) => vec![person("reload", &who.client)],
         Step::ClosePage(who) => vec![person("close_page", &who.client)],
