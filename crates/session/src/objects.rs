@@ -52,7 +52,7 @@ pub(crate) struct Objects {
     environment: Environment,
     names: Draws,
     owner: StoreId,
-    /// Whether the mark was there, or was put, when the server started. Without it nobody can say that an object is lost.
+    /// Whether the mark was there, or was put, when the server started. Otherwise its absence says nothing about where a put goes.
     is_marked: bool,
 }
 
@@ -131,8 +131,8 @@ impl Objects {
     ///
     /// # Errors
     ///
-    /// [`Error::ForeignObjects`], [`Error::MissingObjects`]; [`Error::Storage`] when the objects cannot be looked at: that does no
-    /// harm but that none is called lost.
+    /// [`Error::ForeignObjects`], [`Error::MissingObjects`]; [`Error::Storage`] when the objects cannot be looked at: then none is
+    /// deleted, and an unmarked place stays unmarked until the next start.
     pub(crate) async fn take(
         &mut self,
         named: impl Iterator<Item = (SessionId, SnapshotId)>,
