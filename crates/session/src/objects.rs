@@ -126,8 +126,8 @@ impl Objects {
 
     /// Makes sure that these are the objects of this store, marks them if nothing does, and deletes every one that no row names: what
     /// crashes have left. None at all when rows name objects that are not there, or when no row names any: then these may be the only
-    /// snapshots of a store that was put back as it was long ago. Call it while nobody puts. `adopt` takes the objects whosesoever
-    /// they are, and deletes none this time.
+    /// snapshots of a store that was put back as it was long ago; nor where the mark was not there before. Call it while nobody puts.
+    /// `adopt` takes the objects whosesoever they are.
     ///
     /// # Errors
     ///
@@ -160,8 +160,8 @@ impl Objects {
             self.put_mark(if adopt { PutMode::Overwrite } else { PutMode::Create }).await?;
         }
         self.is_marked = true;
-        // Rows without their objects, objects without any row: what looks like an orphan may be all there is.
-        if n_missing > 0 || !names_any || adopt {
+        // Rows without their objects, objects without any row, a place that was not marked: what looks like an orphan may be all there is.
+        if n_missing > 0 || !names_any || mark != Mark::Ours {
             return Ok(Swept { n_deleted: 0, n_spared: n_orphans, n_missing });
         }
         let mut deleted = self.store.delete_stream(futures::stream::iter(orphans.into_iter().map(Ok)).boxed());
