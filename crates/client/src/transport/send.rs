@@ -79,8 +79,10 @@ impl Inner {
     }
 
     fn claim(self: &Arc<Self>, chat_id: &str) -> Result<Sending, Error> {
+        // Counted before it is claimed, so that a send that ends meanwhile does not let this one's claim go.
+        let sending = Sending::new(self, chat_id);
         let is_claimed = self.tabs.as_ref().is_none_or(|tabs| tabs.claim(chat_id));
-        if is_claimed { Ok(Sending::new(self, chat_id)) } else { Err(Error::ActiveInAnotherTab) }
+        if is_claimed { Ok(sending) } else { Err(Error::ActiveInAnotherTab) }
     }
 
     /// Makes the accepted send the chat's current turn, and its stream the chat's reader.
@@ -88,6 +90,9 @@ impl Inner {
         let id = self.stream_id();
         let cell = Arc::new(StreamCell::default());
         let active = Active { id, baseline: seq, cell: cell.clone() };
+        if let (Some(tabs), Some(seq)) = (&self.tabs, seq) {
+            tabs.accepted(chat_id, seq);
+        }
         let Accepted { verdict, previous, state } = self.chat(chat_id, |chat| accept(chat, active, before));
         if let Some(previous) = previous {
             previous.cell.end(Outcome::Superseded);

@@ -32,7 +32,7 @@ const SHARE_AFTER: Duration = Duration::from_millis(50);
 ///
 /// What is sent reaches every other tab that listens, in the order of sending, late or never.
 pub trait TabChannel: Send + Sync {
-    /// Tells the other tabs; must not wait.
+    /// Tells the other tabs; must neither wait nor call the transport.
     fn send(&self, message: &TabMessage);
 
     /// Waits for the next message; `None` is the channel's end. Cancel-safe.
@@ -40,6 +40,9 @@ pub trait TabChannel: Send + Sync {
 }
 
 /// Hears that a chat has become read-only in this tab, or writable again.
+///
+/// A chat that becomes writable may have lost the tab that held it, in the midst of a turn:
+/// [`Transport::reconnect_to_stream`](super::Transport::reconnect_to_stream) then gives the stream to read on with, and none otherwise.
 pub type OnReadOnly = Arc<HearReadOnly>;
 type HearReadOnly = dyn Fn(&str, bool) + Send + Sync;
 
@@ -73,38 +76,65 @@ impl Tabs {
         self.claims.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Takes a step and tells the other tabs before anybody can take the next one: they hear of steps in their order. Gives what
+    /// else follows.
+    fn step(&self, step: impl FnOnce(&mut Claims) -> Vec<Effect>) -> Vec<Effect> {
+        let mut claims = self.claims();
+        let mut effects = step(&mut claims);
+        effects.retain(|effect| match effect {
+            Effect::Send(message) => {
+                self.channel.send(message);
+                false
+            }
+            _ => true,
+        });
+        if claims.has_unsent() {
+            self.has_list.notify_one();
+        }
+        effects
+    }
+
     pub(crate) fn is_read_only(&self, chat_id: &str) -> bool {
         self.claims().is_read_only(chat_id)
     }
 
     /// Takes the chat; false when another tab holds it.
     pub(crate) fn claim(&self, chat_id: &str) -> bool {
-        let claimed = self.claims().claim(chat_id);
-        let is_claimed = claimed.is_some();
-        self.carry_out(claimed.unwrap_or_default(), None);
+        let mut is_claimed = false;
+        let rest = self.step(|claims| {
+            let claimed = claims.claim(chat_id);
+            is_claimed = claimed.is_some();
+            claimed.unwrap_or_default()
+        });
+        debug_assert!(rest.is_empty(), "a claim is only told");
         is_claimed
     }
 
-    pub(crate) fn let_go(&self, chat_id: &str) {
-        let effects = self.claims().let_go(chat_id, Instant::now());
-        self.carry_out(effects, None);
+    pub(crate) fn accepted(&self, chat_id: &str, seq_num: SeqNum) {
+        self.claims().accepted(chat_id, seq_num);
+    }
+
+    /// Lets the chat go unless it is `needed`, which no claim can change meanwhile.
+    pub(crate) fn let_go(&self, chat_id: &str, needed: impl FnOnce() -> bool) {
+        let rest = self.step(|claims| if needed() { Vec::new() } else { claims.let_go(chat_id, Instant::now()) });
+        debug_assert!(rest.is_empty(), "a release is only told");
         self.is_leaving.notify_one();
     }
 
-    pub(crate) fn release_all(&self) {
-        let effects = self.claims().release_all();
-        self.carry_out(effects, None);
+    pub(crate) fn leave(&self) {
+        let rest = self.step(Claims::leave);
+        self.carry_out(rest, None);
     }
 
     pub(crate) fn turn_over(&self, chat_id: &str, last_event_id: SeqNum) {
-        let effect = self.claims().turn_over(chat_id, last_event_id);
-        self.carry_out(vec![effect], None);
+        self.step(|claims| claims.turn_over(chat_id, last_event_id).into_iter().collect());
     }
 
     pub(crate) fn share(&self, chat_id: &str, messages: Vec<UiMessage>) {
-        if self.claims().share(chat_id, messages) {
-            self.has_list.notify_one();
-        }
+        self.step(|claims| {
+            claims.share(chat_id, messages);
+            Vec::new()
+        });
     }
 
     /// Listens to the other tabs and keeps time, until the channel or the transport ends.
@@ -112,37 +142,43 @@ impl Tabs {
         let (mut beat_at, mut share_at) = (Instant::now() + HEARTBEAT, None);
         loop {
             let release_at = self.claims().next_release();
+            // A channel that never falls silent keeps neither signs of life nor releases back.
             let effects = tokio::select! {
                 biased;
-                message = self.channel.receive() => match message {
-                    Some(message) => self.claims().on_message(message, Instant::now()),
-                    None => return,
-                },
                 () = sleep_until(beat_at) => {
                     beat_at = Instant::now() + HEARTBEAT;
-                    self.claims().tick(Instant::now())
+                    self.step(|claims| claims.tick(Instant::now()))
+                }
+                () = until(release_at) => {
+                    let inner = inner.upgrade();
+                    let is_needed = |chat_id: &str| inner.as_ref().is_some_and(|inner| inner.needs_chat(chat_id));
+                    self.step(|claims| claims.release_due(Instant::now(), is_needed))
+                }
+                () = until(share_at) => {
+                    share_at = None;
+                    self.step(Claims::flush)
                 }
                 () = self.has_list.notified(), if share_at.is_none() => {
                     share_at = Some(Instant::now() + SHARE_AFTER);
                     continue;
                 }
-                () = until(share_at) => {
-                    share_at = None;
-                    self.claims().flush()
-                }
-                () = until(release_at) => self.claims().release_due(Instant::now()),
                 // Another time to wait for.
                 () = self.is_leaving.notified() => continue,
+                message = self.channel.receive() => match message {
+                    Some(message) => self.step(|claims| claims.on_message(message, Instant::now())),
+                    None => return self.leave(),
+                },
             };
             let Some(inner) = inner.upgrade() else { return };
             self.carry_out(effects, Some(&inner));
         }
     }
 
+    /// Does what follows from a step here; the other tabs have been told already.
     fn carry_out(&self, effects: Vec<Effect>, inner: Option<&Inner>) {
         for effect in effects {
             match effect {
-                Effect::Send(message) => self.channel.send(&message),
+                Effect::Send(_) => unreachable!("a step tells the others"),
                 Effect::ReadOnly { chat_id, is_read_only } => {
                     self.on_read_only.tell(|heard| heard(&chat_id, is_read_only));
                 }
@@ -150,6 +186,11 @@ impl Tabs {
                 Effect::Cursor { chat_id, last_event_id } => {
                     if let Some(inner) = inner {
                         inner.adopt_cursor(&chat_id, last_event_id);
+                    }
+                }
+                Effect::Orphaned { chat_id } => {
+                    if let Some(inner) = inner {
+                        inner.doubt(&chat_id);
                     }
                 }
             }
@@ -160,11 +201,23 @@ impl Tabs {
 impl Inner {
     /// Lets the chat's claim go, unless a reader or a send needs it (C-125, C-130).
     pub(crate) fn let_go(&self, chat_id: &str) {
-        if let Some(tabs) = &self.tabs
-            && self.chat(chat_id, |chat| chat.active.is_none() && chat.n_sending == 0)
-        {
-            tabs.let_go(chat_id);
+        if let Some(tabs) = &self.tabs {
+            tabs.let_go(chat_id, || self.needs_chat(chat_id));
         }
+    }
+
+    fn needs_chat(&self, chat_id: &str) -> bool {
+        self.chat(chat_id, |chat| chat.active.is_some() || chat.n_sending > 0)
+    }
+
+    /// The tab that held the chat has died: a turn of its may go on, so that a reconnect has to ask (C-126, C-99).
+    fn doubt(&self, chat_id: &str) {
+        self.chat(chat_id, |chat| {
+            let state = chat.state.as_mut().filter(|state| state.is_streaming == Some(false));
+            if let Some(state) = state.filter(|_| chat.active.is_none()) {
+                state.is_streaming = None;
+            }
+        });
     }
 
     /// Moves the cursor to where another tab has read, if that is ahead; tells nobody (C-128, C-129).
@@ -190,9 +243,16 @@ impl Inner {
     /// Lets every claim go and listens no longer (C-151).
     pub(crate) fn leave_tabs(&self) {
         if let Some(tabs) = &self.tabs {
-            tabs.release_all();
+            tabs.leave();
         }
         drop(self.tabs_task.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+}
+
+impl Drop for Inner {
+    /// Whoever lets a transport go without a word lets its chats go all the same: the others need not wait for a dead tab.
+    fn drop(&mut self) {
+        self.leave_tabs();
     }
 }
 
@@ -221,5 +281,46 @@ impl Drop for Sending {
     fn drop(&mut self) {
         self.inner.chat(&self.chat_id, |chat| chat.n_sending = chat.n_sending.saturating_sub(1));
         self.inner.let_go(&self.chat_id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A channel that looks, while it is spoken to, whether somebody else could take a step.
+    #[derive(Default)]
+    struct Watcher {
+        tabs: Mutex<Weak<Tabs>>,
+        n_alone: Mutex<usize>,
+    }
+
+    impl TabChannel for Watcher {
+        fn send(&self, _: &TabMessage) {
+            let tabs = self.tabs.lock().unwrap().upgrade().unwrap();
+            assert!(tabs.claims.try_lock().is_err(), "another step could overtake this one");
+            *self.n_alone.lock().unwrap() += 1;
+        }
+
+        fn receive(&self) -> BoxFuture<'_, Option<TabMessage>> {
+            Box::pin(std::future::pending())
+        }
+    }
+
+    #[test]
+    fn the_others_hear_of_steps_in_their_order_c124_c125() {
+        let watcher = Arc::new(Watcher::default());
+        let tabs = Arc::new(Tabs::new("a".to_owned(), watcher.clone()));
+        *watcher.tabs.lock().unwrap() = Arc::downgrade(&tabs);
+
+        tabs.claim("chat");
+        tabs.let_go("chat", || true);
+        assert_eq!(*watcher.n_alone.lock().unwrap(), 1, "it is needed still");
+        tabs.let_go("chat", || {
+            assert!(tabs.claims.try_lock().is_err(), "nobody claims between the question and the release");
+            false
+        });
+
+        assert_eq!(*watcher.n_alone.lock().unwrap(), 2);
     }
 }

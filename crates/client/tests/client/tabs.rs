@@ -275,8 +275,85 @@ async fn a_crashed_tab_locks_the_others_for_fifteen_seconds_at_most_c126_ca74() 
 
     tokio::time::sleep(Duration::from_secs(9)).await;
     assert!(rig.transport.is_read_only(CHAT));
+    assert!(rig.transport.reconnect_to_stream(CHAT).is_none(), "nothing streams that this tab knew of (C-99)");
     tokio::time::sleep(Duration::from_secs(7)).await;
     assert!(!rig.transport.is_read_only(CHAT));
+    // The dead tab's turn goes on, or has ended meanwhile: the page shows half an answer.
+    assert_eq!(rig.transport.session(CHAT).unwrap().is_streaming, None);
+    rig.fake.say("their answer");
+    rig.fake.boundary(0);
+    let resumed = rig.transport.reconnect_to_stream(CHAT).expect("it is asked what goes on");
+    assert_eq!(text_of(resumed).await, "their answer");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_transport_that_is_dropped_lets_its_chats_go_without_a_word_of_its_page_c125_c128() {
+    let Scene { rig, other, .. } = two_tabs().await;
+    rig.fake.say("a");
+    let send = turnkeep_client::SendMessages::submit([UiMessage::user("u", "hi")]);
+    let stream = other.send_messages(CHAT, send).await.unwrap();
+    other.share_messages(CHAT, vec![UiMessage::user("u", "hi")]);
+    rig.fake.boundary(0);
+    text_of(stream).await;
+    settle().await;
+    assert!(rig.transport.is_read_only(CHAT), "its last words are to come");
+
+    drop(other);
+    settle().await;
+
+    assert!(!rig.transport.is_read_only(CHAT));
+}
+
+/// A channel that brings one message, and ends when it is told to.
+struct Ending {
+    message: Mutex<Option<TabMessage>>,
+    end: Semaphore,
+}
+
+impl TabChannel for Ending {
+    fn send(&self, _: &TabMessage) {}
+
+    fn receive(&self) -> BoxFuture<'_, Option<TabMessage>> {
+        Box::pin(async {
+            let message = self.message.lock().unwrap().take();
+            if message.is_none() {
+                self.end.acquire().await.unwrap().forget();
+            }
+            message
+        })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_channel_that_ends_leaves_no_chat_read_only_c123_c124() {
+    let claim = TabMessage::Claim { chat_id: CHAT.to_owned(), tab_id: "another".to_owned() };
+    let channel = Arc::new(Ending { message: Mutex::new(Some(claim)), end: Semaphore::new(0) });
+    let rig = Rig::with(|builder| builder.multi_tab(channel.clone()).sessions([(CHAT.to_owned(), saved())])).await;
+    let heard: Arc<Mutex<Vec<bool>>> = Arc::default();
+    let changes = heard.clone();
+    rig.transport.on_read_only_change(Arc::new(move |_, is| changes.lock().unwrap().push(is))).unwrap();
+    settle().await;
+    assert!(rig.transport.is_read_only(CHAT));
+
+    channel.end.add_permits(1);
+    settle().await;
+
+    assert_eq!(*heard.lock().unwrap(), [true, false]);
+    rig.send("hi").await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_that_a_page_shows_before_its_claim_reaches_the_others_in_the_shortest_turn_c128() {
+    let scene = two_tabs().await;
+    let list = vec![UiMessage::user("m", "hi")];
+    scene.rig.transport.share_messages(CHAT, list.clone());
+    scene.rig.fake.say("a");
+    scene.rig.fake.boundary(0);
+
+    text_of(scene.rig.send("hi").await.unwrap()).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+
+    assert_eq!(*scene.adopted.lock().unwrap(), [list.clone(), list]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -300,7 +377,6 @@ async fn dispose_releases_every_chat_and_leaves_the_channel_c125_c151_ca74() {
 async fn the_holder_shows_its_latest_list_and_once_more_at_the_end_c128() {
     let scene = two_tabs().await;
     let list = |text: &str| vec![UiMessage::user("m", text)];
-    scene.rig.transport.share_messages(CHAT, list("nobody's"));
     scene.rig.fake.say("a");
     let mut stream = scene.rig.send("hi").await.unwrap();
     next_text(&mut stream).await;

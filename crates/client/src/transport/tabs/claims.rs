@@ -1,17 +1,21 @@
 //! Which tab may send in which chat: decisions without channel or clock (C-123…C-133).
 
-use std::collections::{BTreeMap, BTreeSet};
+mod merge;
+
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use turnkeep_protocol::{SeqNum, UiMessage};
 
+use self::merge::{Order, merge};
+
 /// How long another tab's claim stands without a sign of life (C-126).
 const CLAIM_LIFE: Duration = Duration::from_secs(10);
 
-/// Tabs with which this one has been at odds, over all chats.
-const MAX_RIVALS: usize = 1024;
+/// Other tabs of which one chat keeps note; of further ones it does not.
+const MAX_TABS: usize = 64;
 
 /// How long a tab that shares its list goes on holding a chat that it lets go: its page has the end of the turn later than its
 /// transport, and a list without the end would be the last one that the others see (C-128).
@@ -50,6 +54,9 @@ pub enum TabMessage {
         tab_id: String,
         /// The conversation.
         messages: Vec<UiMessage>,
+        /// The place on `in` of what the tab has sent last: it tells which of two tabs that sent at once was first (C-133).
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        sent_at: Option<SeqNum>,
     },
     /// A turn of the holder is over.
     Session {
@@ -69,9 +76,11 @@ pub(crate) enum Effect {
     Send(TabMessage),
     /// The chat has become read-only here, or writable again.
     ReadOnly { chat_id: String, is_read_only: bool },
+    /// The tab that held the chat has died, in the midst of a turn perhaps.
+    Orphaned { chat_id: String },
     /// Show what the holder shows.
     Adopt { chat_id: String, messages: Vec<UiMessage> },
-    /// The holder has read up to here.
+    /// What is shown of other tabs' turns reaches up to here.
     Cursor { chat_id: String, last_event_id: SeqNum },
 }
 
@@ -79,211 +88,367 @@ pub(crate) enum Effect {
 #[derive(Debug)]
 pub(crate) struct Claims {
     tab_id: String,
-    held: BTreeSet<String>,
-    /// Held chats that are let go then.
-    leaving: BTreeMap<String, Instant>,
-    foreign: BTreeMap<String, Foreign>,
-    /// Chats in which this tab has a turn and which it has yielded to another tab.
-    yielded: BTreeSet<String>,
-    /// Tabs that sent in a chat when this one did: neither's list has the other's message.
-    rivals: BTreeSet<(String, String)>,
-    /// The latest list of each held chat.
-    messages: BTreeMap<String, Vec<UiMessage>>,
-    /// Chats whose latest list the others do not have.
-    unsent: BTreeSet<String>,
+    /// Whether this tab is among the others no more: then nothing is said and nothing is read-only.
+    has_left: bool,
+    chats: BTreeMap<String, Chat>,
+}
+
+/// What a tab has to do with a chat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Own {
+    /// It sends there.
+    Held,
+    /// It has a turn there, and another tab goes first.
+    Yielded,
+}
+
+#[derive(Debug, Default)]
+struct Chat {
+    own: Option<Own>,
+    /// When the others are told that this tab's turn is over, if it is.
+    leaving: Option<Instant>,
+    /// The tabs that say that they hold the chat, the smallest of them first: that one does (C-133).
+    others: BTreeMap<String, Other>,
+    /// Tabs that sent when this one did, so that neither's list has the other's message; with the cursor that such a tab has told.
+    rivals: BTreeMap<String, Option<SeqNum>>,
+    /// The latest list of this tab.
+    list: Option<Vec<UiMessage>>,
+    /// Whether the others do not have it.
+    is_unsent: bool,
+    /// The place on `in` of what this tab has sent since its claim.
+    sent_at: Option<SeqNum>,
 }
 
 #[derive(Debug)]
-struct Foreign {
-    tab_id: String,
+struct Other {
     seen: Instant,
+    /// Whether it has shown a list: then its cursor belongs to the next one (C-65).
+    shares: bool,
+    cursor: Option<SeqNum>,
+}
+
+impl Chat {
+    fn is_held(&self) -> bool {
+        self.own == Some(Own::Held)
+    }
+
+    fn is_held_by(&self, tab_id: &str) -> bool {
+        self.others.first_key_value().is_some_and(|(holder, _)| holder == tab_id)
+    }
+
+    /// Tells whether nothing has to be remembered of the chat.
+    fn is_idle(&self) -> bool {
+        self.own.is_none() && self.others.is_empty() && self.list.is_none()
+    }
+
+    fn tell_list(&mut self, chat_id: &str, tab_id: &str) -> Option<Effect> {
+        self.is_unsent = false;
+        let (chat_id, tab_id, sent_at) = (chat_id.to_owned(), tab_id.to_owned(), self.sent_at);
+        let messages = self.list.clone()?;
+        Some(Effect::Send(TabMessage::Messages { chat_id, tab_id, messages, sent_at }))
+    }
+
+    /// Ends this tab's part: its list once more, then the release (C-125, C-128).
+    fn release(&mut self, chat_id: &str, tab_id: &str) -> Vec<Effect> {
+        self.leaving = None;
+        if self.own.take().is_none() {
+            return Vec::new();
+        }
+        let last = self.tell_list(chat_id, tab_id);
+        let (chat_id, tab_id) = (chat_id.to_owned(), tab_id.to_owned());
+        last.into_iter().chain([Effect::Send(TabMessage::Release { chat_id, tab_id })]).collect()
+    }
+
+    /// Another tab says that it holds the chat. Two holders settle it by the smaller id, on both sides alike (C-132, C-133).
+    fn on_holder(
+        &mut self,
+        chat_id: String,
+        tab_id: String,
+        own_id: &str,
+        is_claim: bool,
+        now: Instant,
+    ) -> Vec<Effect> {
+        let is_known = self.others.contains_key(&tab_id);
+        if self.own.is_some() && (self.rivals.len() < MAX_TABS || self.rivals.contains_key(&tab_id)) {
+            self.rivals.entry(tab_id.clone()).or_default();
+        } else if is_claim && !is_known {
+            // It has had this tab's last list before it could claim.
+            self.rivals.remove(&tab_id);
+        }
+        // Whoever is on its way out yields to anybody.
+        if self.is_held() && self.leaving.is_none() && *tab_id > *own_id {
+            return Vec::new();
+        }
+        if self.is_held() {
+            self.own = Some(Own::Yielded);
+        }
+        if let Some(known) = self.others.get_mut(&tab_id) {
+            known.seen = now;
+            return Vec::new();
+        }
+        let is_first = self.others.is_empty();
+        if self.others.len() < MAX_TABS {
+            self.others.insert(tab_id, Other { seen: now, shares: false, cursor: None });
+        }
+        if is_first { vec![Effect::ReadOnly { chat_id, is_read_only: true }] } else { Vec::new() }
+    }
+
+    /// Takes a list of the tab that holds the chat, or of one that sent when this one did.
+    fn on_list(&mut self, chat_id: String, theirs: List, own_id: &str) -> Vec<Effect> {
+        let List { tab_id, messages, sent_at } = theirs;
+        if let Some(other) = self.others.get_mut(&tab_id) {
+            other.shares = true;
+        }
+        let is_rival = self.rivals.contains_key(&tab_id);
+        if !is_rival && !self.is_held_by(&tab_id) {
+            return Vec::new();
+        }
+        let cursor = match self.others.get_mut(&tab_id) {
+            Some(other) if !is_rival => other.cursor.take(),
+            _ => self.rivals.get_mut(&tab_id).and_then(Option::take),
+        };
+        let order = Order::of((self.sent_at, own_id), (sent_at, &tab_id));
+        let messages = match self.list.as_deref().filter(|_| is_rival).and_then(|own| merge(own, &messages, order)) {
+            Some(merged) => {
+                self.is_unsent = true;
+                merged
+            }
+            None => {
+                self.rivals.remove(&tab_id);
+                messages
+            }
+        };
+        if self.list.is_some() {
+            self.list = Some(messages.clone());
+        }
+        let cursor = cursor.map(|last_event_id| Effect::Cursor { chat_id: chat_id.clone(), last_event_id });
+        std::iter::once(Effect::Adopt { chat_id, messages }).chain(cursor).collect()
+    }
+
+    /// Takes the cursor of a tab whose turn is over: it counts with a list that has the turn, or at once from a tab that shares none.
+    fn on_cursor(&mut self, chat_id: String, tab_id: &str, last_event_id: SeqNum) -> Option<Effect> {
+        if let Some(cursor) = self.rivals.get_mut(tab_id) {
+            *cursor = Some(last_event_id);
+            return None;
+        }
+        match self.others.get_mut(tab_id) {
+            Some(other) if other.shares => {
+                other.cursor = Some(last_event_id);
+                None
+            }
+            _ => Some(Effect::Cursor { chat_id, last_event_id }),
+        }
+    }
+
+    /// Another tab does not hold the chat any more.
+    fn on_release(&mut self, chat_id: &str, tab_id: &str, own_id: &str) -> Vec<Effect> {
+        let Some(other) = self.others.remove(tab_id) else { return Vec::new() };
+        let cursor = other.cursor.map(|last_event_id| Effect::Cursor { chat_id: chat_id.to_owned(), last_event_id });
+        cursor.into_iter().chain(self.free(chat_id, own_id)).collect()
+    }
+
+    /// If nobody holds the chat any more, it is writable, and taken by a tab whose turn has outlasted the other's (C-133).
+    fn free(&mut self, chat_id: &str, own_id: &str) -> Vec<Effect> {
+        if !self.others.is_empty() {
+            return Vec::new();
+        }
+        let chat_id = chat_id.to_owned();
+        let claim = (self.own == Some(Own::Yielded) && self.leaving.is_none()).then(|| {
+            self.own = Some(Own::Held);
+            self.is_unsent = self.list.is_some();
+            Effect::Send(TabMessage::Claim { chat_id: chat_id.clone(), tab_id: own_id.to_owned() })
+        });
+        std::iter::once(Effect::ReadOnly { chat_id, is_read_only: false }).chain(claim).collect()
+    }
+
+    /// Gives up on tabs that have given no sign of life for too long (C-126).
+    fn bury(&mut self, chat_id: &str, own_id: &str, now: Instant) -> Vec<Effect> {
+        let n_before = self.others.len();
+        self.others.retain(|_, other| now - other.seen <= CLAIM_LIFE);
+        if self.others.len() == n_before || !self.others.is_empty() {
+            return Vec::new();
+        }
+        let orphaned = self.own.is_none().then(|| Effect::Orphaned { chat_id: chat_id.to_owned() });
+        orphaned.into_iter().chain(self.free(chat_id, own_id)).collect()
+    }
+}
+
+/// What another tab shows.
+struct List {
+    tab_id: String,
+    messages: Vec<UiMessage>,
+    sent_at: Option<SeqNum>,
 }
 
 impl Claims {
     pub(crate) fn new(tab_id: String) -> Self {
-        let (held, leaving, foreign, yielded, rivals) = Default::default();
-        let (messages, unsent) = Default::default();
-        Self { tab_id, held, leaving, foreign, yielded, rivals, messages, unsent }
+        Self { tab_id, has_left: false, chats: BTreeMap::new() }
     }
 
     /// Tells whether another tab holds the chat.
     pub(crate) fn is_read_only(&self, chat_id: &str) -> bool {
-        self.foreign.contains_key(chat_id)
+        self.chats.get(chat_id).is_some_and(|chat| !chat.others.is_empty())
     }
 
     /// Takes the chat; none when another tab is known to hold it (C-124).
     pub(crate) fn claim(&mut self, chat_id: &str) -> Option<Vec<Effect>> {
+        if self.has_left {
+            return Some(Vec::new());
+        }
         if self.is_read_only(chat_id) {
             return None;
         }
-        self.leaving.remove(chat_id);
-        if !self.held.insert(chat_id.to_owned()) {
+        let chat = self.chats.entry(chat_id.to_owned()).or_default();
+        chat.leaving = None;
+        if chat.own.replace(Own::Held) == Some(Own::Held) {
             return Some(Vec::new());
         }
+        chat.sent_at = None;
         let (chat_id, tab_id) = (chat_id.to_owned(), self.tab_id.clone());
         Some(vec![Effect::Send(TabMessage::Claim { chat_id, tab_id })])
     }
 
-    /// Lets the chat go, if it is held: at once, or soon where a list is shared (C-125, C-128).
+    /// Notes where on `in` a send of this tab was accepted (C-133).
+    pub(crate) fn accepted(&mut self, chat_id: &str, seq_num: SeqNum) {
+        if let Some(chat) = self.chats.get_mut(chat_id).filter(|chat| chat.own.is_some()) {
+            chat.sent_at = Some(seq_num);
+        }
+    }
+
+    /// Lets the chat go, if this tab has a part in it: at once, or soon where a list is shared (C-125, C-128).
     pub(crate) fn let_go(&mut self, chat_id: &str, now: Instant) -> Vec<Effect> {
-        self.yielded.remove(chat_id);
-        if !self.messages.contains_key(chat_id) {
+        let Some(chat) = self.chats.get_mut(chat_id).filter(|chat| chat.own.is_some()) else { return Vec::new() };
+        if chat.list.is_none() {
             return self.release(chat_id);
         }
-        if self.held.contains(chat_id) {
-            self.leaving.entry(chat_id.to_owned()).or_insert(now + LAST_WORDS);
-        }
+        chat.leaving.get_or_insert(now + LAST_WORDS);
         Vec::new()
     }
 
     /// Says when the next chat is to be released that was let go.
     pub(crate) fn next_release(&self) -> Option<Instant> {
-        self.leaving.values().min().copied()
+        self.chats.values().filter_map(|chat| chat.leaving).min()
     }
 
-    /// Releases the chats that were let go and whose time is over.
-    pub(crate) fn release_due(&mut self, now: Instant) -> Vec<Effect> {
-        let due = self.leaving.iter().filter(|(_, at)| **at <= now);
+    /// Releases the chats that were let go and whose time is over, but those that are `needed` again.
+    pub(crate) fn release_due(&mut self, now: Instant, needed: impl Fn(&str) -> bool) -> Vec<Effect> {
+        let due = self.chats.iter().filter(|(_, chat)| chat.leaving.is_some_and(|at| at <= now));
         let due: Vec<String> = due.map(|(chat_id, _)| chat_id.clone()).collect();
-        due.iter().flat_map(|chat_id| self.release(chat_id)).collect()
+        let mut effects = Vec::new();
+        for chat_id in due {
+            if needed(&chat_id) {
+                self.chats.entry(chat_id).or_default().leaving = None;
+            } else {
+                effects.extend(self.release(&chat_id));
+            }
+        }
+        effects
     }
 
-    /// Releases the chat, if it is held: its list once more, then the release (C-125, C-128).
     fn release(&mut self, chat_id: &str) -> Vec<Effect> {
-        if !self.held.remove(chat_id) {
-            return Vec::new();
+        let Some(chat) = self.chats.get_mut(chat_id) else { return Vec::new() };
+        let effects = chat.release(chat_id, &self.tab_id);
+        self.forget_idle(chat_id);
+        effects
+    }
+
+    /// Lets every chat go and is among the others no more: what they hold is not known any longer (C-125, C-151).
+    pub(crate) fn leave(&mut self) -> Vec<Effect> {
+        self.has_left = true;
+        let mut effects = Vec::new();
+        for (chat_id, mut chat) in std::mem::take(&mut self.chats) {
+            effects.extend(chat.release(&chat_id, &self.tab_id));
+            if !chat.others.is_empty() {
+                effects.push(Effect::ReadOnly { chat_id, is_read_only: false });
+            }
         }
-        self.leaving.remove(chat_id);
-        self.unsent.remove(chat_id);
-        let (chat_id, tab_id) = (chat_id.to_owned(), self.tab_id.clone());
-        let last = self.messages.remove(&chat_id).map(|messages| {
-            Effect::Send(TabMessage::Messages { chat_id: chat_id.clone(), tab_id: tab_id.clone(), messages })
-        });
-        last.into_iter().chain([Effect::Send(TabMessage::Release { chat_id, tab_id })]).collect()
+        effects
     }
 
-    /// Lets every chat go (C-125, C-151).
-    pub(crate) fn release_all(&mut self) -> Vec<Effect> {
-        self.yielded.clear();
-        let held: Vec<String> = self.held.iter().cloned().collect();
-        held.iter().flat_map(|chat_id| self.release(chat_id)).collect()
-    }
-
-    /// Keeps the latest list of a held chat for the next [`Claims::flush`]; tells whether it did.
+    /// Keeps the latest list of a chat; tells whether the others are to have it by the next [`Claims::flush`].
     pub(crate) fn share(&mut self, chat_id: &str, messages: Vec<UiMessage>) -> bool {
-        let is_held = self.held.contains(chat_id);
-        if is_held {
-            self.messages.insert(chat_id.to_owned(), messages);
-            self.unsent.insert(chat_id.to_owned());
+        if self.has_left {
+            return false;
         }
-        is_held
+        let chat = self.chats.entry(chat_id.to_owned()).or_default();
+        chat.list = Some(messages);
+        chat.is_unsent = true;
+        chat.is_held()
     }
 
-    /// Gives the lists that the others do not have, the latest of each chat (C-128).
+    /// Tells whether the others lack a list that they are to have.
+    pub(crate) fn has_unsent(&self) -> bool {
+        self.chats.values().any(|chat| chat.is_held() && chat.is_unsent)
+    }
+
+    /// Gives the lists that the others do not have, the latest of each held chat (C-128).
     pub(crate) fn flush(&mut self) -> Vec<Effect> {
-        let unsent = std::mem::take(&mut self.unsent);
-        let lists = unsent.into_iter().filter_map(|chat_id| {
-            let (tab_id, messages) = (self.tab_id.clone(), self.messages.get(&chat_id)?.clone());
-            Some(Effect::Send(TabMessage::Messages { chat_id, tab_id, messages }))
-        });
-        lists.collect()
+        let unsent = self.chats.iter_mut().filter(|(_, chat)| chat.is_held() && chat.is_unsent);
+        unsent.filter_map(|(chat_id, chat)| chat.tell_list(chat_id, &self.tab_id)).collect()
     }
 
     /// Tells the others where a turn has ended.
-    pub(crate) fn turn_over(&self, chat_id: &str, last_event_id: SeqNum) -> Effect {
+    pub(crate) fn turn_over(&self, chat_id: &str, last_event_id: SeqNum) -> Option<Effect> {
         let (chat_id, tab_id) = (chat_id.to_owned(), self.tab_id.clone());
-        Effect::Send(TabMessage::Session { chat_id, tab_id, last_event_id })
+        (!self.has_left).then_some(Effect::Send(TabMessage::Session { chat_id, tab_id, last_event_id }))
     }
 
     /// Takes a message of another tab; own ones are ignored (C-123).
     pub(crate) fn on_message(&mut self, message: TabMessage, now: Instant) -> Vec<Effect> {
-        match message {
+        let (chat_id, tab_id) = message.of();
+        if tab_id == self.tab_id || self.has_left {
+            return Vec::new();
+        }
+        let chat_id = chat_id.to_owned();
+        let chat = self.chats.entry(chat_id.clone()).or_default();
+        let is_claim = matches!(message, TabMessage::Claim { .. });
+        let effects = match message {
             TabMessage::Claim { chat_id, tab_id } | TabMessage::Heartbeat { chat_id, tab_id } => {
-                self.on_holder(chat_id, tab_id, now)
+                chat.on_holder(chat_id, tab_id, &self.tab_id, is_claim, now)
             }
-            TabMessage::Release { chat_id, tab_id } if self.is_held_by(&chat_id, &tab_id) => {
-                self.foreign.remove(&chat_id);
-                self.free(chat_id)
+            TabMessage::Release { chat_id, tab_id } => chat.on_release(&chat_id, &tab_id, &self.tab_id),
+            TabMessage::Messages { chat_id, tab_id, messages, sent_at } => {
+                chat.on_list(chat_id, List { tab_id, messages, sent_at }, &self.tab_id)
             }
-            TabMessage::Messages { chat_id, tab_id, messages } if self.is_held_by(&chat_id, &tab_id) => {
-                let rival = (chat_id, tab_id);
-                if self.rivals.contains(&rival) {
-                    return Vec::new();
-                }
-                vec![Effect::Adopt { chat_id: rival.0, messages }]
+            TabMessage::Session { chat_id, tab_id, last_event_id } => {
+                chat.on_cursor(chat_id, &tab_id, last_event_id).into_iter().collect()
             }
-            TabMessage::Session { chat_id, tab_id, last_event_id } if tab_id != self.tab_id => {
-                vec![Effect::Cursor { chat_id, last_event_id }]
-            }
-            _ => Vec::new(),
-        }
+        };
+        self.forget_idle(&chat_id);
+        effects
     }
 
-    fn is_held_by(&self, chat_id: &str, tab_id: &str) -> bool {
-        self.foreign.get(chat_id).is_some_and(|foreign| foreign.tab_id == tab_id)
-    }
-
-    /// Another tab says that it holds the chat. Two holders settle it by the smaller id, on both sides alike (C-132, C-133).
-    fn on_holder(&mut self, chat_id: String, tab_id: String, now: Instant) -> Vec<Effect> {
-        // Whoever is leaving yields to anybody.
-        let stays = self.held.contains(&chat_id) && !self.leaving.contains_key(&chat_id);
-        if tab_id == self.tab_id {
-            return Vec::new();
+    fn forget_idle(&mut self, chat_id: &str) {
+        if self.chats.get(chat_id).is_some_and(Chat::is_idle) {
+            self.chats.remove(chat_id);
         }
-        if stays && self.rivals.len() < MAX_RIVALS {
-            self.rivals.insert((chat_id.clone(), tab_id.clone()));
-        }
-        if stays && tab_id > self.tab_id {
-            return Vec::new();
-        }
-        if self.held.remove(&chat_id) && stays {
-            self.yielded.insert(chat_id.clone());
-        }
-        self.leaving.remove(&chat_id);
-        self.unsent.remove(&chat_id);
-        self.messages.remove(&chat_id);
-        match self.foreign.get_mut(&chat_id) {
-            Some(known) if known.tab_id < tab_id => Vec::new(),
-            Some(known) => {
-                *known = Foreign { tab_id, seen: now };
-                Vec::new()
-            }
-            None => {
-                self.foreign.insert(chat_id.clone(), Foreign { tab_id, seen: now });
-                vec![Effect::ReadOnly { chat_id, is_read_only: true }]
-            }
-        }
-    }
-
-    /// No other tab holds the chat any more: it is writable, and taken by a tab whose turn has outlasted the other's (C-133).
-    fn free(&mut self, chat_id: String) -> Vec<Effect> {
-        let claim = self.yielded.remove(&chat_id).then(|| {
-            self.held.insert(chat_id.clone());
-            Effect::Send(TabMessage::Claim { chat_id: chat_id.clone(), tab_id: self.tab_id.clone() })
-        });
-        std::iter::once(Effect::ReadOnly { chat_id, is_read_only: false }).chain(claim).collect()
     }
 
     /// Every five seconds: signs of life for what is held, an end for what others have died with (C-126).
     pub(crate) fn tick(&mut self, now: Instant) -> Vec<Effect> {
-        let dead: Vec<String> = self
-            .foreign
-            .iter()
-            .filter(|(_, foreign)| now - foreign.seen > CLAIM_LIFE)
-            .map(|(chat_id, _)| chat_id.clone())
-            .collect();
         let mut effects = Vec::new();
-        for chat_id in dead {
-            self.foreign.remove(&chat_id);
-            effects.extend(self.free(chat_id));
+        for (chat_id, chat) in &mut self.chats {
+            effects.extend(chat.bury(chat_id, &self.tab_id, now));
+            if chat.is_held() {
+                let (chat_id, tab_id) = (chat_id.clone(), self.tab_id.clone());
+                effects.push(Effect::Send(TabMessage::Heartbeat { chat_id, tab_id }));
+            }
         }
-        let tab_id = &self.tab_id;
-        effects.extend(
-            self.held.iter().map(|chat_id| {
-                Effect::Send(TabMessage::Heartbeat { chat_id: chat_id.clone(), tab_id: tab_id.clone() })
-            }),
-        );
+        self.chats.retain(|_, chat| !chat.is_idle());
         effects
+    }
+}
+
+impl TabMessage {
+    /// Says about which chat it is and whose.
+    fn of(&self) -> (&str, &str) {
+        match self {
+            Self::Claim { chat_id, tab_id }
+            | Self::Release { chat_id, tab_id }
+            | Self::Heartbeat { chat_id, tab_id }
+            | Self::Messages { chat_id, tab_id, .. }
+            | Self::Session { chat_id, tab_id, .. } => (chat_id, tab_id),
+        }
     }
 }
 

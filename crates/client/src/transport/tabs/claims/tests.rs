@@ -1,6 +1,7 @@
 //! Claims by rule, over a channel that delivers when the test says so.
 
 use serde_json::json;
+use turnkeep_protocol::Role;
 
 use super::*;
 
@@ -26,6 +27,32 @@ fn sent(effects: &[Effect]) -> Vec<TabMessage> {
 /// Hands messages over; gives what the receiver does.
 fn deliver(messages: &[TabMessage], to: &mut Claims, now: Instant) -> Vec<Effect> {
     messages.iter().flat_map(|message| to.on_message(message.clone(), now)).collect()
+}
+
+/// No chat is needed any more.
+fn nobody(_: &str) -> bool {
+    false
+}
+
+/// A list with one message for each id, `a…` being answers.
+fn list(ids: &[&str]) -> Vec<UiMessage> {
+    let message = |id: &&str| {
+        let role = if id.starts_with('a') { Role::Assistant } else { Role::User };
+        UiMessage { role, ..UiMessage::user(*id, *id) }
+    };
+    ids.iter().map(message).collect()
+}
+
+fn adopt(ids: &[&str]) -> Effect {
+    Effect::Adopt { chat_id: CHAT.to_owned(), messages: list(ids) }
+}
+
+fn cursor(at: u64) -> Effect {
+    Effect::Cursor { chat_id: CHAT.to_owned(), last_event_id: SeqNum::new(at) }
+}
+
+fn over(tab: &Claims, at: u64) -> Vec<TabMessage> {
+    sent(&Vec::from_iter(tab.turn_over(CHAT, SeqNum::new(at))))
 }
 
 fn claim(tab: &mut Claims) -> Vec<TabMessage> {
@@ -74,7 +101,7 @@ fn a_crashed_tabs_claim_ends_ten_to_fifteen_seconds_later_c126_ca74() {
     // From here on tab a is dead.
     assert_eq!(b.tick(at(10)), []);
     assert_eq!(b.tick(at(15)), [], "ten seconds are not more than ten");
-    assert_eq!(b.tick(at(20)), read_only(false));
+    assert_eq!(b.tick(at(20)).last(), read_only(false).first());
     assert_eq!(b.tick(at(25)), []);
 }
 
@@ -104,7 +131,7 @@ fn crossing_claims_leave_one_holder_whoever_hears_first_c133_cf7() {
         assert_eq!(news, read_only(true));
         // Neither heartbeats nor a late release of the loser change it.
         deliver(&sent(&b.tick(now)), &mut a, now);
-        deliver(&sent(&b.release_all()), &mut a, now);
+        deliver(&sent(&b.release(CHAT)), &mut a, now);
         assert!(!a.is_read_only(CHAT));
         assert_eq!(deliver(&sent(&a.release(CHAT)), &mut b, now), read_only(false));
     }
@@ -120,7 +147,8 @@ fn a_third_tab_follows_the_winner_of_two_crossing_claims_c133() {
         deliver(one, &mut c, now);
         deliver(other, &mut c, now);
 
-        assert_eq!(deliver(&sent(&a.release(CHAT)), &mut c, now), read_only(false), "{first} first");
+        assert_eq!(deliver(&sent(&a.release(CHAT)), &mut c, now), [], "{first} first: the other goes on");
+        assert_eq!(deliver(&sent(&b.release(CHAT)), &mut c, now), read_only(false), "{first} first");
     }
 }
 
@@ -128,110 +156,315 @@ fn a_third_tab_follows_the_winner_of_two_crossing_claims_c133() {
 fn the_latest_list_is_shared_and_once_more_at_the_end_c128() {
     let now = Instant::now();
     let (mut a, mut b) = (tab("a"), tab("b"));
-    let list = |text: &str| vec![UiMessage::user("m", text)];
-    assert!(!a.share(CHAT, list("nobody's")), "only a holder has something to share");
     deliver(&claim(&mut a), &mut b, now);
 
-    a.share(CHAT, list("old"));
-    a.share(CHAT, list("new"));
+    a.share(CHAT, list(&["old"]));
+    a.share(CHAT, list(&["new"]));
     let adopted = deliver(&sent(&a.flush()), &mut b, now);
-    assert_eq!(adopted, [Effect::Adopt { chat_id: CHAT.to_owned(), messages: list("new") }]);
+    assert_eq!(adopted, [adopt(&["new"])]);
     assert_eq!(a.flush(), [], "nothing new");
 
-    a.share(CHAT, list("last"));
+    a.share(CHAT, list(&["last"]));
     let last = deliver(&sent(&a.release(CHAT)), &mut b, now);
-    let adopt = Effect::Adopt { chat_id: CHAT.to_owned(), messages: list("last") };
-    assert_eq!(last, [adopt, read_only(false).remove(0)], "adopted while it is still read-only");
+    assert_eq!(last, [adopt(&["last"]), read_only(false).remove(0)], "adopted while it is still read-only");
     assert_eq!(a.flush(), []);
 }
 
 #[test]
 fn a_chat_whose_list_is_shared_is_held_a_while_longer_and_for_its_last_list_c128() {
     let now = Instant::now();
-    let list = |text: &str| vec![UiMessage::user("m", text)];
     let mut a = tab("a");
     claim(&mut a);
     assert_eq!(sent(&a.let_go(CHAT, now)).len(), 1, "nobody waits for a list that is never shared");
     claim(&mut a);
-    a.share(CHAT, list("half"));
+    a.share(CHAT, list(&["half"]));
 
     assert_eq!(a.let_go(CHAT, now), []);
     assert_eq!(a.let_go(CHAT, now + LAST_WORDS / 2), [], "the time counts from the first");
-    assert!(a.share(CHAT, list("whole")), "it is held still");
-    assert_eq!(a.release_due(now + LAST_WORDS / 2), []);
+    assert!(a.share(CHAT, list(&["whole"])), "it is held still");
+    assert_eq!(a.release_due(now + LAST_WORDS / 2, nobody), []);
     assert_eq!(a.next_release(), Some(now + LAST_WORDS));
-    let last = sent(&a.release_due(now + LAST_WORDS));
+    let last = sent(&a.release_due(now + LAST_WORDS, nobody));
 
     let [TabMessage::Messages { messages, .. }, TabMessage::Release { .. }] = &last[..] else { panic!("{last:?}") };
-    assert_eq!((messages, a.next_release()), (&list("whole"), None));
+    assert_eq!((messages, a.next_release()), (&list(&["whole"]), None));
 }
 
 #[test]
-fn a_tab_on_its_way_out_keeps_what_it_claims_anew_and_yields_to_anybody_else_c124_c133() {
+fn a_tab_on_its_way_out_keeps_what_it_claims_anew_c124() {
     let now = Instant::now();
-    let leaving = || {
-        let mut a = tab("a");
-        claim(&mut a);
-        a.share(CHAT, Vec::new());
-        a.let_go(CHAT, now);
-        a
-    };
-    let (mut again, mut yields, mut b) = (leaving(), leaving(), tab("b"));
+    let mut a = leaving(now);
 
-    assert_eq!(again.claim(CHAT), Some(Vec::new()), "the others know it already");
-    assert_eq!(again.release_due(now + LAST_WORDS), []);
-    assert_eq!(deliver(&claim(&mut b), &mut yields, now), read_only(true), "though its own id is smaller");
-    assert_eq!((yields.release_due(now + LAST_WORDS), yields.next_release()), (Vec::new(), None));
+    assert_eq!(a.claim(CHAT), Some(Vec::new()), "the others know it already");
+    assert_eq!((a.release_due(now + LAST_WORDS, nobody), a.next_release()), (Vec::new(), None));
+
+    // A send that was counted before the time was over, and claims behind it, keeps the chat as well.
+    let mut a = leaving(now);
+    assert_eq!((a.release_due(now + LAST_WORDS, |chat| chat == CHAT), a.next_release()), (Vec::new(), None));
+    assert_eq!(a.claim(CHAT), Some(Vec::new()));
+}
+
+/// A tab `a` that shares a list and whose turn is over.
+fn leaving(now: Instant) -> Claims {
+    let mut a = tab("a");
+    claim(&mut a);
+    a.share(CHAT, list(&["half"]));
+    a.let_go(CHAT, now);
+    a
+}
+
+#[test]
+fn a_tab_on_its_way_out_yields_to_anybody_and_has_its_last_words_all_the_same_c133_c128() {
+    let now = Instant::now();
+    // A heartbeat is heard like a claim: `b` has not heard of `a` yet, which is the smaller.
+    for by_heartbeat in [false, true] {
+        let (mut a, mut b) = (leaving(now), tab("b"));
+        let claimed = claim(&mut b);
+        let of_b = if by_heartbeat { sent(&b.tick(now)) } else { claimed };
+        assert_eq!(deliver(&of_b, &mut a, now), read_only(true), "though its own id is smaller");
+        assert_eq!(deliver(&sent(&tab_a_claims()), &mut b, now), read_only(true), "both give way to each other");
+
+        a.share(CHAT, list(&["whole"]));
+        let last = sent(&a.release_due(now + LAST_WORDS, nobody));
+        let [TabMessage::Messages { messages, .. }, TabMessage::Release { .. }] = &last[..] else { panic!("{last:?}") };
+        assert_eq!(messages, &list(&["whole"]));
+        let effects = deliver(&last, &mut b, now);
+        assert_eq!(effects[..2], [adopt(&["whole"]), read_only(false).remove(0)]);
+        assert_eq!(deliver(&sent(&effects), &mut a, now), [], "it has known all the time who is next");
+        assert_eq!((a.is_read_only(CHAT), b.is_read_only(CHAT)), (true, false));
+        assert_eq!(deliver(&sent(&b.let_go(CHAT, now)), &mut a, now), read_only(false));
+    }
+}
+
+/// The claim of tab `a`, as it comes late.
+fn tab_a_claims() -> Vec<Effect> {
+    tab("a").claim(CHAT).unwrap()
 }
 
 #[test]
 fn who_loses_a_crossing_takes_the_chat_when_the_winner_lets_go_for_its_turn_goes_on_c133() {
     let now = Instant::now();
-    let crossed = || {
-        let (mut a, mut b) = (tab("a"), tab("b"));
-        let (by_a, by_b) = (claim(&mut a), claim(&mut b));
-        assert_eq!(deliver(&by_b, &mut a, now), []);
-        assert_eq!(deliver(&by_a, &mut b, now), read_only(true));
-        (a, b)
-    };
-    let (mut a, mut b) = crossed();
+    let (mut a, mut b) = crossed(now);
     let effects = deliver(&sent(&a.let_go(CHAT, now)), &mut b, now);
     assert_eq!(effects[..1], read_only(false));
     assert_eq!(deliver(&sent(&effects), &mut a, now), read_only(true), "it is taken");
 
     // One that has had its turn meanwhile takes nothing.
-    let (mut a, mut b) = crossed();
+    let (mut a, mut b) = crossed(now);
     b.let_go(CHAT, now);
     assert_eq!(deliver(&sent(&a.let_go(CHAT, now)), &mut b, now), read_only(false));
-    // Nor does one whose winner has died before its own turn was over.
-    let (_, mut b) = crossed();
-    assert_eq!(b.tick(now + 2 * CLAIM_LIFE)[..1], read_only(false));
-    assert!(b.share(CHAT, Vec::new()), "it holds the chat");
+    // One whose winner has died takes it as well.
+    let (_, mut b) = crossed(now);
+    let effects = b.tick(now + 2 * CLAIM_LIFE);
+    assert_eq!(effects[..1], read_only(false), "its own stream goes on: there is nothing to resume");
+    assert!(matches!(sent(&effects)[..], [TabMessage::Claim { .. }, TabMessage::Heartbeat { .. }]), "{effects:?}");
+}
+
+/// Tabs `a` and `b` whose claims have crossed: `a` holds the chat.
+fn crossed(now: Instant) -> (Claims, Claims) {
+    let (mut a, mut b) = (tab("a"), tab("b"));
+    let (by_a, by_b) = (claim(&mut a), claim(&mut b));
+    assert_eq!(deliver(&by_b, &mut a, now), []);
+    assert_eq!(deliver(&by_a, &mut b, now), read_only(true));
+    (a, b)
 }
 
 #[test]
-fn tabs_that_sent_at_once_never_show_each_others_lists_c133_c128() {
+fn tabs_that_sent_at_once_end_with_one_list_that_has_both_messages_c133() {
     let now = Instant::now();
-    let list = vec![UiMessage::user("m", "mine")];
-    let (mut a, mut b, mut c) = (tab("a"), tab("b"), tab("c"));
-    let (by_a, by_b) = (claim(&mut a), claim(&mut b));
-    deliver(&by_b, &mut a, now);
-    deliver(&by_a, &mut b, now);
-    deliver(&by_a, &mut c, now);
+    // The smaller tab's message was accepted first, or second.
+    for (place_a, place_b) in [(1, 2), (2, 1)] {
+        let (mut a, mut b) = crossed(now);
+        a.accepted(CHAT, SeqNum::new(place_a));
+        b.accepted(CHAT, SeqNum::new(place_b));
+        let both = if place_a < place_b { ["u0", "u1", "a1", "u2"] } else { ["u0", "u2", "u1", "a1"] };
+        b.share(CHAT, list(&["u0", "u2"]));
 
-    a.share(CHAT, list.clone());
-    let shared = sent(&a.flush());
-    assert_eq!(deliver(&shared, &mut b, now), [], "its own message is not among them");
-    assert_eq!(deliver(&shared, &mut c, now).len(), 1, "a third tab sees the holder's");
-    let freed = deliver(&sent(&a.release(CHAT)), &mut b, now);
-    deliver(&sent(&freed), &mut a, now);
-    b.share(CHAT, list);
-    assert_eq!(deliver(&sent(&b.flush()), &mut a, now), []);
+        a.share(CHAT, list(&["u0", "u1", "a1"]));
+        assert_eq!(deliver(&over(&a, 7), &mut b, now), [], "the list that this cursor covers comes behind it");
+        a.let_go(CHAT, now);
+        let freed = deliver(&sent(&a.release_due(now + LAST_WORDS, nobody)), &mut b, now);
+        assert_eq!(freed[..3], [adopt(&both), cursor(7), read_only(false).remove(0)]);
+        assert_eq!(deliver(&sent(&freed), &mut a, now), read_only(true));
+
+        let whole = [&both[..], &["a2"]].concat();
+        b.share(CHAT, list(&whole));
+        assert_eq!(deliver(&over(&b, 9), &mut a, now), [cursor(9)], "it has shown no list since it has claimed");
+        b.let_go(CHAT, now);
+        let last = deliver(&sent(&b.release_due(now + LAST_WORDS, nobody)), &mut a, now);
+        assert_eq!(last, [adopt(&whole), read_only(false).remove(0)]);
+    }
+}
+
+#[test]
+fn a_turn_that_ends_before_the_winners_is_told_of_all_the_same_c133() {
+    let now = Instant::now();
+    let (mut a, mut b) = crossed(now);
+    let mut third = tab("c");
+    deliver(&[tab_claims("b"), tab_claims("a")], &mut third, now);
+    b.accepted(CHAT, SeqNum::new(1));
+    a.accepted(CHAT, SeqNum::new(2));
+    a.share(CHAT, list(&["u2"]));
+    a.flush();
+
+    b.share(CHAT, list(&["u1", "a1"]));
+    deliver(&over(&b, 7), &mut a, now);
+    b.let_go(CHAT, now);
+    let last = sent(&b.release_due(now + LAST_WORDS, nobody));
+
+    assert_eq!(deliver(&last, &mut a, now), [adopt(&["u1", "a1", "u2"]), cursor(7)], "the winner holds on");
+    assert!(a.has_unsent(), "the others are to have it too");
+    assert_eq!(deliver(&last, &mut third, now), [], "a third tab shows what the winner shows");
+    assert_eq!(deliver(&sent(&a.flush()), &mut third, now), [adopt(&["u1", "a1", "u2"])]);
+    assert_eq!(deliver(&sent(&a.leave()), &mut third, now).last(), read_only(false).first());
+}
+
+fn tab_claims(id: &str) -> TabMessage {
+    TabMessage::Claim { chat_id: CHAT.to_owned(), tab_id: id.to_owned() }
+}
+
+#[test]
+fn a_rivals_list_is_taken_as_it_is_from_its_next_claim_on_c133() {
+    let now = Instant::now();
+    let (mut a, mut b) = crossed(now);
+    a.share(CHAT, list(&["u1"]));
+    b.share(CHAT, list(&["u2"]));
+    let freed = deliver(&sent(&a.leave()), &mut b, now);
+    assert_eq!(freed[0], adopt(&["u1", "u2"]));
+    let mut a = tab("a");
+    a.share(CHAT, list(&["u1"]));
+    deliver(&sent(&b.leave()), &mut a, now);
+    let mut b = tab("b");
+    b.share(CHAT, list(&["u1", "u2"]));
+
+    // What `a` takes back from here on is taken back: it sends anew, and nobody else does.
+    deliver(&claim(&mut a), &mut b, now);
+    a.share(CHAT, list(&["u1"]));
+    assert_eq!(deliver(&sent(&a.flush()), &mut b, now), [adopt(&["u1"])]);
+
+    // As after a crossing whose loser has heard the winner's last list.
+    let (mut a, mut b) = crossed(now);
+    b.share(CHAT, list(&["u1", "u2"]));
+    deliver(&sent(&a.let_go(CHAT, now)), &mut b, now);
+    b.let_go(CHAT, now);
+    b.release_due(now + LAST_WORDS, nobody);
+    deliver(&claim(&mut a), &mut b, now);
+    a.share(CHAT, list(&["u1"]));
+    assert_eq!(deliver(&sent(&a.flush()), &mut b, now), [adopt(&["u1"])], "an undone message does not come back");
+}
+
+#[test]
+fn a_cursor_counts_with_the_list_that_it_covers_c128_c65() {
+    let now = Instant::now();
+    let (mut a, mut b) = (tab("a"), tab("b"));
+    deliver(&claim(&mut a), &mut b, now);
+    assert_eq!(deliver(&over(&a, 3), &mut b, now), [cursor(3)], "of a tab that shows nothing it is all there is");
+
+    a.share(CHAT, list(&["u1"]));
+    deliver(&sent(&a.flush()), &mut b, now);
+    assert_eq!(deliver(&over(&a, 7), &mut b, now), []);
+    a.share(CHAT, list(&["u1", "a1"]));
+    assert_eq!(deliver(&sent(&a.flush()), &mut b, now), [adopt(&["u1", "a1"]), cursor(7)]);
+    // Or with the release, if nothing more is shown.
+    assert_eq!(deliver(&over(&a, 9), &mut b, now), []);
+    let release = TabMessage::Release { chat_id: CHAT.to_owned(), tab_id: "a".to_owned() };
+    assert_eq!(b.on_message(release, now), [cursor(9), read_only(false).remove(0)]);
+}
+
+#[test]
+fn a_chat_is_read_only_until_the_last_of_several_holders_lets_go_c125_c126() {
+    let start = Instant::now();
+    let mut c = tab("c");
+    deliver(&[tab_claims("a"), tab_claims("b")], &mut c, start);
+    let release = |id: &str| TabMessage::Release { chat_id: CHAT.to_owned(), tab_id: id.to_owned() };
+
+    assert_eq!(c.on_message(release("a"), start), []);
+    assert_eq!(c.on_message(release("a"), start), [], "twice is no news");
+    assert_eq!(c.on_message(release("b"), start), read_only(false));
+    // One of them dies.
+    deliver(&[tab_claims("a"), tab_claims("b")], &mut c, start);
+    c.on_message(tab_claims("b"), start + CLAIM_LIFE);
+    assert_eq!(c.tick(start + CLAIM_LIFE + Duration::from_secs(1)), []);
+    assert_eq!(c.on_message(release("b"), start + CLAIM_LIFE), read_only(false));
+}
+
+#[test]
+fn of_more_tabs_than_it_can_keep_note_of_a_tab_forgets_the_last_c124() {
+    let now = Instant::now();
+    let mut own = tab("0");
+    claim(&mut own);
+    own.let_go(CHAT, now);
+    claim(&mut own);
+
+    for n in 0..2 * MAX_TABS {
+        own.on_message(tab_claims(&format!("t{n}")), now);
+    }
+
+    assert_eq!(own.chats[CHAT].rivals.len(), MAX_TABS);
+    let mut other = tab("z");
+    for n in 0..2 * MAX_TABS {
+        other.on_message(tab_claims(&format!("t{n}")), now);
+    }
+    assert_eq!((other.chats[CHAT].others.len(), other.is_read_only(CHAT)), (MAX_TABS, true));
+}
+
+#[test]
+fn a_tab_whose_holder_dies_is_told_to_ask_what_goes_on_c126_c99() {
+    let now = Instant::now();
+    let mut b = tab("b");
+    b.on_message(tab_claims("a"), now);
+
+    let effects = b.tick(now + 2 * CLAIM_LIFE);
+
+    assert_eq!(effects, [Effect::Orphaned { chat_id: CHAT.to_owned() }, read_only(false).remove(0)]);
+}
+
+#[test]
+fn what_a_page_shows_before_its_claim_is_shared_with_the_claim_c128() {
+    let now = Instant::now();
+    let (mut a, mut b) = (tab("a"), tab("b"));
+    assert!(!a.share(CHAT, list(&["u1"])), "it holds nothing yet");
+    assert_eq!((a.has_unsent(), a.flush()), (false, Vec::new()));
+
+    deliver(&claim(&mut a), &mut b, now);
+
+    assert!(a.has_unsent());
+    assert_eq!(deliver(&sent(&a.flush()), &mut b, now), [adopt(&["u1"])]);
+}
+
+#[test]
+fn a_tab_that_has_left_says_nothing_and_is_never_read_only_c123_c151() {
+    let now = Instant::now();
+    let mut a = tab("a");
+    a.on_message(tab_claims("b"), now);
+
+    assert_eq!(a.leave(), read_only(false), "it hears no release any more");
+
+    a.on_message(tab_claims("b"), now);
+    assert_eq!((a.is_read_only(CHAT), a.claim(CHAT)), (false, Some(Vec::new())));
+    assert_eq!((a.tick(now), a.turn_over(CHAT, SeqNum::new(1))), (Vec::new(), None));
+    assert!(!a.share(CHAT, Vec::new()) && a.leave().is_empty());
+}
+
+#[test]
+fn a_chat_in_which_nothing_goes_on_is_not_remembered() {
+    let now = Instant::now();
+    let mut a = tab("a");
+    claim(&mut a);
+    a.let_go(CHAT, now);
+    a.on_message(tab_claims("b"), now);
+    assert_eq!(a.chats.len(), 1);
+
+    a.on_message(TabMessage::Release { chat_id: CHAT.to_owned(), tab_id: "b".to_owned() }, now);
+    a.on_message(TabMessage::Release { chat_id: "another".to_owned(), tab_id: "b".to_owned() }, now);
+
+    assert_eq!(a.chats.len(), 0);
 }
 
 #[test]
 fn a_list_of_a_tab_that_holds_nothing_is_not_adopted_c128() {
-    let message = TabMessage::Messages { chat_id: CHAT.to_owned(), tab_id: "x".to_owned(), messages: Vec::new() };
+    let message =
+        TabMessage::Messages { chat_id: CHAT.to_owned(), tab_id: "x".to_owned(), messages: Vec::new(), sent_at: None };
 
     assert_eq!(tab("a").on_message(message, Instant::now()), []);
 }
@@ -242,7 +475,7 @@ fn dispose_lets_every_chat_go_c125_c151_ca74() {
     a.claim("one");
     a.claim("two");
 
-    let released = sent(&a.release_all());
+    let released = sent(&a.leave());
 
     let chats: Vec<_> = released
         .iter()
