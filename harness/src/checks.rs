@@ -12,6 +12,7 @@ mod excuses;
 mod expect;
 mod fold;
 mod nothing_after_boundary;
+mod one_tab_sends;
 mod one_writer;
 mod processes_live;
 mod question_kept;
@@ -56,6 +57,7 @@ const CHECKS: &[Check] = &[
     (processes_live::NAME, processes_live::check),
     (sends_accepted::NAME, sends_accepted::check),
     (writable_somewhere::NAME, writable_somewhere::check),
+    (one_tab_sends::NAME, one_tab_sends::check),
     (expect::NAME, expect::check),
 ];
 

@@ -157,6 +157,8 @@ pub enum Event {
         page: String,
         /// The chat.
         chat: String,
+        /// Whether it died, without a word to anybody.
+        died: bool,
     },
     /// Another tab of the same person took a page's chat, or let it go (C-124).
     ReadOnly {

@@ -1,7 +1,7 @@
 //! `answers-shown`: a settled page shows its person every answer to what she asked.
 //!
-//! Exactly: when the world has settled, the page that a person then has open shows, for every turn of its chat that covers an input
-//! acknowledged to her, each message that the turn tells, whole: the fold of its durable records of `out`, as pages and histories
+//! Exactly: when the world has settled, the page that a person then has open, in each of her tabs, shows, for every turn of its chat
+//! that covers an input acknowledged to her, each message that the turn tells, whole: the fold of its durable records of `out`, as pages and histories
 //! show it. A message may have gone on under its id since; its text then begins with what the turn told. A beginning is enough of
 //! turns that failed or were aborted, that she stopped, or that she wrote into (CR-8, open by the spec); `rendered-prefix` sees to
 //! it that it is a beginning. The rest of a turn she wrote into may stand in front of the answer after it. Messages that a later
@@ -15,7 +15,7 @@ use turnkeep_protocol::{ChannelName, UiMessage, UiMessageChunk, cleanup_aborted_
 use super::chain::Chain;
 use super::excuses::Excuses;
 use super::fold::{Turn, segment_id, turns};
-use super::story::{Stored, Story, broken_at, person_of, since};
+use super::story::{Stored, Story, broken_at, device_of, person_of, since};
 use super::whole::{first_difference, has_content, same};
 use crate::outcome::Violation;
 use crate::trace::{Entry, Event};
@@ -40,16 +40,16 @@ pub(super) fn check(story: &Story<'_>) -> Vec<Violation> {
     let mut violations = Vec::new();
     for entry in last_pages(story) {
         let Event::PageShows { page, chat, messages } = &entry.event else { continue };
-        let who = person_of(page);
+        let who = device_of(page);
         let asked = asked(story, who, chat);
         let told = told(story, chat);
         let mut after_cr8 = false;
         for (index, answer) in told.iter().enumerate() {
             let place = answer.boundary.seq();
-            let beginning = written_into.excuses(who, chat, place);
+            let beginning = written_into.excuses_device(who, chat, place);
             let after_beginning = std::mem::replace(&mut after_cr8, beginning);
             let hers = asked.iter().any(|seq| Some(*seq) > answer.covers.0 && Some(*seq) <= answer.covers.1);
-            if !hers || beginning || answer.cut || stopped.excuses(who, chat, place) {
+            if !hers || beginning || answer.cut || stopped.excuses_device(who, chat, place) {
                 continue;
             }
             let goes_on = told[index + 1..].iter().any(|later| later.message.id == answer.message.id);
@@ -61,7 +61,7 @@ pub(super) fn check(story: &Story<'_>) -> Vec<Violation> {
     violations
 }
 
-/// Gives what each person's newest page shows at the end.
+/// Gives what each tab's newest page shows at the end.
 fn last_pages<'t>(story: &Story<'t>) -> Vec<&'t Entry> {
     let pages = story.last_pages().into_values().filter_map(|entry| match &entry.event {
         Event::PageShows { page, chat, .. } => Some(((person_of(page), chat.as_str()), entry)),
@@ -80,14 +80,14 @@ fn last_pages<'t>(story: &Story<'t>) -> Vec<&'t Entry> {
 /// Lists the places on `in` that were acknowledged to a person.
 fn asked(story: &Story<'_>, who: &str, chat: &str) -> BTreeSet<u64> {
     let sent = story.entries.iter().filter_map(|entry| match &entry.event {
-        Event::Sent { page, chat: of, message, seq_num } if person_of(page) == who && of == chat => {
+        Event::Sent { page, chat: of, message, seq_num } if device_of(page) == who && of == chat => {
             let told = seq_num.map(|seq_num| seq_num.get());
             told.or_else(|| {
                 let mut inputs = story.channel(chat, ChannelName::In);
                 inputs.find(|input| input.message_id() == Some(&message.id)).map(Stored::seq)
             })
         }
-        Event::Asked { page, chat: of, seq_num, .. } if person_of(page) == who && of == chat => {
+        Event::Asked { page, chat: of, seq_num, .. } if device_of(page) == who && of == chat => {
             seq_num.map(|seq_num| seq_num.get())
         }
         _ => None,

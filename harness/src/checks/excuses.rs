@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use turnkeep_protocol::ChannelName;
 
-use super::story::{Content, Story, person_of};
+use super::story::{Content, Story, device_of, person_of};
 use crate::trace::Event;
 
 /// Turns by person and chat: the places of their records on `out`.
@@ -62,6 +62,11 @@ impl<'t> Excuses<'t> {
             turns.extend(excuse(story, &entry.event, &readings));
         }
         Self { turns }
+    }
+
+    /// Tells whether a person need not have been shown this place of `out`, whatever tab she made it so in.
+    pub(super) fn excuses_device(&self, device: &str, chat: &str, seq: u64) -> bool {
+        self.turns.iter().any(|turn| device_of(turn.0) == device && turn.1 == chat && (turn.2..=turn.3).contains(&seq))
     }
 
     /// Tells whether a person need not have been shown this place of `out`.

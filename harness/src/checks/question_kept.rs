@@ -1,7 +1,7 @@
 //! `question-kept`: no page that has settled misses a question of its person, nor shows it behind its answer.
 //!
 //! Exactly: when the world has settled, every page shows every user message of its chat that was acknowledged to a page of the same
-//! person, in the order of their places on `in`, and each before every assistant message streamed in the turn that covers it; a
+//! person, in whichever tab, in the order of their places on `in`, and each before every assistant message streamed in the turn that covers it; a
 //! question before an action need not be there, since an action may have taken it back (D-59). This
 //! is what reports a question lost by a refresh in mid-stream (CR-37).
 
@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use turnkeep_protocol::{ChannelName, Trigger, UiMessage};
 
 use super::fold::{segment_id, turns};
-use super::story::{Stored, Story, broken_at, person_of, since};
+use super::story::{Stored, Story, broken_at, device_of, since};
 use crate::outcome::Violation;
 use crate::trace::{Entry, Event};
 
@@ -29,7 +29,7 @@ pub(super) fn check(story: &Story<'_>) -> Vec<Violation> {
         let Event::PageShows { chat, messages, .. } = &entry.event else { continue };
         let answers = answers(story, chat);
         let mut place_before = None;
-        for question in questions(story, person_of(page), chat) {
+        for question in questions(story, device_of(page), chat) {
             let (id, seq) = (question.id, question.seq);
             let place = messages.iter().position(|message| message.is_user() && message.id == id);
             let answer = answers.get(&seq).and_then(|ids| first_of(messages, ids));
@@ -59,7 +59,7 @@ fn questions<'t>(story: &Story<'t>, person: &str, chat: &str) -> Vec<Question<'t
         .iter()
         .filter_map(|entry| match &entry.event {
             Event::Sent { page, chat: of, message, .. }
-                if person_of(page) == person && of == chat && message.is_user() =>
+                if device_of(page) == person && of == chat && message.is_user() =>
             {
                 let id = message.id.as_str();
                 let mut stored = story.channel(chat, ChannelName::In).filter(|stored| stored.message_id() == Some(id));

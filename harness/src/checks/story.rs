@@ -99,6 +99,12 @@ pub(crate) fn person_of(page: &str) -> &str {
     page.rsplit_once('#').map_or(page, |(person, _)| person)
 }
 
+/// Gives the person in front of a page, whichever tab it is in: tabs are named `person/tab`.
+pub(super) fn device_of(page: &str) -> &str {
+    let tab = person_of(page);
+    tab.split_once('/').map_or(tab, |(person, _)| person)
+}
+
 /// A run's trace, decoded once for all checks.
 pub(super) struct Story<'t> {
     pub(super) scenario: &'t Scenario,
@@ -214,5 +220,7 @@ mod tests {
     fn a_page_belongs_to_its_person() {
         assert_eq!(person_of("alice#12"), "alice");
         assert_eq!(person_of("bob"), "bob");
+        assert_eq!(person_of("alice/b#3"), "alice/b");
+        assert_eq!((device_of("alice/b#3"), device_of("alice#1")), ("alice", "alice"));
     }
 }

@@ -1,19 +1,23 @@
 //! `writable-somewhere`: among the tabs that a person has open, one at least may send.
 //!
-//! Exactly: all her open pages of a chat are read-only at once for 16 s at most, which is how long a holder that died keeps a chat
-//! (C-126: ten seconds since its last sign of life, looked for every five, and the way); and when the world has settled, none is
-//! read-only: nobody holds a chat in which nothing goes on (C-125, C-130, CF-8).
+//! Exactly: all her open pages of a chat are read-only at once for a second at most (C-133: a tab that gives way has its last words,
+//! C-128, and the way), or until 16 s after a page of hers has died, which is how long such a one keeps a chat (C-126: ten seconds
+//! since its last sign of life, looked for every five, and the way); and when the world has settled, none is read-only: nobody holds
+//! a chat in which nothing goes on (C-125, C-130, CF-8).
 
 use std::collections::BTreeMap;
 
-use super::story::{Story, broken, person_of, since};
+use super::story::{Story, broken, device_of, person_of, since};
 use crate::outcome::Violation;
 use crate::trace::{Entry, Event};
 
 pub(super) const NAME: &str = "writable-somewhere";
 
 /// Virtual milliseconds for which all tabs may be read-only.
-const AT_MOST_MS: u64 = 16_000;
+const AT_MOST_MS: u64 = 1000;
+
+/// Virtual milliseconds for which a page that has died may hold a chat.
+const DEAD_MS: u64 = 16_000;
 
 /// A person's open pages of one chat.
 #[derive(Default)]
@@ -22,6 +26,8 @@ struct Tabs<'t> {
     pages: BTreeMap<&'t str, Option<&'t Entry>>,
     /// The entry with which the last page became read-only.
     locked: Option<&'t Entry>,
+    /// When a page died last.
+    died_ms: Option<u64>,
 }
 
 pub(super) fn check(story: &Story<'_>) -> Vec<Violation> {
@@ -36,9 +42,10 @@ pub(super) fn check(story: &Story<'_>) -> Vec<Violation> {
                 tabs.pages.insert(page, None);
                 violations.extend(tabs.look(entry));
             }
-            Event::PageClosed { page, chat } => {
+            Event::PageClosed { page, chat, died } => {
                 let tabs = people.entry((device_of(page), chat)).or_default();
                 tabs.pages.remove(page.as_str());
+                tabs.died_ms = died.then_some(entry.ms).or(tabs.died_ms);
                 violations.extend(tabs.look(entry));
             }
             Event::ReadOnly { page, chat, read_only } => {
@@ -63,12 +70,6 @@ pub(super) fn check(story: &Story<'_>) -> Vec<Violation> {
     violations
 }
 
-/// Gives the person whose page it is, whichever tab it is in.
-fn device_of(page: &str) -> &str {
-    let tab = person_of(page);
-    tab.split_once('/').map_or(tab, |(person, _)| person)
-}
-
 impl<'t> Tabs<'t> {
     /// Takes note of a change; says when it ends a time in which no page might send for too long.
     fn look(&mut self, entry: &'t Entry) -> Option<Violation> {
@@ -79,8 +80,9 @@ impl<'t> Tabs<'t> {
         }
         let from = self.locked.take()?;
         let ms = entry.ms - from.ms;
+        let until = (from.ms + AT_MOST_MS).max(self.died_ms.map_or(0, |died| died + DEAD_MS));
         let page = self.pages.keys().next().copied().unwrap_or("nobody");
-        (ms > AT_MOST_MS).then(|| {
+        (entry.ms > until).then(|| {
             since(broken(NAME, page, entry, format!("was read-only for {ms} ms, as every other tab was")), from)
         })
     }
@@ -95,8 +97,8 @@ mod tests {
         Event::ReadOnly { page: page.to_owned(), chat: CHAT.to_owned(), read_only }
     }
 
-    fn closed(page: &str) -> Event {
-        Event::PageClosed { page: page.to_owned(), chat: CHAT.to_owned() }
+    fn closed(page: &str, died: bool) -> Event {
+        Event::PageClosed { page: page.to_owned(), chat: CHAT.to_owned(), died }
     }
 
     fn two_tabs() -> Tale {
@@ -112,27 +114,32 @@ mod tests {
 
     #[test]
     fn all_tabs_may_be_read_only_for_as_long_as_a_dead_holder_counts_c126() {
-        let died = |ms| two_tabs().log("alice", closed("alice#1")).pass(ms).log("alice", read_only("alice/b#2", false));
+        let died =
+            |ms| two_tabs().log("alice", closed("alice#1", true)).pass(ms).log("alice", read_only("alice/b#2", false));
 
         assert_eq!(judge(check, &died(15_500)), [""; 0]);
         assert_eq!(judge(check, &died(17_000)), ["was read-only for 17000 ms, as every other tab was"]);
         assert_eq!(judge(check, &died(17_000).open("alice/b#3", &[], None)).len(), 1);
+        // A page that could say that it goes holds nothing any more.
+        let went = two_tabs().log("alice", closed("alice#1", false)).pass(1500);
+        let went = went.log("alice", read_only("alice/b#2", false));
+        assert_eq!(judge(check, &went), ["was read-only for 1500 ms, as every other tab was"]);
     }
 
     #[test]
     fn tabs_that_lock_each_other_out_are_seen_c133() {
-        let locked = two_tabs().log("alice", read_only("alice#1", true)).pass(20_000);
+        let locked = |ms| two_tabs().log("alice", read_only("alice#1", true)).pass(ms);
+        let freed = |ms| locked(ms).log("alice", read_only("alice#1", false));
 
-        let freed = locked.log("alice", read_only("alice#1", false));
-
-        assert_eq!(judge(check, &freed), ["was read-only for 20000 ms, as every other tab was"]);
+        assert_eq!(judge(check, &freed(900)), [""; 0], "one gives way while the other says its last words");
+        assert_eq!(judge(check, &freed(2000)), ["was read-only for 2000 ms, as every other tab was"]);
     }
 
     #[test]
     fn nobody_holds_a_chat_in_which_nothing_goes_on_c130() {
         let held = two_tabs().settled();
         let reloaded = two_tabs().open("alice/b#3", &[], None).settled();
-        let closed = two_tabs().log("alice", closed("alice/b#2")).settled();
+        let closed = two_tabs().log("alice", closed("alice/b#2", false)).settled();
 
         assert_eq!(judge(check, &held), ["is read-only though nothing goes on any more"]);
         assert_eq!(judge(check, &reloaded), [""; 0]);

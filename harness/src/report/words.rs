@@ -121,7 +121,8 @@ fn describe_page(event: &Event) -> String {
         }
         Event::Stopped { page, delivered: true, .. } => format!("{page} stops the answer"),
         Event::Stopped { page, delivered: false, .. } => format!("{page} fails to stop the answer"),
-        Event::PageClosed { page, .. } => format!("{page} is gone"),
+        Event::PageClosed { page, died: false, .. } => format!("{page} is closed"),
+        Event::PageClosed { page, died: true, .. } => format!("{page} dies"),
         Event::ReadOnly { page, read_only: true, .. } => format!("{page} is read-only: another tab has the chat"),
         Event::ReadOnly { page, read_only: false, .. } => format!("{page} may send again"),
         Event::Adopted { page, messages, .. } => format!("{page} shows what the other tab shows: {}", list(messages)),

@@ -303,7 +303,10 @@ impl Story<'_, '_> {
 
     fn unsettled(&self) -> Option<String> {
         let busy = self.stage.people.values().find(|person| person.is_busy());
-        busy.map(|person| format!("the page of {} is busy", person.name)).or_else(|| self.watch.owed())
+        let locked = || self.stage.people.values().find(|person| person.is_open() && person.is_read_only());
+        let busy = busy.map(|person| format!("the page of {} is busy", person.name));
+        busy.or_else(|| locked().map(|person| format!("the page of {} is read-only", person.name)))
+            .or_else(|| self.watch.owed())
     }
 
     fn lateness(&self, index: usize, missed: &str) -> Violation {

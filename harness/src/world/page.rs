@@ -65,6 +65,7 @@ impl Page {
         let (person, tasks, host) = (person.clone(), Tasks::new(), host.clone());
         let page = Self { person: person.clone(), screen, transport, tasks, host, seat, _listening: listening };
         page.share();
+        page.take_over();
         person.shown.store(0, Ordering::Relaxed);
         page.resume(busy);
         person.loads.fetch_add(1, Ordering::Relaxed);
@@ -95,6 +96,23 @@ impl Page {
             loop {
                 screen.changed().await;
                 transport.share_messages(&screen.person.chat, screen.messages());
+            }
+        }));
+    }
+
+    /// Reads on what the tab that held the chat has left unfinished, if it has died (C-126).
+    fn take_over(&self) {
+        if self.seat.is_none() {
+            return;
+        }
+        let (screen, transport) = (self.screen.clone(), self.transport.clone());
+        self.tasks.add(self.host.spawn(async move {
+            loop {
+                let busy = screen.freed().await;
+                let Some(stream) = transport.reconnect_to_stream(&screen.person.chat) else { continue };
+                screen.log(|page, chat| Event::Resumed { page, chat, streaming: true });
+                screen.follow_other(stream).await;
+                drop(busy);
             }
         }));
     }
@@ -228,8 +246,8 @@ impl Page {
     }
 
     /// Notes that the person has no page here any more.
-    pub(super) fn log_closed(&self) {
-        self.screen.log(|page, chat| Event::PageClosed { page, chat });
+    pub(super) fn log_closed(&self, died: bool) {
+        self.screen.log(|page, chat| Event::PageClosed { page, chat, died });
     }
 
     /// Presses stop.
@@ -240,6 +258,12 @@ impl Page {
             screen.log(|page, chat| Event::Stopped { page, chat, delivered });
             screen.person.answered_stops.fetch_add(1, Ordering::Relaxed);
         }));
+    }
+}
+
+impl Drop for Page {
+    fn drop(&mut self) {
+        self.screen.look_no_further();
     }
 }
 

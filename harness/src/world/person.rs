@@ -259,7 +259,7 @@ async fn live_in_tab(person: Arc<Person>, host: Host) {
             }
             Command::Crash => {
                 if let Some(page) = page.take() {
-                    page.log_closed();
+                    page.log_closed(true);
                     page.crash();
                 }
                 person.open.store(false, Ordering::Relaxed);
@@ -267,7 +267,7 @@ async fn live_in_tab(person: Arc<Person>, host: Host) {
             Command::Close => {
                 if let Some(page) = page.take() {
                     page.unload();
-                    page.log_closed();
+                    page.log_closed(false);
                 }
                 person.open.store(false, Ordering::Relaxed);
             }

@@ -11,7 +11,7 @@ use turnkeep_client::{AbortHandle, ChatSessionState, ChatStream, Delivered};
 use turnkeep_protocol::reduce::MessageReducer;
 use turnkeep_protocol::{UiMessage, UiMessageChunk};
 
-use super::person::Person;
+use super::person::{Busy, Person};
 use crate::trace::Event;
 
 /// What a page shows.
@@ -20,6 +20,8 @@ pub(super) struct Screen {
     pub(super) person: Arc<Person>,
     state: Mutex<ScreenState>,
     changed: Notify,
+    /// Told when the chat becomes writable here.
+    freed: Notify,
 }
 
 #[derive(Default)]
@@ -40,6 +42,8 @@ struct ScreenState {
     is_read_only: bool,
     /// Whether the messages are another tab's.
     has_adopted: bool,
+    /// Holds the world back from settling while the page looks for something to read on.
+    taking_over: Option<Busy>,
 }
 
 impl Screen {
@@ -51,7 +55,7 @@ impl Screen {
         session: Option<ChatSessionState>,
     ) -> Self {
         let state = Mutex::new(ScreenState { messages, session, ..ScreenState::default() });
-        Self { page, person, state, changed: Notify::new() }
+        Self { page, person, state, changed: Notify::new(), freed: Notify::new() }
     }
 
     pub(super) fn show(&self) {
@@ -80,8 +84,21 @@ impl Screen {
 
     /// Takes note that another tab holds the chat, or does no more.
     pub(super) fn read_only(&self, read_only: bool) {
-        self.state().is_read_only = read_only;
+        let mut state = self.state();
+        state.is_read_only = read_only;
+        // Whoever may have something to read on is busy from this moment on.
+        state.taking_over = (!read_only).then(|| self.person.occupy());
+        drop(state);
         self.log(|page, chat| Event::ReadOnly { page, chat, read_only });
+        if !read_only {
+            self.freed.notify_one();
+        }
+    }
+
+    /// Waits until the chat becomes writable here.
+    pub(super) async fn freed(&self) -> Option<Busy> {
+        self.freed.notified().await;
+        self.state().taking_over.take()
     }
 
     /// Tells whether another tab holds the chat.
@@ -144,6 +161,12 @@ impl Screen {
         }
     }
 
+    /// Shows what another tab has left unfinished, from its beginning on and in its place.
+    pub(super) async fn follow_other(&self, stream: ChatStream) {
+        self.state().has_adopted = true;
+        self.follow(stream, false).await;
+    }
+
     /// Shows a stream to its end, a send's or a view.
     pub(super) async fn follow(&self, mut stream: ChatStream, asked: bool) {
         self.state().newest = Some((stream.abort_handle(), asked));
@@ -170,6 +193,11 @@ impl Screen {
         state.close();
         self.changed.notify_one();
         state.save(&self.person);
+    }
+
+    /// The page is gone: it looks for nothing to read on.
+    pub(super) fn look_no_further(&self) {
+        self.state().taking_over = None;
     }
 
     /// Lets the page die: nothing that still happens on it is saved.
@@ -219,7 +247,7 @@ impl ScreenState {
         if self.has_adopted {
             // As the field's UI library does: the message that another tab has shown here is the one that is written.
             let id = &writing.message().id;
-            self.messages.pop_if(|last| last.id == *id && last.is_assistant());
+            self.messages.retain(|message| message.id != *id || !message.is_assistant());
         }
         self.is_behind = true;
         (writing.message().id.clone(), writing.message().text())

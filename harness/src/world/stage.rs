@@ -99,9 +99,7 @@ fn tabs_of(scenario: &Scenario, name: &str, agent: &str, trace: &Trace, seed: &E
     let named = scenario.steps.iter().filter_map(Step::client);
     let others: BTreeSet<&str> = named.filter(|tab| *tab != name && person_of_tab(tab) == name).collect();
     if !others.is_empty() {
-        let [least, most] = TAB_DELAY_MS;
-        let delay = least + seed.child(name).draws().below(most - least + 1);
-        first.room = Some(Arc::new(Room::new(Duration::from_millis(delay))));
+        first.room = Some(Arc::new(Room::new(TAB_DELAY_MS, seed.child(name))));
     }
     let others: Vec<_> = others.into_iter().map(|tab| first.in_tab(tab)).collect();
     std::iter::once(first).chain(others).map(Arc::new).collect()

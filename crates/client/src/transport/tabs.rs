@@ -183,9 +183,12 @@ impl Tabs {
                     self.on_read_only.tell(|heard| heard(&chat_id, is_read_only));
                 }
                 Effect::Adopt { chat_id, messages } => self.on_messages.tell(|heard| heard(&chat_id, &messages)),
-                Effect::Cursor { chat_id, last_event_id } => {
-                    if let Some(inner) = inner {
-                        inner.adopt_cursor(&chat_id, last_event_id);
+                Effect::Cursor { chat_id, last_event_id, has_list } => {
+                    if let Some(inner) = inner
+                        && inner.adopt_cursor(&chat_id, last_event_id)
+                        && has_list
+                    {
+                        inner.notify(&chat_id);
                     }
                 }
                 Effect::Orphaned { chat_id } => {
@@ -220,16 +223,17 @@ impl Inner {
         });
     }
 
-    /// Moves the cursor to where another tab has read, if that is ahead; tells nobody (C-128, C-129).
-    pub(crate) fn adopt_cursor(&self, chat_id: &str, last_event_id: SeqNum) {
+    /// Moves the cursor to where another tab has read, if that is ahead (C-129); false while this tab reads itself.
+    pub(crate) fn adopt_cursor(&self, chat_id: &str, last_event_id: SeqNum) -> bool {
         self.chat(chat_id, |chat| {
-            let Some(state) = chat.state.as_mut().filter(|_| chat.active.is_none()) else { return };
+            let Some(state) = chat.state.as_mut().filter(|_| chat.active.is_none()) else { return false };
             if state.last_event_id < Some(last_event_id) {
                 state.last_event_id = Some(last_event_id);
                 // A stopped turn of ours ended before the other tab's.
                 state.clear_gate();
             }
-        });
+            true
+        })
     }
 
     /// Begins to listen to the other tabs.

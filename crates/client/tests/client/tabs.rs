@@ -402,6 +402,25 @@ async fn the_holder_shows_its_latest_list_and_once_more_at_the_end_c128() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_last_list_and_its_cursor_are_told_together_to_be_kept_c128_c236_c65() {
+    let scene = two_tabs().await;
+    let told: Arc<Mutex<Vec<_>>> = Arc::default();
+    let (kept, lists) = (told.clone(), scene.adopted.clone());
+    let keep = move |_: &str, state: &ChatSessionState| {
+        kept.lock().unwrap().push((state.last_event_id.map(SeqNum::get), lists.lock().unwrap().len()));
+    };
+    scene.other.set_on_session_change(Some(Arc::new(keep)));
+    scene.rig.transport.share_messages(CHAT, vec![UiMessage::user("m", "hi")]);
+    scene.rig.fake.say("a");
+    scene.rig.fake.boundary(0);
+
+    text_of(scene.rig.send("hi").await.unwrap()).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+
+    assert_eq!(*told.lock().unwrap(), [(Some(1), 2)], "once, and behind the list that has the turn");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_tab_that_sends_again_before_it_has_let_go_keeps_the_chat_c128_c124() {
     let scene = two_tabs().await;
     scene.rig.fake.say("a");

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use turnkeep_protocol::{SeqNum, UiMessage};
 
-use self::merge::{Order, merge};
+use self::merge::{Order, lacks_any, merge};
 
 /// How long another tab's claim stands without a sign of life (C-126).
 const CLAIM_LIFE: Duration = Duration::from_secs(10);
@@ -57,6 +57,9 @@ pub enum TabMessage {
         /// The place on `in` of what the tab has sent last: it tells which of two tabs that sent at once was first (C-133).
         #[serde(default, skip_serializing_if = "Option::is_none")]
         sent_at: Option<SeqNum>,
+        /// The boundary at which this is the whole conversation; none while a turn goes on (C-236).
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        last_event_id: Option<SeqNum>,
     },
     /// A turn of the holder is over.
     Session {
@@ -80,8 +83,8 @@ pub(crate) enum Effect {
     Orphaned { chat_id: String },
     /// Show what the holder shows.
     Adopt { chat_id: String, messages: Vec<UiMessage> },
-    /// What is shown of other tabs' turns reaches up to here.
-    Cursor { chat_id: String, last_event_id: SeqNum },
+    /// What is shown of another tab's turns reaches up to here; together with a list it is worth keeping.
+    Cursor { chat_id: String, last_event_id: SeqNum, has_list: bool },
 }
 
 /// One tab's view of who holds what.
@@ -109,22 +112,24 @@ struct Chat {
     leaving: Option<Instant>,
     /// The tabs that say that they hold the chat, the smallest of them first: that one does (C-133).
     others: BTreeMap<String, Other>,
-    /// Tabs that sent when this one did, so that neither's list has the other's message; with the cursor that such a tab has told.
-    rivals: BTreeMap<String, Option<SeqNum>>,
+    /// Tabs that sent when this one did, so that neither's list has the other's message; with the latest list
+    /// of each.
+    rivals: BTreeMap<String, Option<List>>,
     /// The latest list of this tab.
     list: Option<Vec<UiMessage>>,
     /// Whether the others do not have it.
     is_unsent: bool,
     /// The place on `in` of what this tab has sent since its claim.
     sent_at: Option<SeqNum>,
+    /// Where its turn has ended.
+    boundary: Option<SeqNum>,
 }
 
 #[derive(Debug)]
 struct Other {
     seen: Instant,
-    /// Whether it has shown a list: then its cursor belongs to the next one (C-65).
+    /// Whether it shows its lists: the last one comes with its cursor (C-65).
     shares: bool,
-    cursor: Option<SeqNum>,
 }
 
 impl Chat {
@@ -143,9 +148,10 @@ impl Chat {
 
     fn tell_list(&mut self, chat_id: &str, tab_id: &str) -> Option<Effect> {
         self.is_unsent = false;
-        let (chat_id, tab_id, sent_at) = (chat_id.to_owned(), tab_id.to_owned(), self.sent_at);
-        let messages = self.list.clone()?;
-        Some(Effect::Send(TabMessage::Messages { chat_id, tab_id, messages, sent_at }))
+        let (chat_id, tab_id) = (chat_id.to_owned(), tab_id.to_owned());
+        let (messages, sent_at) = (self.list.clone()?, self.sent_at);
+        let last_event_id = self.boundary.filter(|_| self.own.is_none());
+        Some(Effect::Send(TabMessage::Messages { chat_id, tab_id, messages, sent_at, last_event_id }))
     }
 
     /// Ends this tab's part: its list once more, then the release (C-125, C-128).
@@ -169,9 +175,9 @@ impl Chat {
         now: Instant,
     ) -> Vec<Effect> {
         let is_known = self.others.contains_key(&tab_id);
-        if self.own.is_some() && (self.rivals.len() < MAX_TABS || self.rivals.contains_key(&tab_id)) {
+        if self.own.is_some() && self.rivals.len() < MAX_TABS {
             self.rivals.entry(tab_id.clone()).or_default();
-        } else if is_claim && !is_known {
+        } else if self.own.is_none() && is_claim && !is_known {
             // It has had this tab's last list before it could claim.
             self.rivals.remove(&tab_id);
         }
@@ -188,63 +194,62 @@ impl Chat {
         }
         let is_first = self.others.is_empty();
         if self.others.len() < MAX_TABS {
-            self.others.insert(tab_id, Other { seen: now, shares: false, cursor: None });
+            self.others.insert(tab_id, Other { seen: now, shares: false });
         }
         if is_first { vec![Effect::ReadOnly { chat_id, is_read_only: true }] } else { Vec::new() }
     }
 
-    /// Takes a list of the tab that holds the chat, or of one that sent when this one did.
-    fn on_list(&mut self, chat_id: String, theirs: List, own_id: &str) -> Vec<Effect> {
-        let List { tab_id, messages, sent_at } = theirs;
-        if let Some(other) = self.others.get_mut(&tab_id) {
+    /// Takes a list of the tab that holds the chat, or of one that sent when this one did. A list that lacks this tab's message is put
+    /// together with its own only when the other's part is over: then each question of it stands beside its answer (C-133).
+    fn on_list(&mut self, chat_id: &str, theirs: List, tab_id: &str) -> Vec<Effect> {
+        if let Some(other) = self.others.get_mut(tab_id) {
             other.shares = true;
         }
-        let is_rival = self.rivals.contains_key(&tab_id);
-        if !is_rival && !self.is_held_by(&tab_id) {
+        let Some(rival) = self.rivals.get_mut(tab_id) else {
+            return if self.is_held_by(tab_id) { self.adopt(chat_id, theirs) } else { Vec::new() };
+        };
+        if lacks_any(&theirs.messages, self.list.as_deref().unwrap_or_default()) {
+            *rival = Some(theirs);
             return Vec::new();
         }
-        let cursor = match self.others.get_mut(&tab_id) {
-            Some(other) if !is_rival => other.cursor.take(),
-            _ => self.rivals.get_mut(&tab_id).and_then(Option::take),
-        };
-        let order = Order::of((self.sent_at, own_id), (sent_at, &tab_id));
-        let messages = match self.list.as_deref().filter(|_| is_rival).and_then(|own| merge(own, &messages, order)) {
-            Some(merged) => {
-                self.is_unsent = true;
-                merged
-            }
-            None => {
-                self.rivals.remove(&tab_id);
-                messages
-            }
-        };
+        self.rivals.remove(tab_id);
+        self.adopt(chat_id, theirs)
+    }
+
+    fn adopt(&mut self, chat_id: &str, List { messages, last_event_id, .. }: List) -> Vec<Effect> {
         if self.list.is_some() {
             self.list = Some(messages.clone());
         }
-        let cursor = cursor.map(|last_event_id| Effect::Cursor { chat_id: chat_id.clone(), last_event_id });
-        std::iter::once(Effect::Adopt { chat_id, messages }).chain(cursor).collect()
+        let adopt = Effect::Adopt { chat_id: chat_id.to_owned(), messages };
+        let cursor = last_event_id.map(|last_event_id| {
+            let chat_id = chat_id.to_owned();
+            Effect::Cursor { chat_id, last_event_id, has_list: true }
+        });
+        std::iter::once(adopt).chain(cursor).collect()
     }
 
-    /// Takes the cursor of a tab whose turn is over: it counts with a list that has the turn, or at once from a tab that shares none.
-    fn on_cursor(&mut self, chat_id: String, tab_id: &str, last_event_id: SeqNum) -> Option<Effect> {
-        if let Some(cursor) = self.rivals.get_mut(tab_id) {
-            *cursor = Some(last_event_id);
-            return None;
-        }
-        match self.others.get_mut(tab_id) {
-            Some(other) if other.shares => {
-                other.cursor = Some(last_event_id);
-                None
-            }
-            _ => Some(Effect::Cursor { chat_id, last_event_id }),
-        }
+    /// Shows the last list of a tab that sent when this one did together with its own.
+    fn make_up(&mut self, chat_id: &str, tab_id: &str, own_id: &str) -> Vec<Effect> {
+        let Some(theirs) = self.rivals.get_mut(tab_id).and_then(Option::take) else { return Vec::new() };
+        let order = Order::of((self.sent_at, own_id), (theirs.sent_at, tab_id));
+        let messages = merge(self.list.as_deref().unwrap_or_default(), &theirs.messages, order);
+        self.is_unsent = true;
+        self.adopt(chat_id, List { messages, ..theirs })
+    }
+
+    /// Takes the cursor of a tab whose turn is over, unless its last list, which has the turn, is still to come with it (C-65).
+    fn on_cursor(&self, chat_id: String, tab_id: &str, last_event_id: SeqNum) -> Option<Effect> {
+        let has_list = self.rivals.contains_key(tab_id) || self.others.get(tab_id).is_some_and(|other| other.shares);
+        (!has_list).then_some(Effect::Cursor { chat_id, last_event_id, has_list })
     }
 
     /// Another tab does not hold the chat any more.
     fn on_release(&mut self, chat_id: &str, tab_id: &str, own_id: &str) -> Vec<Effect> {
-        let Some(other) = self.others.remove(tab_id) else { return Vec::new() };
-        let cursor = other.cursor.map(|last_event_id| Effect::Cursor { chat_id: chat_id.to_owned(), last_event_id });
-        cursor.into_iter().chain(self.free(chat_id, own_id)).collect()
+        let mut effects = self.make_up(chat_id, tab_id, own_id);
+        if self.others.remove(tab_id).is_some() {
+            effects.extend(self.free(chat_id, own_id));
+        }
+        effects
     }
 
     /// If nobody holds the chat any more, it is writable, and taken by a tab whose turn has outlasted the other's (C-133).
@@ -263,21 +268,25 @@ impl Chat {
 
     /// Gives up on tabs that have given no sign of life for too long (C-126).
     fn bury(&mut self, chat_id: &str, own_id: &str, now: Instant) -> Vec<Effect> {
-        let n_before = self.others.len();
-        self.others.retain(|_, other| now - other.seen <= CLAIM_LIFE);
-        if self.others.len() == n_before || !self.others.is_empty() {
-            return Vec::new();
+        let is_dead = |(tab_id, other): (&String, &Other)| (now - other.seen > CLAIM_LIFE).then(|| tab_id.clone());
+        let dead: Vec<String> = self.others.iter().filter_map(is_dead).collect();
+        let mut effects = Vec::new();
+        for tab_id in dead {
+            if self.own.is_none() && self.others.len() == 1 {
+                effects.push(Effect::Orphaned { chat_id: chat_id.to_owned() });
+            }
+            effects.extend(self.on_release(chat_id, &tab_id, own_id));
         }
-        let orphaned = self.own.is_none().then(|| Effect::Orphaned { chat_id: chat_id.to_owned() });
-        orphaned.into_iter().chain(self.free(chat_id, own_id)).collect()
+        effects
     }
 }
 
 /// What another tab shows.
+#[derive(Debug)]
 struct List {
-    tab_id: String,
     messages: Vec<UiMessage>,
     sent_at: Option<SeqNum>,
+    last_event_id: Option<SeqNum>,
 }
 
 impl Claims {
@@ -299,7 +308,7 @@ impl Claims {
             return None;
         }
         let chat = self.chats.entry(chat_id.to_owned()).or_default();
-        chat.leaving = None;
+        (chat.leaving, chat.boundary) = (None, None);
         if chat.own.replace(Own::Held) == Some(Own::Held) {
             return Some(Vec::new());
         }
@@ -388,7 +397,10 @@ impl Claims {
     }
 
     /// Tells the others where a turn has ended.
-    pub(crate) fn turn_over(&self, chat_id: &str, last_event_id: SeqNum) -> Option<Effect> {
+    pub(crate) fn turn_over(&mut self, chat_id: &str, last_event_id: SeqNum) -> Option<Effect> {
+        if let Some(chat) = self.chats.get_mut(chat_id).filter(|chat| chat.own.is_some()) {
+            chat.boundary = Some(last_event_id);
+        }
         let (chat_id, tab_id) = (chat_id.to_owned(), self.tab_id.clone());
         (!self.has_left).then_some(Effect::Send(TabMessage::Session { chat_id, tab_id, last_event_id }))
     }
@@ -407,8 +419,8 @@ impl Claims {
                 chat.on_holder(chat_id, tab_id, &self.tab_id, is_claim, now)
             }
             TabMessage::Release { chat_id, tab_id } => chat.on_release(&chat_id, &tab_id, &self.tab_id),
-            TabMessage::Messages { chat_id, tab_id, messages, sent_at } => {
-                chat.on_list(chat_id, List { tab_id, messages, sent_at }, &self.tab_id)
+            TabMessage::Messages { chat_id, tab_id, messages, sent_at, last_event_id } => {
+                chat.on_list(&chat_id, List { messages, sent_at, last_event_id }, &tab_id)
             }
             TabMessage::Session { chat_id, tab_id, last_event_id } => {
                 chat.on_cursor(chat_id, &tab_id, last_event_id).into_iter().collect()

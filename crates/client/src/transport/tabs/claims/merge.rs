@@ -22,11 +22,13 @@ impl Order {
     }
 }
 
-/// Puts two lists together: the first tab's whole, then what only the other has. None when theirs lacks nothing of ours.
-pub(super) fn merge(ours: &[UiMessage], theirs: &[UiMessage], order: Order) -> Option<Vec<UiMessage>> {
-    if ours.iter().all(|message| find(theirs, message).is_some()) {
-        return None;
-    }
+/// Tells whether a list lacks a message of another one.
+pub(super) fn lacks_any(list: &[UiMessage], other: &[UiMessage]) -> bool {
+    other.iter().any(|message| find(list, message).is_none())
+}
+
+/// Puts two lists together: the first tab's whole, then what only the other has.
+pub(super) fn merge(ours: &[UiMessage], theirs: &[UiMessage], order: Order) -> Vec<UiMessage> {
     let (first, second) = match order {
         Order::OursFirst => (ours, theirs),
         Order::TheirsFirst => (theirs, ours),
@@ -37,7 +39,7 @@ pub(super) fn merge(ours: &[UiMessage], theirs: &[UiMessage], order: Order) -> O
         _ => message,
     });
     let rest = second.iter().filter(|message| find(first, message).is_none());
-    Some(both.chain(rest).cloned().collect())
+    both.chain(rest).cloned().collect()
 }
 
 fn find<'m>(list: &'m [UiMessage], message: &UiMessage) -> Option<&'m UiMessage> {
@@ -66,8 +68,8 @@ mod tests {
     const EARLIER: [(&str, &str); 3] = [("u0", "Hi"), ("u1", "One"), ("a1", "First.")];
     const LATER: [(&str, &str); 4] = [("u0", "Hi"), ("u2", "Two"), ("a1", "First."), ("a2", "Second.")];
 
-    fn ids(messages: Option<Vec<UiMessage>>) -> Vec<String> {
-        messages.expect("something was missing").into_iter().map(|message| message.id).collect()
+    fn ids(messages: Vec<UiMessage>) -> Vec<String> {
+        messages.into_iter().map(|message| message.id).collect()
     }
 
     #[test]
@@ -80,11 +82,11 @@ mod tests {
     }
 
     #[test]
-    fn a_list_that_has_everything_is_taken_as_it_is_c128() {
-        let (ours, theirs) = (list(&EARLIER[..2]), list(&EARLIER));
+    fn a_list_lacks_what_only_the_other_has_c128() {
+        let (part, whole) = (list(&EARLIER[..2]), list(&EARLIER));
 
-        assert_eq!(merge(&ours, &theirs, Order::OursFirst), None);
-        assert_eq!(merge(&[], &theirs, Order::OursFirst), None);
+        assert!(lacks_any(&part, &whole) && lacks_any(&list(&LATER), &whole));
+        assert!(!lacks_any(&whole, &part) && !lacks_any(&whole, &[]));
     }
 
     #[test]
@@ -92,7 +94,7 @@ mod tests {
         let (short, long) = ([("u1", "One"), ("a1", "Fi")], [("u2", "Two"), ("a1", "First.")]);
 
         for (ours, theirs) in [(short, long), (long, short)] {
-            let merged = merge(&list(&ours), &list(&theirs), Order::OursFirst).unwrap();
+            let merged = merge(&list(&ours), &list(&theirs), Order::OursFirst);
             let answer = merged.iter().find(|message| message.id == "a1").unwrap();
             assert_eq!(answer.text(), "First.");
         }

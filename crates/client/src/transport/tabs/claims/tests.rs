@@ -47,11 +47,11 @@ fn adopt(ids: &[&str]) -> Effect {
     Effect::Adopt { chat_id: CHAT.to_owned(), messages: list(ids) }
 }
 
-fn cursor(at: u64) -> Effect {
-    Effect::Cursor { chat_id: CHAT.to_owned(), last_event_id: SeqNum::new(at) }
+fn cursor(at: u64, has_list: bool) -> Effect {
+    Effect::Cursor { chat_id: CHAT.to_owned(), last_event_id: SeqNum::new(at), has_list }
 }
 
-fn over(tab: &Claims, at: u64) -> Vec<TabMessage> {
+fn over(tab: &mut Claims, at: u64) -> Vec<TabMessage> {
     sent(&Vec::from_iter(tab.turn_over(CHAT, SeqNum::new(at))))
 }
 
@@ -280,19 +280,22 @@ fn tabs_that_sent_at_once_end_with_one_list_that_has_both_messages_c133() {
         let both = if place_a < place_b { ["u0", "u1", "a1", "u2"] } else { ["u0", "u2", "u1", "a1"] };
         b.share(CHAT, list(&["u0", "u2"]));
 
+        a.share(CHAT, list(&["u0", "u1"]));
+        assert_eq!(deliver(&sent(&a.flush()), &mut b, now), [], "its turn is not over");
         a.share(CHAT, list(&["u0", "u1", "a1"]));
-        assert_eq!(deliver(&over(&a, 7), &mut b, now), [], "the list that this cursor covers comes behind it");
+        assert_eq!(deliver(&over(&mut a, 7), &mut b, now), [], "the list that this cursor covers comes behind it");
         a.let_go(CHAT, now);
         let freed = deliver(&sent(&a.release_due(now + LAST_WORDS, nobody)), &mut b, now);
-        assert_eq!(freed[..3], [adopt(&both), cursor(7), read_only(false).remove(0)]);
+        assert_eq!(freed[..3], [adopt(&both), cursor(7, true), read_only(false).remove(0)]);
         assert_eq!(deliver(&sent(&freed), &mut a, now), read_only(true));
 
         let whole = [&both[..], &["a2"]].concat();
         b.share(CHAT, list(&whole));
-        assert_eq!(deliver(&over(&b, 9), &mut a, now), [cursor(9)], "it has shown no list since it has claimed");
+        deliver(&sent(&b.flush()), &mut a, now);
+        assert_eq!(deliver(&over(&mut b, 9), &mut a, now), []);
         b.let_go(CHAT, now);
         let last = deliver(&sent(&b.release_due(now + LAST_WORDS, nobody)), &mut a, now);
-        assert_eq!(last, [adopt(&whole), read_only(false).remove(0)]);
+        assert_eq!(last, [adopt(&whole), cursor(9, true), read_only(false).remove(0)]);
     }
 }
 
@@ -308,11 +311,11 @@ fn a_turn_that_ends_before_the_winners_is_told_of_all_the_same_c133() {
     a.flush();
 
     b.share(CHAT, list(&["u1", "a1"]));
-    deliver(&over(&b, 7), &mut a, now);
+    deliver(&over(&mut b, 7), &mut a, now);
     b.let_go(CHAT, now);
     let last = sent(&b.release_due(now + LAST_WORDS, nobody));
 
-    assert_eq!(deliver(&last, &mut a, now), [adopt(&["u1", "a1", "u2"]), cursor(7)], "the winner holds on");
+    assert_eq!(deliver(&last, &mut a, now), [adopt(&["u1", "a1", "u2"]), cursor(7, true)], "the winner holds on");
     assert!(a.has_unsent(), "the others are to have it too");
     assert_eq!(deliver(&last, &mut third, now), [], "a third tab shows what the winner shows");
     assert_eq!(deliver(&sent(&a.flush()), &mut third, now), [adopt(&["u1", "a1", "u2"])]);
@@ -354,21 +357,33 @@ fn a_rivals_list_is_taken_as_it_is_from_its_next_claim_on_c133() {
 }
 
 #[test]
-fn a_cursor_counts_with_the_list_that_it_covers_c128_c65() {
+fn a_cursor_comes_with_the_list_that_it_covers_c128_c65_c236() {
     let now = Instant::now();
     let (mut a, mut b) = (tab("a"), tab("b"));
     deliver(&claim(&mut a), &mut b, now);
-    assert_eq!(deliver(&over(&a, 3), &mut b, now), [cursor(3)], "of a tab that shows nothing it is all there is");
+    assert_eq!(
+        deliver(&over(&mut a, 3), &mut b, now),
+        [cursor(3, false)],
+        "a tab that shows nothing has no more to tell"
+    );
 
     a.share(CHAT, list(&["u1"]));
     deliver(&sent(&a.flush()), &mut b, now);
-    assert_eq!(deliver(&over(&a, 7), &mut b, now), []);
+    assert_eq!(deliver(&over(&mut a, 7), &mut b, now), []);
     a.share(CHAT, list(&["u1", "a1"]));
-    assert_eq!(deliver(&sent(&a.flush()), &mut b, now), [adopt(&["u1", "a1"]), cursor(7)]);
-    // Or with the release, if nothing more is shown.
-    assert_eq!(deliver(&over(&a, 9), &mut b, now), []);
-    let release = TabMessage::Release { chat_id: CHAT.to_owned(), tab_id: "a".to_owned() };
-    assert_eq!(b.on_message(release, now), [cursor(9), read_only(false).remove(0)]);
+    assert_eq!(deliver(&sent(&a.flush()), &mut b, now), [adopt(&["u1", "a1"])], "its turn may not be all there");
+    a.let_go(CHAT, now);
+    // The next turn begins before the chat is let go: a list of its midst is no whole one.
+    a.claim(CHAT);
+    a.share(CHAT, list(&["u1", "a1", "u2"]));
+    a.let_go(CHAT, now);
+    let stopped = deliver(&sent(&a.release_due(now + LAST_WORDS, nobody)), &mut b, now);
+    assert_eq!(stopped, [adopt(&["u1", "a1", "u2"]), read_only(false).remove(0)]);
+
+    deliver(&claim(&mut a), &mut b, now);
+    deliver(&over(&mut a, 9), &mut b, now);
+    let last = deliver(&sent(&a.release(CHAT)), &mut b, now);
+    assert_eq!(last[..2], [adopt(&["u1", "a1", "u2"]), cursor(9, true)]);
 }
 
 #[test]
@@ -463,8 +478,13 @@ fn a_chat_in_which_nothing_goes_on_is_not_remembered() {
 
 #[test]
 fn a_list_of_a_tab_that_holds_nothing_is_not_adopted_c128() {
-    let message =
-        TabMessage::Messages { chat_id: CHAT.to_owned(), tab_id: "x".to_owned(), messages: Vec::new(), sent_at: None };
+    let message = TabMessage::Messages {
+        chat_id: CHAT.to_owned(),
+        tab_id: "x".to_owned(),
+        messages: Vec::new(),
+        sent_at: None,
+        last_event_id: None,
+    };
 
     assert_eq!(tab("a").on_message(message, Instant::now()), []);
 }
