@@ -43,13 +43,7 @@ impl Page {
     pub(super) async fn open(person: &Arc<Person>, host: &Host) -> Self {
         let page = person.next_page();
         let busy = person.occupy();
-        let (messages, session) = match person.history {
-            HistorySource::Page => {
-                let device = person.device();
-                (device.messages.clone(), device.state.as_ref().map(from_storage))
-            }
-            HistorySource::App => load_from_app(person, host).await,
-        };
+        let (messages, session) = load(person, host).await;
         // A viewer of a chat that others began knows its name; the transport then asks for a token of its own (C-68, C-139).
         let viewed = person.is_watching().then(|| ChatSessionState::new(String::new()));
         let session = session.or(viewed);
@@ -94,24 +88,37 @@ impl Page {
         let (screen, transport) = (self.screen.clone(), self.transport.clone());
         self.tasks.add(self.host.spawn(async move {
             loop {
-                screen.changed().await;
                 transport.share_messages(&screen.person.chat, screen.messages());
+                screen.changed().await;
             }
         }));
     }
 
-    /// Reads on what the tab that held the chat has left unfinished, if it has died (C-126).
+    /// Reads on what the tab that held the chat has left unfinished, if it has died (C-126): from what is kept of the chat, as after a
+    /// reload, for this page may never have seen the other's question.
     fn take_over(&self) {
         if self.seat.is_none() {
             return;
         }
-        let (screen, transport) = (self.screen.clone(), self.transport.clone());
+        let (screen, transport, host) = (self.screen.clone(), self.transport.clone(), self.host.clone());
         self.tasks.add(self.host.spawn(async move {
+            let chat = screen.person.chat.clone();
             loop {
                 let busy = screen.freed().await;
-                let Some(stream) = transport.reconnect_to_stream(&screen.person.chat) else { continue };
-                screen.log(|page, chat| Event::Resumed { page, chat, streaming: true });
-                screen.follow_other(stream).await;
+                if transport.session(&chat).is_none_or(|state| state.is_streaming == Some(false)) {
+                    continue;
+                }
+                let (messages, session) = load(&screen.person, &host).await;
+                screen.load(messages);
+                if let Some(session) = session {
+                    transport.set_session(&chat, session);
+                }
+                let stream = transport.reconnect_to_stream(&chat);
+                screen.log(|page, chat| Event::Resumed { page, chat, streaming: stream.is_some() });
+                if let Some(stream) = stream {
+                    screen.resume_last();
+                    screen.follow(stream, false).await;
+                }
                 drop(busy);
             }
         }));
@@ -287,6 +294,17 @@ impl Asked {
             Self::Gesture(gesture) => gesture.name().to_owned(),
         };
         Event::SendFailed { page, chat, message_id, error }
+    }
+}
+
+/// Loads what is kept of the chat, on the device or by the author's application.
+async fn load(person: &Arc<Person>, host: &Host) -> (Vec<UiMessage>, Option<ChatSessionState>) {
+    match person.history {
+        HistorySource::Page => {
+            let device = person.device();
+            (device.messages.clone(), device.state.as_ref().map(from_storage))
+        }
+        HistorySource::App => load_from_app(person, host).await,
     }
 }
 

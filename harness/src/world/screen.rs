@@ -161,10 +161,15 @@ impl Screen {
         }
     }
 
-    /// Shows what another tab has left unfinished, from its beginning on and in its place.
-    pub(super) async fn follow_other(&self, stream: ChatStream) {
-        self.state().has_adopted = true;
-        self.follow(stream, false).await;
+    /// Shows what is kept of the chat, and behind it what the person has asked for here and nobody has taken.
+    pub(super) fn load(&self, mut kept: Vec<UiMessage>) {
+        let mut state = self.state();
+        state.close();
+        let is_new = |message: &UiMessage| message.is_user() && kept.iter().all(|other| other.id != message.id);
+        let own: Vec<_> = state.messages.iter().filter(|message| is_new(message)).cloned().collect();
+        kept.extend(own);
+        state.messages = kept;
+        self.changed.notify_one();
     }
 
     /// Shows a stream to its end, a send's or a view.

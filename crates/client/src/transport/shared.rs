@@ -82,7 +82,9 @@ impl Transport {
 
     /// Shows the other tabs what this one shows, while it holds the chat: soon, and only the latest list (C-128).
     ///
-    /// Call it at each change. A tab that shares holds its chat for 100 ms beyond the turn, so that its last list has the end.
+    /// Call it when the page has loaded and at each change. A tab that shares holds its chat for 100 ms beyond the turn, so that its last
+    /// list has the end if the page has it by then. It is told to persist that list's cursor as well when it shows another tab's
+    /// (C-236), and reads on behind it when that tab dies (C-126).
     pub fn share_messages(&self, chat_id: &str, messages: Vec<UiMessage>) {
         if let Some(tabs) = &self.inner.tabs {
             tabs.share(chat_id, messages);

@@ -20,6 +20,7 @@ pub use self::claims::TabMessage;
 
 use self::claims::{Claims, Effect};
 use super::inner::Inner;
+use crate::ChatSessionState;
 use crate::listeners::Listeners;
 
 /// How often a holder gives a sign of life and dead holders are looked for (C-126).
@@ -184,11 +185,8 @@ impl Tabs {
                 }
                 Effect::Adopt { chat_id, messages } => self.on_messages.tell(|heard| heard(&chat_id, &messages)),
                 Effect::Cursor { chat_id, last_event_id, has_list } => {
-                    if let Some(inner) = inner
-                        && inner.adopt_cursor(&chat_id, last_event_id)
-                        && has_list
-                    {
-                        inner.notify(&chat_id);
+                    if let Some(inner) = inner {
+                        inner.adopt_cursor(&chat_id, last_event_id, has_list);
                     }
                 }
                 Effect::Orphaned { chat_id } => {
@@ -216,24 +214,36 @@ impl Inner {
     /// The tab that held the chat has died: a turn of its may go on, so that a reconnect has to ask (C-126, C-99).
     fn doubt(&self, chat_id: &str) {
         self.chat(chat_id, |chat| {
-            let state = chat.state.as_mut().filter(|state| state.is_streaming == Some(false));
-            if let Some(state) = state.filter(|_| chat.active.is_none()) {
+            // Nobody has begun the chat here; its token is asked for like any that is missing (C-139).
+            let state = chat.state.get_or_insert_default();
+            if state.is_streaming == Some(false) && chat.active.is_none() {
                 state.is_streaming = None;
             }
         });
     }
 
-    /// Moves the cursor to where another tab has read, if that is ahead (C-129); false while this tab reads itself.
-    pub(crate) fn adopt_cursor(&self, chat_id: &str, last_event_id: SeqNum) -> bool {
-        self.chat(chat_id, |chat| {
-            let Some(state) = chat.state.as_mut().filter(|_| chat.active.is_none()) else { return false };
+    /// Moves the cursor to where another tab has read, if that is ahead and this tab does not read itself (C-129). With a list that is
+    /// shown here now it is told to be kept (C-236), without one to nobody (C-128).
+    fn adopt_cursor(&self, chat_id: &str, last_event_id: SeqNum, has_list: bool) {
+        let must_notify = self.chat(chat_id, |chat| {
+            if chat.active.is_some() {
+                return false;
+            }
+            if has_list && chat.state.is_none() {
+                chat.state = Some(ChatSessionState { is_streaming: Some(false), ..ChatSessionState::default() });
+            }
+            let Some(state) = &mut chat.state else { return false };
             if state.last_event_id < Some(last_event_id) {
                 state.last_event_id = Some(last_event_id);
                 // A stopped turn of ours ended before the other tab's.
                 state.clear_gate();
             }
-            true
-        })
+            // A tab that has no token of its own leaves what is kept to the one that has.
+            has_list && !state.public_access_token.is_empty()
+        });
+        if must_notify {
+            self.notify(chat_id);
+        }
     }
 
     /// Begins to listen to the other tabs.

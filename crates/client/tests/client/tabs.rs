@@ -262,6 +262,7 @@ async fn nothing_is_claimed_before_the_session_exists_c130_ca67() {
 async fn a_crashed_tab_locks_the_others_for_fifteen_seconds_at_most_c126_ca74() {
     let origin = Origin::default();
     let rig = Rig::with(|builder| builder.multi_tab(origin.channel()).sessions([(CHAT.to_owned(), saved())])).await;
+    rig.transport.share_messages(CHAT, Vec::new());
     let crashing = rig
         .second(|builder| builder.name("crashing").multi_tab(origin.channel()).sessions([(CHAT.to_owned(), saved())]));
     let send = turnkeep_client::SendMessages::submit([UiMessage::user("u", "hi")]);
@@ -302,6 +303,33 @@ async fn a_transport_that_is_dropped_lets_its_chats_go_without_a_word_of_its_pag
     settle().await;
 
     assert!(!rig.transport.is_read_only(CHAT));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tab_that_has_never_sent_reads_on_behind_the_list_it_shows_c126_c128_c139() {
+    let origin = Origin::default();
+    let rig = Rig::with(|builder| builder.multi_tab(origin.channel())).await;
+    let other = rig.second(|builder| builder.name("other").multi_tab(origin.channel()));
+    let told = Arc::new(Mutex::new(0));
+    let count = told.clone();
+    other.set_on_session_change(Some(Arc::new(move |_, _| *count.lock().unwrap() += 1)));
+    [&rig.transport, &other].into_iter().for_each(|transport| transport.share_messages(CHAT, Vec::new()));
+    rig.fake.say("a");
+    rig.fake.boundary(0);
+    text_of(rig.send("hi").await.unwrap()).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(other.session(CHAT).unwrap().last_event_id, Some(SeqNum::new(1)));
+    assert_eq!(*told.lock().unwrap(), 0, "what is kept has a token");
+
+    let mut stream = rig.send("again").await.unwrap();
+    rig.fake.say("half");
+    next_text(&mut stream).await;
+    origin.0.lock().unwrap().clear();
+    tokio::time::sleep(Duration::from_secs(16)).await;
+    rig.fake.boundary(1);
+    let resumed = other.reconnect_to_stream(CHAT).expect("it asks what goes on");
+
+    assert_eq!(text_of(resumed).await, "half", "the turn that was not whole, and no other");
 }
 
 /// A channel that brings one message, and ends when it is told to.
@@ -410,6 +438,7 @@ async fn the_last_list_and_its_cursor_are_told_together_to_be_kept_c128_c236_c65
         kept.lock().unwrap().push((state.last_event_id.map(SeqNum::get), lists.lock().unwrap().len()));
     };
     scene.other.set_on_session_change(Some(Arc::new(keep)));
+    scene.other.share_messages(CHAT, Vec::new());
     scene.rig.transport.share_messages(CHAT, vec![UiMessage::user("m", "hi")]);
     scene.rig.fake.say("a");
     scene.rig.fake.boundary(0);

@@ -79,11 +79,11 @@ pub(crate) enum Effect {
     Send(TabMessage),
     /// The chat has become read-only here, or writable again.
     ReadOnly { chat_id: String, is_read_only: bool },
-    /// The tab that held the chat has died, in the midst of a turn perhaps.
+    /// The tab that held a chat that is shown here has died, in the midst of a turn perhaps.
     Orphaned { chat_id: String },
     /// Show what the holder shows.
     Adopt { chat_id: String, messages: Vec<UiMessage> },
-    /// What is shown of another tab's turns reaches up to here; together with a list it is worth keeping.
+    /// Another tab has read up to here; with a list that is shown here now, it is what that list reaches up to.
     Cursor { chat_id: String, last_event_id: SeqNum, has_list: bool },
 }
 
@@ -217,13 +217,14 @@ impl Chat {
     }
 
     fn adopt(&mut self, chat_id: &str, List { messages, last_event_id, .. }: List) -> Vec<Effect> {
-        if self.list.is_some() {
+        let has_list = self.list.is_some();
+        if has_list {
             self.list = Some(messages.clone());
         }
         let adopt = Effect::Adopt { chat_id: chat_id.to_owned(), messages };
         let cursor = last_event_id.map(|last_event_id| {
             let chat_id = chat_id.to_owned();
-            Effect::Cursor { chat_id, last_event_id, has_list: true }
+            Effect::Cursor { chat_id, last_event_id, has_list }
         });
         std::iter::once(adopt).chain(cursor).collect()
     }
@@ -272,7 +273,7 @@ impl Chat {
         let dead: Vec<String> = self.others.iter().filter_map(is_dead).collect();
         let mut effects = Vec::new();
         for tab_id in dead {
-            if self.own.is_none() && self.others.len() == 1 {
+            if self.own.is_none() && self.list.is_some() && self.others.len() == 1 {
                 effects.push(Effect::Orphaned { chat_id: chat_id.to_owned() });
             }
             effects.extend(self.on_release(chat_id, &tab_id, own_id));

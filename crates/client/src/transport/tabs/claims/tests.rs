@@ -382,8 +382,11 @@ fn a_cursor_comes_with_the_list_that_it_covers_c128_c65_c236() {
 
     deliver(&claim(&mut a), &mut b, now);
     deliver(&over(&mut a, 9), &mut b, now);
-    let last = deliver(&sent(&a.release(CHAT)), &mut b, now);
-    assert_eq!(last[..2], [adopt(&["u1", "a1", "u2"]), cursor(9, true)]);
+    let last = sent(&a.release(CHAT));
+    assert_eq!(deliver(&last, &mut b, now)[..2], [adopt(&["u1", "a1", "u2"]), cursor(9, false)]);
+    b.share(CHAT, list(&[]));
+    deliver(&claim(&mut a), &mut b, now);
+    assert_eq!(deliver(&last, &mut b, now)[..2], [adopt(&["u1", "a1", "u2"]), cursor(9, true)], "it shows the chat");
 }
 
 #[test]
@@ -426,12 +429,15 @@ fn of_more_tabs_than_it_can_keep_note_of_a_tab_forgets_the_last_c124() {
 #[test]
 fn a_tab_whose_holder_dies_is_told_to_ask_what_goes_on_c126_c99() {
     let now = Instant::now();
-    let mut b = tab("b");
+    let (mut b, mut elsewhere) = (tab("b"), tab("c"));
+    b.share(CHAT, list(&["u1"]));
     b.on_message(tab_claims("a"), now);
+    elsewhere.on_message(tab_claims("a"), now);
 
     let effects = b.tick(now + 2 * CLAIM_LIFE);
 
     assert_eq!(effects, [Effect::Orphaned { chat_id: CHAT.to_owned() }, read_only(false).remove(0)]);
+    assert_eq!(elsewhere.tick(now + 2 * CLAIM_LIFE), read_only(false), "it does not show the chat");
 }
 
 #[test]
