@@ -1,7 +1,7 @@
 //! Several tabs of one application: one of them sends, the others watch (C §3.12).
 //!
 //! ```text
-//! send ──▶ claim ──▶ other tabs are read-only ──▶ own boundary ──▶ cursor told, claim released
+//! send ──▶ claim ──▶ other tabs are read-only ──▶ own boundary ──▶ cursor told ──▶ last list told, claim released
 //! ```
 //!
 //! [`Claims`] decides; this shell carries messages and keeps time.
@@ -42,8 +42,9 @@ pub trait TabChannel: Send + Sync {
 
 /// Hears that a chat has become read-only in this tab, or writable again.
 ///
-/// A chat that becomes writable may have lost the tab that held it, in the midst of a turn:
-/// [`Transport::reconnect_to_stream`](super::Transport::reconnect_to_stream) then gives the stream to read on with, and none otherwise.
+/// A chat that becomes writable may have lost the tab that held it, in the midst of a turn: then its state no longer says that nothing
+/// streams (C-126). Load what is kept of the chat, as after a reload, and
+/// [`Transport::reconnect_to_stream`](super::Transport::reconnect_to_stream) reads on.
 pub type OnReadOnly = Arc<HearReadOnly>;
 type HearReadOnly = dyn Fn(&str, bool) + Send + Sync;
 

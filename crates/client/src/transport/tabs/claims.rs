@@ -17,7 +17,7 @@ const CLAIM_LIFE: Duration = Duration::from_secs(10);
 /// Other tabs of which one chat keeps note; of further ones it does not.
 const MAX_TABS: usize = 64;
 
-/// How long a tab that shares its list goes on holding a chat that it lets go: its page has the end of the turn later than its
+/// How long a tab that shares its list has for its last one when it lets a chat go: its page has the end of the turn later than its
 /// transport, and a list without the end would be the last one that the others see (C-128).
 const LAST_WORDS: Duration = Duration::from_millis(100);
 
