@@ -31,7 +31,7 @@ pub(super) struct Shapes(Arc<Mutex<Shaping>>);
 struct Shaping {
     links: BTreeMap<(String, String), Shape>,
     offline: BTreeSet<String>,
-    /// How often each host has lost its network; what it had open then is silent for good.
+    /// How often each host has lost its network, which only ever grows; what it had open then is silent for good.
     outages: BTreeMap<String, u64>,
 }
 
@@ -95,7 +95,7 @@ impl WorldNet {
         Self { host: host.to_owned(), trace, shapes, connections: Arc::default() }
     }
 
-    fn wrap(&self, stream: TcpStream, peer: &str, op: &str) -> Connection {
+    fn wrap(&self, stream: TcpStream, peer: &str, op: &str, outages: u64) -> Connection {
         let conn = self.connections.fetch_add(1, Ordering::Relaxed);
         let wire = Wire {
             stream,
@@ -104,7 +104,7 @@ impl WorldNet {
             conn,
             trace: self.trace.clone(),
             shapes: self.shapes.clone(),
-            outages: self.shapes.outages([&self.host, peer]),
+            outages,
             ended: false,
         };
         wire.log(op, &[]);
@@ -121,8 +121,10 @@ impl Net for WorldNet {
             if self.shapes.is_offline(&self.host) {
                 return Err(io::ErrorKind::NetworkUnreachable.into());
             }
+            // Before the handshake: a network that is lost meanwhile is lost to it, too.
+            let outages = self.shapes.outages([&self.host, name]);
             let stream = TcpStream::connect((name, port)).await?;
-            Ok(self.wrap(stream, name, "dial"))
+            Ok(self.wrap(stream, name, "dial", outages))
         })
     }
 
@@ -152,7 +154,8 @@ impl Listener for WorldPort {
         Box::pin(async move {
             let (stream, from) = self.listener.accept().await?;
             let peer = turmoil::reverse_lookup(from.ip()).unwrap_or_else(|| from.ip().to_string());
-            Ok(self.net.wrap(stream, &peer, "accept"))
+            let outages = self.net.shapes.outages([&self.net.host, &peer]);
+            Ok(self.net.wrap(stream, &peer, "accept", outages))
         })
     }
 
