@@ -10,8 +10,8 @@ mod step;
 pub use expect::{Careless, Expectation};
 pub use read::{ScenarioError, Vocabulary, load_all, load_file, parse, schema};
 pub use step::{
-    Act, AnswerCall, Bfcache, Client, Cut, Decide, DiskFails, DiskFailure, Dribble, IoName, LinkEnds, Send, SendUntil,
-    Slow, Steer, Step, WaitApp, WaitChunks, WaitFor, WaitStored,
+    Act, AnswerCall, Bfcache, Client, Cut, Decide, DiskFails, DiskFailure, Dribble, ExpireToken, IoName, LinkEnds,
+    Send, SendUntil, Slow, Steer, Step, WaitApp, WaitChunks, WaitFor, WaitStored,
 };
 
 use schemars::JsonSchema;
@@ -62,6 +62,9 @@ pub struct Scenario {
     /// Milliseconds a suspended run waits before it ends.
     #[serde(default = "default_turn_timeout_ms")]
     pub turn_timeout_ms: u64,
+    /// Seconds after which a page's read ends and begins anew.
+    #[serde(default = "default_window_s")]
+    pub window_s: u32,
     /// The seed when none is asked for.
     #[serde(default = "default_seed")]
     pub seed: u64,
@@ -128,6 +131,10 @@ fn default_idle_ms() -> u64 {
 
 fn default_turn_timeout_ms() -> u64 {
     60_000
+}
+
+fn default_window_s() -> u32 {
+    120
 }
 
 fn default_seed() -> u64 {

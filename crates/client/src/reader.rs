@@ -106,7 +106,8 @@ enum Phase {
     Reading {
         body: BodyStream,
         stall_at: Option<Instant>,
-        has_sign: bool,
+        /// When something that is no record came last.
+        last_sign: Option<Instant>,
         /// When the last wait for bytes ended.
         left_at: Option<Instant>,
     },

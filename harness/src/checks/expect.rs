@@ -11,6 +11,9 @@ use crate::trace::{Entry, Event};
 
 pub(super) const NAME: &str = "expect";
 
+/// How the end of a stream begins that ended with an error.
+const FAILED: &str = "failed: ";
+
 /// Whom counts concern.
 const STORY: &str = "story";
 
@@ -42,6 +45,13 @@ fn judge(story: &Story<'_>, last: &Entry, expectation: &Expectation) -> Option<V
                 .then(|| broken(NAME, STORY, last, format!("expected model calls with {want:?} messages, got {got:?}")))
         }
         Expectation::ShownAfterLoad { client, count: want } => shown(story, last, client, *want),
+        Expectation::Failed { client, count: want } => {
+            let failed = |entry: &&Entry| match &entry.event {
+                Event::StreamEnded { page, how, .. } => person_of(page) == client && how.starts_with(FAILED),
+                _ => false,
+            };
+            count(last, "failed streams", *want, story.entries.iter().filter(failed).count())
+        }
         Expectation::Refused { client, count: want } => {
             let of_client =
                 |entry: &&Entry| matches!(&entry.event, Event::SendFailed { page, .. } if person_of(page) == client);

@@ -33,6 +33,13 @@ pub enum Expectation {
         /// How many chunks.
         count: usize,
     },
+    /// So many streams of a person ended with an error.
+    Failed {
+        /// The person.
+        client: String,
+        /// How many streams.
+        count: usize,
+    },
     /// So many messages of a person were refused for good.
     Refused {
         /// The person.

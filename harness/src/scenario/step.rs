@@ -30,6 +30,8 @@ pub enum Step {
     Stop(Stop),
     /// A person's page aborts the newest stream it follows, by its signal: of a send's stream that is a stop, of a view it is nothing.
     Abort(Client),
+    /// A person's page lets its transport go, as a component does that leaves the screen: what it reads ends, and the page stays.
+    Dispose(Client),
     /// The author's server cancels the run that has a person's chat, at her wish.
     CancelRun(Client),
     /// A person reloads her page: the old one is gone at once, the new one loads its history and resumes.
@@ -53,7 +55,7 @@ pub enum Step {
     /// A person leaves her page and comes back to it out of the browser's cache; its connections have died in between.
     Bfcache(Bfcache),
     /// The token of a person's page is accepted no more.
-    ExpireToken(Client),
+    ExpireToken(ExpireToken),
     /// Waits until a person has been shown so many chunks since her last send or load.
     WaitChunks(WaitChunks),
     /// Waits until a person's page has no stream open and no send under way.
@@ -104,6 +106,7 @@ impl Step {
             Self::Stop(stop) => Some(&stop.client),
             Self::Regenerate(client)
             | Self::Abort(client)
+            | Self::Dispose(client)
             | Self::CancelRun(client)
             | Self::Reload(client)
             | Self::ClosePage(client)
@@ -113,8 +116,8 @@ impl Step {
             | Self::GoOffline(client)
             | Self::GoOnline(client)
             | Self::Hide(client)
-            | Self::Show(client)
-            | Self::ExpireToken(client) => Some(&client.client),
+            | Self::Show(client) => Some(&client.client),
+            Self::ExpireToken(expire) => Some(&expire.client),
             Self::Bfcache(away) => Some(&away.client),
             Self::WaitChunks(wait) => Some(&wait.client),
             Self::WaitAnswer(wait) => Some(&wait.client),
@@ -130,6 +133,17 @@ impl Step {
 pub struct Client {
     /// The person; `alice/b` is alice in a further tab that the story calls `b`.
     pub client: String,
+}
+
+/// A token's end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ExpireToken {
+    /// The person.
+    pub client: String,
+    /// Whether no token of hers is accepted any more, a new one neither: she may not come here.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub for_good: bool,
 }
 
 /// A page in the browser's cache.
@@ -150,9 +164,21 @@ pub struct Send {
     pub client: String,
     /// What she writes.
     pub text: String,
+    /// How often she writes it, one behind the other.
+    #[serde(default = "once", skip_serializing_if = "is_once")]
+    pub times: usize,
     /// What the story waits for before it goes on.
     #[serde(default, skip_serializing_if = "is_default")]
     pub until: SendUntil,
+}
+
+fn once() -> usize {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_once(times: &usize) -> bool {
+    *times == 1
 }
 
 /// A message to an answer that streams.

@@ -9,6 +9,12 @@ use turnkeep_protocol::{
 use super::labels::{Kind, Labels};
 use crate::checks::{Content, Stored};
 
+/// The longest text that a transcript has whole, in characters; of a longer one it has the beginning and the length.
+const MAX_QUOTED: usize = 2_000;
+
+/// The beginning of such a text.
+const QUOTED: usize = 40;
+
 /// Fields of a payload that say where and when, not what.
 const LEFT_OUT: [&str; 5] = ["chatId", "sessionId", "trigger", "message", "idleTimeoutInSeconds"];
 
@@ -119,7 +125,7 @@ fn of_payload(payload: &ChatTaskWirePayload, labels: &mut Labels) -> String {
 /// Writes who says what: role, id and text, and the parts that are neither text nor a tool's, as they are.
 pub(super) fn of_message(message: &UiMessage, labels: &mut Labels) -> String {
     let id = if message.id.is_empty() { "without id".to_owned() } else { labels.of(Kind::Message, &message.id) };
-    let mut line = format!("{} {id} {}", message.role, Value::String(message.text()));
+    let mut line = format!("{} {id} {}", message.role, quoted(&message.text()));
     let is_told = |part: &&UiPart| {
         !matches!(
             part,
@@ -157,4 +163,26 @@ fn of_control(record: &Record) -> String {
         _ => format!("{name}={value}"),
     });
     words.collect::<Vec<_>>().join(" ")
+}
+
+fn quoted(text: &str) -> String {
+    let n_chars = text.chars().count();
+    if n_chars <= MAX_QUOTED {
+        return Value::String(text.to_owned()).to_string();
+    }
+    let beginning: String = text.chars().take(QUOTED).collect();
+    format!("{} and so on, {n_chars} characters", Value::String(beginning))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_long_text_a_transcript_has_the_beginning_and_the_length() {
+        let long = "né ".repeat(1_000);
+
+        assert_eq!(quoted(&long[..2_001]), format!("\"{}\"", &long[..2_001]));
+        assert_eq!(quoted(&long), format!("\"{}\" and so on, 3000 characters", "né ".repeat(13) + "n"));
+    }
 }

@@ -10,7 +10,7 @@ use super::tabs::person_of_tab;
 use super::watch::Watch;
 use crate::EPOCH;
 use crate::outcome::{Violation, ViolationKind};
-use crate::scenario::{Act, AnswerCall, Bfcache, Decide, DiskFails, IoName, Scenario, SendUntil, Step};
+use crate::scenario::{Act, AnswerCall, Bfcache, Decide, DiskFails, ExpireToken, IoName, Scenario, SendUntil, Step};
 use crate::trace::{Entry, Event};
 
 /// Virtual milliseconds for hosts to boot before the story begins.
@@ -93,7 +93,10 @@ impl Story<'_, '_> {
 
     fn perform(&mut self, step: &Step) -> Result<Option<String>, String> {
         match step {
-            Step::Send(send) => self.post(&send.client, Command::Send { text: send.text.clone() }, send.until),
+            Step::Send(send) => {
+                let text = send.text.repeat(send.times);
+                self.post(&send.client, Command::Send { text }, send.until)
+            }
             Step::Regenerate(client) => self.post(&client.client, Command::Regenerate, SendUntil::Accepted),
             Step::Decide(Decide { client, approved, reason, until }) => {
                 let (approved, reason) = (*approved, reason.clone());
@@ -163,10 +166,11 @@ impl Story<'_, '_> {
                 self.tell_page(client, Command::Hear(PageEvent::PageShow { persisted: true }))
             }
             Step::Abort(client) => self.tell_page(&client.client, Command::Abort),
-            Step::ExpireToken(client) => {
+            Step::Dispose(client) => self.tell_page(&client.client, Command::Dispose),
+            Step::ExpireToken(ExpireToken { client, for_good }) => {
                 // A token is known by its text, and two of the same second have the same.
                 self.advance(SECOND_MS - (EPOCH.as_millis() + self.stage.trace.now()) % SECOND_MS)?;
-                self.tell_page(&client.client, Command::ExpireToken)
+                self.tell_page(client, Command::ExpireToken { for_good: *for_good })
             }
             _ => self.perform_wait(step),
         }

@@ -226,14 +226,23 @@ impl Page {
         self.person.heard.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Lets the page's token be accepted no more, on this page or on a later one.
-    pub(super) fn expire_token(&self) {
+    /// Lets the page's token be accepted no more, on this page or on a later one, or no token at all.
+    pub(super) fn expire_token(&self, for_good: bool) {
         let session = self.transport.session(&self.person.chat);
         let Some(session) = session.filter(|session| !session.public_access_token.is_empty()) else {
             return self.person.refuse(format!("{} has no token that could expire", self.screen.page));
         };
         self.person.expire(session.public_access_token);
-        refuse_expired(&self.person, &self.transport);
+        if for_good {
+            self.person.lock_out();
+        }
+        self.person.heard.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Lets the transport go; the page stays, and keeps nothing of what it shows from now on.
+    pub(super) fn dispose(&self) {
+        self.screen.die();
+        self.transport.dispose();
         self.person.heard.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -348,6 +357,7 @@ fn connect(
         }),
     )
     .name(screen.page.clone())
+    .stream_timeout_seconds(person.window_s)
     .start_session(Arc::new(move |request: StartRequest| {
         let sessions = starter.clone();
         let base_payload = [
@@ -375,13 +385,11 @@ fn connect(
 
 /// Lets the server refuse the person's expired tokens: a request that carries one carries something else instead.
 fn refuse_expired(person: &Arc<Person>, transport: &Transport) {
-    let expired = person.expired();
-    if expired.is_empty() {
-        return;
-    }
+    let person = person.clone();
     transport.set_fetch(Some(Arc::new(move |mut request, _| {
         if let Some(bearer) = request.headers_mut().get_mut(AUTHORIZATION)
-            && bearer.to_str().is_ok_and(|text| expired.iter().any(|token| text.strip_prefix("Bearer ") == Some(token)))
+            && let Some(token) = bearer.to_str().ok().and_then(|text| text.strip_prefix("Bearer "))
+            && person.is_expired(token)
         {
             *bearer = HeaderValue::from_static("Bearer expired");
         }

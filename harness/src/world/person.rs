@@ -17,7 +17,7 @@ use super::page::Page;
 use super::screen::Screen;
 use super::stage::{SECRET_KEY, SESSION_URL};
 use super::tabs::{Room, person_of_tab};
-use crate::scenario::HistorySource;
+use crate::scenario::{HistorySource, Scenario};
 use crate::trace::Trace;
 
 /// What the driver asks of a person.
@@ -36,9 +36,10 @@ pub(super) enum Command {
     Open,
     Crash,
     Abort,
+    Dispose,
     Watch,
     Hear(PageEvent),
-    ExpireToken,
+    ExpireToken { for_good: bool },
 }
 
 /// What a person's device keeps between pages.
@@ -51,6 +52,8 @@ pub(super) struct Device {
     messages_written: usize,
     /// Tokens that are accepted no more.
     expired: BTreeSet<String>,
+    /// Whether none is.
+    is_locked_out: bool,
 }
 
 /// A person in front of one tab, as driver and host share her.
@@ -62,6 +65,8 @@ pub(super) struct Person {
     pub(super) chat: String,
     pub(super) agent: String,
     pub(super) history: HistorySource,
+    /// Seconds after which a page's read ends and begins anew.
+    pub(super) window_s: u32,
     pub(super) trace: Trace,
     commands: Mutex<VecDeque<Command>>,
     arrived: Notify,
@@ -94,13 +99,14 @@ pub(super) struct Person {
 }
 
 impl Person {
-    pub(super) fn new(name: &str, chat: &str, agent: &str, history: HistorySource, trace: Trace) -> Self {
+    pub(super) fn new(name: &str, chat: &str, scenario: &Scenario, trace: Trace) -> Self {
         Self {
             name: name.to_owned(),
             host: person_of_tab(name).to_owned(),
             chat: chat.to_owned(),
-            agent: agent.to_owned(),
-            history,
+            agent: scenario.agent.clone(),
+            history: scenario.history,
+            window_s: scenario.window_s,
             trace,
             commands: Mutex::default(),
             arrived: Notify::new(),
@@ -122,8 +128,8 @@ impl Person {
     }
 
     /// Makes the same person in front of another tab.
-    pub(super) fn in_tab(&self, name: &str) -> Self {
-        let other = Self::new(name, &self.chat, &self.agent, self.history, self.trace.clone());
+    pub(super) fn in_tab(&self, name: &str, scenario: &Scenario) -> Self {
+        let other = Self::new(name, &self.chat, scenario, self.trace.clone());
         Self { device: self.device.clone(), room: self.room.clone(), ..other }
     }
 
@@ -167,8 +173,14 @@ impl Person {
         self.device().expired.insert(token);
     }
 
-    pub(super) fn expired(&self) -> BTreeSet<String> {
-        self.device().expired.clone()
+    pub(super) fn lock_out(&self) {
+        self.device().is_locked_out = true;
+    }
+
+    /// Tells whether a token is accepted no more.
+    pub(super) fn is_expired(&self, token: &str) -> bool {
+        let device = self.device();
+        device.is_locked_out || device.expired.contains(token)
     }
 
     pub(super) fn next_page(&self) -> String {
@@ -291,8 +303,9 @@ fn do_on(page: &Page, gesture: Command) {
         Command::Act { action, takes_away } => page.act(action, takes_away),
         Command::Stop => page.stop(),
         Command::Hear(event) => page.hear(event),
-        Command::ExpireToken => page.expire_token(),
+        Command::ExpireToken { for_good } => page.expire_token(for_good),
         Command::Abort => page.abort(),
+        Command::Dispose => page.dispose(),
         Command::CancelRun | Command::Reload | Command::Close | Command::Open | Command::Crash | Command::Watch => {
             unreachable!("these are no gestures on a page")
         }

@@ -55,14 +55,14 @@ impl Reader {
             Ok(Opened { head, version, body }) => {
                 self.head = head.for_cursor(self.decoder.cursor());
                 self.decoder.begin(version);
-                self.phase = Phase::Reading { body, stall_at: None, has_sign: false, left_at: None };
+                self.phase = Phase::Reading { body, stall_at: None, last_sign: None, left_at: None };
             }
             Err(error) => self.fail(error, Failure::Other),
         }
     }
 
     pub(super) async fn read(&mut self) {
-        let Phase::Reading { body, stall_at, has_sign, left_at } = &mut self.phase else { return };
+        let Phase::Reading { body, stall_at, last_sign, left_at } = &mut self.phase else { return };
         let stall = self.retries.policy().stall_timeout;
         let now = Instant::now();
         *stall_at = match (*stall_at, left_at.take()) {
@@ -76,20 +76,23 @@ impl Reader {
             biased;
             () = self.control.interrupted() => Came::Interrupted,
             bytes = body.next_chunk() => Came::Bytes(bytes),
-            () = until(*stall_at) => Came::Stall { has_sign: *has_sign },
+            () = until(*stall_at) => Came::Stall { last_sign: *last_sign },
         };
         drop(leaving);
         match came {
             Came::Interrupted if self.control.is_cancelled() => {}
             Came::Interrupted => self.fail(Error::Dropped, Failure::Other),
-            Came::Stall { has_sign } => {
-                let failure = if has_sign { Failure::QuietStall } else { Failure::DeadStall };
-                self.fail(timed_out("record", stall.unwrap_or_default()), failure);
+            Came::Stall { last_sign } => {
+                let limit = stall.unwrap_or_default();
+                // A server says something every few seconds: one that was heard at the beginning alone is there no more.
+                let is_quiet = last_sign.is_some_and(|at| at.elapsed() <= limit / 2);
+                let failure = if is_quiet { Failure::QuietStall } else { Failure::DeadStall };
+                self.fail(timed_out("record", limit), failure);
             }
             Came::Bytes(None) => self.end(),
             Came::Bytes(Some(Err(error))) => self.fail(error.into(), Failure::Other),
             Came::Bytes(Some(Ok(bytes))) => {
-                *has_sign = true;
+                *last_sign = Some(Instant::now());
                 self.decode(&bytes);
             }
         }
@@ -103,9 +106,9 @@ impl Reader {
         if decoded.n_records > 0 {
             self.retries.on_record();
             self.is_resolved = false;
-            if let Phase::Reading { stall_at, has_sign, .. } = &mut self.phase {
+            if let Phase::Reading { stall_at, last_sign, .. } = &mut self.phase {
                 *stall_at = None;
-                *has_sign = false;
+                *last_sign = None;
             }
         }
         self.queue.extend(decoded.parts);
@@ -164,7 +167,7 @@ impl Reader {
 enum Came {
     Interrupted,
     Bytes(Option<Result<Bytes, turnkeep_host::http::Error>>),
-    Stall { has_sign: bool },
+    Stall { last_sign: Option<Instant> },
 }
 
 /// Notes when a wait for bytes is over, also when it is dropped.

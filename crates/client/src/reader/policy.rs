@@ -21,7 +21,7 @@ pub enum StallBudget {
 /// What an attempt failed with, as far as the budget cares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Failure {
-    /// No record, and no byte either.
+    /// No record, and of late no byte either.
     DeadStall,
     /// No record, only signs of life.
     QuietStall,

@@ -41,6 +41,8 @@ pub enum After {
     Break,
     /// Pings for ever, no record.
     Ping,
+    /// One ping, then nothing for ever: the link behind it has died.
+    PingOnce,
     /// Nothing for ever, not even pings.
     Silent,
     /// Nothing for so long, then as `Done`.
@@ -447,6 +449,10 @@ impl Feed {
                 (true, After::Wait(length)) => {
                     tokio::time::sleep(length).await;
                     self.after = After::Done;
+                }
+                (true, After::PingOnce) => {
+                    self.after = After::Silent;
+                    self.send("event: ping\ndata: {\"timestamp\":1}\n\n");
                 }
                 (true, After::Silent) => std::future::pending().await,
                 (true, After::Ping) => {

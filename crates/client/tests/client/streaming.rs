@@ -140,6 +140,17 @@ async fn a_tool_that_is_silent_for_twenty_minutes_does_not_break_the_chat_c136_d
 }
 
 #[tokio::test(start_paused = true)]
+async fn connections_that_die_behind_their_first_ping_are_dead_and_not_quiet_c136_cr5() {
+    let rig = Rig::start().await;
+    (0..6).for_each(|_| rig.fake.on_read(ReadPlan::serve(0, After::PingOnce)));
+
+    let (_, failure, outcome) = drain(&mut rig.send("hi").await.unwrap()).await;
+
+    assert!(matches!(failure, Some(Error::RetriesExhausted { attempts: 6, .. })), "{failure:?}");
+    assert_eq!((outcome, rig.fake.reads().len()), (Outcome::Failed, 6));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_turn_that_is_silent_for_more_than_a_day_is_given_up_c136() {
     let rig = Rig::start().await;
     (0..2_000).for_each(|_| rig.fake.on_read(ReadPlan::serve(0, After::Ping)));

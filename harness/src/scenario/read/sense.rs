@@ -62,6 +62,7 @@ pub(super) fn check(scenario: &Scenario, vocabulary: Option<&Vocabulary<'_>>) ->
         let at = |verb: &str| vec!["expect".into(), index.into(), verb.into(), "client".into()];
         let mention = match expectation {
             Expectation::Answers { client, .. } => Mention { path: at("answers"), name: client, role: Role::Tab },
+            Expectation::Failed { client, .. } => Mention { path: at("failed"), name: client, role: Role::Tab },
             Expectation::Refused { client, .. } => Mention { path: at("refused"), name: client, role: Role::Tab },
             Expectation::ShownAfterLoad { client, .. } => {
                 Mention { path: at("shown_after_load"), name: client, role: Role::Tab }
@@ -193,6 +194,7 @@ fn mentions(step: &Step) -> Vec<Mention<'_>> {
         Step::Act(act) => vec![person("act", &act.client)],
         Step::Stop(who) => vec![person("stop", &who.client)],
         Step::Abort(who) => vec![person("abort", &who.client)],
+        Step::Dispose(who) => vec![person("dispose", &who.client)],
         Step::CancelRun(who) => vec![whole("cancel_run", &who.client)],
         Step::Reload(who) => vec![person("reload", &who.client)],
         Step::ClosePage(who) => vec![person("close_page", &who.client)],

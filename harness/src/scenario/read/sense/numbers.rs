@@ -12,6 +12,9 @@ const MAX_MS: u64 = 3_600_000;
 /// The longest one-way latency that is drawn, a minute.
 const MAX_LATENCY_MS: u64 = 60_000;
 
+/// The longest read of a page (C-24).
+const MAX_WINDOW_S: u64 = 600;
+
 /// The most worker hosts; each adds a link to every other host.
 const MAX_WORKERS: u64 = 16;
 
@@ -35,6 +38,7 @@ const BOUNDS: &[(&str, u64, u64)] = &[
     ("lease_ms", 0, MAX_MS),
     ("idle_ms", 0, MAX_MS),
     ("turn_timeout_ms", 0, MAX_MS),
+    ("window_s", 1, MAX_WINDOW_S),
     ("settle_within_ms", 0, MAX_MS),
     ("seed", 0, u64::MAX),
     ("wait_ms", 0, MAX_MS),
