@@ -99,12 +99,12 @@ pub(super) struct Person {
 }
 
 impl Person {
-    pub(super) fn new(name: &str, chat: &str, scenario: &Scenario, trace: Trace) -> Self {
+    pub(super) fn new(name: &str, chat: &str, agent: &str, scenario: &Scenario, trace: Trace) -> Self {
         Self {
             name: name.to_owned(),
             host: person_of_tab(name).to_owned(),
             chat: chat.to_owned(),
-            agent: scenario.agent.clone(),
+            agent: agent.to_owned(),
             history: scenario.history,
             window_s: scenario.window_s,
             trace,
@@ -129,7 +129,7 @@ impl Person {
 
     /// Makes the same person in front of another tab.
     pub(super) fn in_tab(&self, name: &str, scenario: &Scenario) -> Self {
-        let other = Self::new(name, &self.chat, scenario, self.trace.clone());
+        let other = Self::new(name, &self.chat, &self.agent, scenario, self.trace.clone());
         Self { device: self.device.clone(), room: self.room.clone(), ..other }
     }
 

@@ -77,7 +77,7 @@ impl Stage<'_> {
         }
         let mut people = BTreeMap::new();
         for name in &scenario.people {
-            let tabs = tabs_of(scenario, name, &trace, &entropy.child("tabs"));
+            let tabs = tabs_of(scenario, name, agent, &trace, &entropy.child("tabs"));
             people.extend(tabs.iter().map(|tab| (tab.name.clone(), tab.clone())));
             let (site, boots, host) = (site.clone(), Boots::default(), name.clone());
             machines.add(name, FaultyDisk::new(), move || live(tabs.clone(), site.boot(&host, &boots)));
@@ -94,8 +94,8 @@ impl Stage<'_> {
 }
 
 /// Makes a person in front of each tab that the story names, her first one first.
-fn tabs_of(scenario: &Scenario, name: &str, trace: &Trace, seed: &Entropy) -> Vec<Arc<Person>> {
-    let mut first = Person::new(name, CHAT, scenario, trace.clone());
+fn tabs_of(scenario: &Scenario, name: &str, agent: &str, trace: &Trace, seed: &Entropy) -> Vec<Arc<Person>> {
+    let mut first = Person::new(name, CHAT, agent, scenario, trace.clone());
     let named = scenario.steps.iter().filter_map(Step::client);
     let others: BTreeSet<&str> = named.filter(|tab| *tab != name && person_of_tab(tab) == name).collect();
     if !others.is_empty() {

@@ -77,7 +77,7 @@ fn unknown_words_are_named_with_the_allowed_ones() {
     assert!(verb.allowed.contains(&"power_loss".to_owned()), "{:?}", verb.allowed);
 
     let field = refused(r#""text""#, r#""txt""#, (9, r#""txt""#), "unknown field `txt`");
-    assert_eq!(field.allowed, ["client", "text", "until"]);
+    assert_eq!(field.allowed, ["client", "text", "times", "until"]);
     assert_eq!(field.suggestion.as_deref(), Some("text"));
 
     let top = refused(r#""agent""#, r#""agnet""#, (4, r#""agnet""#), "unknown field `agnet`");
@@ -292,7 +292,7 @@ fn a_complaint_reads_like_the_compilers() {
   |
 9 |     { "send": { "client": "alice", "txt": "Hello" } },
   |                                    ^^^^^
-  = allowed: `client`, `text`, `until`
+  = allowed: `client`, `text`, `times`, `until`
   = did you mean `text`?"#
     );
 }
