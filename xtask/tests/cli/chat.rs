@@ -1,14 +1,18 @@
 //! `chat` beside `serve`, both as people start them: killed, stopped, refused.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
 
 const KEY: &str = "tr_dev_chatTest1";
+
+/// Presses of Ctrl-C after which a program that does not end is given up.
+const MAX_PRESSES: usize = 400;
 
 /// A served system, which ends with the test.
 struct Served {
@@ -41,6 +45,22 @@ impl Served {
     /// Runs the program to its end; gives its exit code, stdout and stderr.
     fn chat(&self, args: &[&str]) -> (Option<i32>, String, String) {
         told(self.command(KEY, args).output().unwrap())
+    }
+
+    /// Posts JSON with the secret key; the server must take it.
+    fn post(&self, path: &str, json: &str) {
+        let authority = self.url.strip_prefix("http://").unwrap();
+        let mut asked = TcpStream::connect(authority).unwrap();
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: {authority}\r\nauthorization: Bearer {KEY}\r\nconnection: close\r\n\
+             content-type: application/json\r\ncontent-length: {}\r\n\r\n",
+            json.len()
+        );
+        asked.write_all(head.as_bytes()).unwrap();
+        asked.write_all(json.as_bytes()).unwrap();
+        let mut answer = String::new();
+        asked.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     }
 
     /// Starts a long answer and waits until some of it is written.
@@ -78,6 +98,10 @@ impl Drop for Served {
 fn told(output: Output) -> (Option<i32>, String, String) {
     let [out, err] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
     (output.status.code(), out, err)
+}
+
+fn signal(name: &str, process: u32) {
+    assert!(Command::new("kill").args([name, &process.to_string()]).status().unwrap().success());
 }
 
 fn words(count: usize) -> String {
@@ -118,17 +142,50 @@ fn ctrl_c_stops_the_answer_and_the_chat_goes_on() {
     let served = Served::start();
     let mut talking = served.in_an_answer("one");
 
-    let interrupted = Command::new("kill").args(["-INT", &talking.id().to_string()]).status().unwrap();
+    signal("-INT", talking.id());
     let mut rest = String::new();
     talking.stdout.take().unwrap().read_to_string(&mut rest).unwrap();
     let status = talking.wait().unwrap();
     let (_, again, _) = served.chat(&["--agent", "slow", "--chat", "one", "words=3"]);
 
-    assert!(interrupted.success() && status.success());
+    assert!(status.success());
     assert!(rest.ends_with("\n[stopped]\n") && !rest.contains("w39"), "{rest}");
     assert!(again.ends_with("\nw0 w1 w2\n"), "{again}");
     let roles: Vec<String> = served.saved("one").into_iter().map(|(role, _)| role).collect();
     assert_eq!(roles, ["user", "assistant", "user", "assistant"]);
+}
+
+#[test]
+fn a_second_ctrl_c_leaves_while_the_stop_is_on_its_way_to_a_server_that_hangs() {
+    let served = Served::start();
+    let mut talking = served.in_an_answer("one");
+    signal("-STOP", served.process.id());
+
+    // Presses follow each other as a person's do: the first asks for the stop, a later one leaves.
+    for _ in 0..MAX_PRESSES {
+        if talking.try_wait().unwrap().is_some() {
+            break;
+        }
+        signal("-INT", talking.id());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    signal("-CONT", served.process.id());
+    let (code, _, err) = told(talking.wait_with_output().unwrap());
+    let (_, again, _) = served.chat(&["--agent", "slow", "--chat", "one", "words=3"]);
+
+    assert!(code == Some(1) && err.contains("left before the stop arrived; go on with --chat one"), "{err}");
+    assert!(again.ends_with("\nw0 w1 w2\n"), "{again}");
+}
+
+#[test]
+fn a_chat_whose_session_was_closed_says_so_and_what_to_do() {
+    let served = Served::start();
+    served.chat(&["--chat", "done", "hi"]);
+
+    served.post("/api/v1/sessions/done/close", r#"{ "reason": "over and out" }"#);
+    let (code, _, err) = served.chat(&["--chat", "done", "still there?"]);
+
+    assert!(code == Some(1) && err.contains("over and out") && err.contains("another --chat"), "{err}");
 }
 
 #[test]
@@ -142,10 +199,9 @@ fn ctrl_c_leaves_while_a_message_is_on_its_way_to_a_server_that_never_answers() 
     let (mut asked, _) = mute.accept().unwrap();
     asked.read_exact(&mut [0]).unwrap();
 
-    let interrupted = Command::new("kill").args(["-INT", &talking.id().to_string()]).status().unwrap();
+    signal("-INT", talking.id());
     let (code, _, err) = told(talking.wait_with_output().unwrap());
 
-    assert!(interrupted.success());
     assert!(code == Some(1) && err.contains("left while the message was on its way"), "{err}");
 }
 
