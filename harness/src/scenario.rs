@@ -10,8 +10,8 @@ mod step;
 pub use expect::{Careless, Expectation};
 pub use read::{ScenarioError, Vocabulary, load_all, load_file, parse, schema};
 pub use step::{
-    Act, AnswerCall, Bfcache, Client, Cut, Decide, DiskFails, DiskFailure, Dribble, ExpireToken, IoName, LinkEnds,
-    Send, SendUntil, Slow, Steer, Step, WaitApp, WaitChunks, WaitFor, WaitStored,
+    Act, AnswerCall, Bfcache, Client, Cut, Decide, DiskFails, DiskFailure, Dribble, ExpireToken, IoName, LateToken,
+    LinkEnds, Send, SendUntil, Slow, Steer, Step, WaitApp, WaitChunks, WaitFor, WaitStored, WaitStreams,
 };
 
 use schemars::JsonSchema;
@@ -39,6 +39,9 @@ pub struct Scenario {
     /// Who has a page open from the start; each person is one host, her pages run on it.
     #[serde(default = "one_person")]
     pub people: Vec<String>,
+    /// Those of the people who are programs of the author's: they talk to the agent from a server, without a page.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub programs: Vec<String>,
     /// Where pages get the chat's history from when they load.
     #[serde(default)]
     pub history: HistorySource,

@@ -18,6 +18,10 @@ pub const TRACE_VERSION: u32 = 1;
 /// The most entries one run may log; reaching it is a failure with a name, not a full disk.
 pub const MAX_ENTRIES: usize = 1_000_000;
 
+/// What stands between a chat's name and the number of the backend that has it, where that is not the first one: a session server
+/// that was replaced by an empty one gives the places of its records anew.
+pub(crate) const OF_BACKEND: &str = " of backend ";
+
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Entry {

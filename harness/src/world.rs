@@ -6,14 +6,18 @@
 //!                              └──────── HTTP ──▶ app (author's database) ◀── HTTP ───────────┘
 //! ```
 //!
-//! A person is one host, because a person's link is what fails; her pages are tasks inside it.
+//! A person is one host, because a person's link is what fails; her pages are tasks inside it. She may be a program on a server, which
+//! has no page.
 
+mod backend;
 mod driver;
+mod head;
 mod host;
 mod machine;
 mod net;
 mod page;
 mod person;
+mod program;
 mod screen;
 mod shelf;
 mod sim;

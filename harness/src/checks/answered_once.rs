@@ -7,7 +7,7 @@
 //! something for the second time, unless it took over from a head start. A turn that streamed nothing covers only what was
 //! stopped, which is the newest owed input before a stop, is an action without a result, is a duplicate by message id
 //! (D-42), or was given up with an interrupted turn (D-31). When the world has settled, nothing is owed, unless the session was
-//! closed (D-2). Interrupted, stopped and failed turns are answers.
+//! closed (D-2) or its backend replaced by an empty one. Interrupted, stopped and failed turns are answers.
 
 use std::collections::BTreeSet;
 
@@ -44,7 +44,7 @@ pub(super) fn check(story: &Story<'_>) -> Vec<Violation> {
                 violations.extend(session.close(&turn, boundary));
             }
         }
-        if story.settled() && !closed(story, name) {
+        if story.settled() && !closed(story, name) && !story.is_gone(name) {
             violations.extend(session.owed().map(|input| {
                 let (seq, asked) = (input.seq(), describe(input));
                 broken_at(NAME, name, input.entry, seq, format!("{asked} at seq_num {seq} was never answered"))

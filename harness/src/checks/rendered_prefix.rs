@@ -2,7 +2,8 @@
 //!
 //! Exactly: whenever a page is shown a chunk, the text on screen of that assistant message is a prefix of the text that the
 //! durable records of `out` tell for its id so far, all its chunks folded in order. When the world has settled, no page shows a
-//! message id twice, and every assistant message on a page either is told by `out`, of which its text is a prefix, or came with
+//! message id twice, and every assistant message on a page either is told by `out`, of the backend there is or of one that it
+//! replaced, and its text is a prefix of that, or came with
 //! the page's history. Whole messages are compared too: what the page shows under a told id at the end, reasoning, calls,
 //! sources, files, data and metadata included, is the fold of all records of the id up to some place, as it is or cleaned of half
 //! calls, as histories keep what was cut, with what people answered its calls laid over where it came; a message that only the history tells is as the history had it. This is what
@@ -14,7 +15,7 @@ use turnkeep_protocol::{ChannelName, MessageReducer, UiMessage, UiMessageChunk, 
 
 use super::chain::advance;
 use super::fold::{Messages, Turn, segment_id, turns};
-use super::story::{Stored, Story, broken, broken_at, since};
+use super::story::{Stored, Story, backend_chat, broken, broken_at, since};
 use super::whole::{first_difference, has_content, same};
 use crate::outcome::Violation;
 use crate::trace::{Entry, Event};
@@ -49,8 +50,14 @@ pub(super) fn check(story: &Story<'_>) -> Vec<Violation> {
             }
             Event::PageShows { page, chat, messages } => {
                 let history = histories.get(page.as_str()).map_or(&[][..], |opened| history_of(opened));
-                let durable = chats.entry(chat).or_default();
-                let mut faults = judge_page(durable, history, messages);
+                // What a backend told that was replaced since is on screen still, and under no other id (C-142).
+                let name = backend_chat(chat);
+                let gone: Vec<_> =
+                    chats.iter().filter(|(other, _)| **other != chat && backend_chat(other) == name).collect();
+                let before = |id: &str| gone.iter().find_map(|(_, durable)| durable.text(id));
+                let nothing = Messages::default();
+                let durable = chats.get(chat.as_str()).unwrap_or(&nothing);
+                let mut faults = judge_page(|id| durable.text(id).or_else(|| before(id)), history, messages);
                 if faults.is_empty() {
                     faults = judge_whole(story, chat, history, messages);
                 }
@@ -89,7 +96,7 @@ fn judge_screen(story: &Story<'_>, durable: &Messages, chat: &str, seq: u64, id:
     (!allowed).then(|| format!("shows {} in message {id}, where `out` tells {}", quote(text), quote(&told)))
 }
 
-fn judge_page(durable: &Messages, history: &[UiMessage], messages: &[UiMessage]) -> Vec<String> {
+fn judge_page(told: impl Fn(&str) -> Option<String>, history: &[UiMessage], messages: &[UiMessage]) -> Vec<String> {
     let mut faults = Vec::new();
     let mut ids = BTreeSet::new();
     for message in messages {
@@ -100,7 +107,7 @@ fn judge_page(durable: &Messages, history: &[UiMessage], messages: &[UiMessage])
             continue;
         }
         let (id, text) = (&message.id, message.text());
-        match durable.text(id) {
+        match told(id) {
             Some(told) if told.starts_with(&text) => {}
             Some(told) => {
                 faults.push(format!(

@@ -74,7 +74,8 @@ pub(super) fn check(story: &Story<'_>) -> Vec<Violation> {
 struct Walk<'s, 't> {
     stopped: Excuses<'t>,
     channels: BTreeMap<&'t str, Out<'s, 't>>,
-    pages: BTreeMap<&'t str, Page<'t>>,
+    /// By page and chat: to a page whose backend was replaced its chat is another one.
+    pages: BTreeMap<(&'t str, &'t str), Page<'t>>,
     violations: Vec<Violation>,
 }
 
@@ -84,20 +85,20 @@ impl<'t> Walk<'_, 't> {
             Event::Trimmed { session, channel: ChannelName::Out, first_kept } => {
                 self.channels.entry(session).or_default().first_kept = first_kept.get();
             }
-            Event::PageOpened { page, cursor, .. } => {
+            Event::PageOpened { page, chat, cursor, .. } => {
                 let next = cursor.map_or(0, |cursor| cursor.next().get());
-                self.pages.insert(page, Page { opened_at: Some(next), next, ..Page::default() });
+                self.pages.insert((page, chat), Page { opened_at: Some(next), next, ..Page::default() });
             }
-            Event::Resumed { page, streaming, .. } => {
-                let page = self.pages.entry(page).or_default();
+            Event::Resumed { page, chat, streaming } => {
+                let page = self.pages.entry((page, chat)).or_default();
                 let from = page.opened_at.take().filter(|_| *streaming);
                 page.stream = from.map_or(Stream::Anywhere, Stream::From);
                 page.stream_since = entry.n;
             }
-            Event::Sent { page, .. } | Event::Asked { page, .. } => {
-                self.pages.entry(page).or_default().stream_since = entry.n;
+            Event::Sent { page, chat, .. } | Event::Asked { page, chat, .. } => {
+                self.pages.entry((page, chat)).or_default().stream_since = entry.n;
             }
-            Event::Stopped { page, .. } => self.pages.entry(page).or_default().stream = Stream::Anywhere,
+            Event::Stopped { page, chat, .. } => self.pages.entry((page, chat)).or_default().stream = Stream::Anywhere,
             Event::StreamEnded { page, chat, how } => self.ended(entry, page, chat, how),
             Event::Shown { page, chat, seq_num, chunk, .. } => self.shown(entry, page, chat, seq_num.get(), chunk),
             _ => {}
@@ -105,7 +106,7 @@ impl<'t> Walk<'_, 't> {
     }
 
     fn ended(&mut self, entry: &'t Entry, page: &'t str, chat: &'t str, how: &str) {
-        let state = self.pages.entry(page).or_default();
+        let state = self.pages.entry((page, chat)).or_default();
         let out = self.channels.entry(chat).or_default();
         let missed = match (how, &state.stream) {
             ("completed", Stream::From(from)) => {
@@ -125,7 +126,7 @@ impl<'t> Walk<'_, 't> {
     }
 
     fn shown(&mut self, entry: &'t Entry, page: &'t str, chat: &'t str, seq: u64, chunk: &UiMessageChunk) {
-        let state = self.pages.entry(page).or_default();
+        let state = self.pages.entry((page, chat)).or_default();
         let out = self.channels.entry(chat).or_default();
         let broken = |what| broken_at(NAME, page, entry, seq, what);
         if let Some((newest, earlier)) = state.newest.filter(|(newest, _)| *newest >= seq) {

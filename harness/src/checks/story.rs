@@ -9,7 +9,7 @@ use turnkeep_protocol::{
 
 use crate::outcome::{Violation, ViolationKind};
 use crate::scenario::Scenario;
-use crate::trace::{Entry, Event, Writer};
+use crate::trace::{Entry, Event, OF_BACKEND, Writer};
 
 /// One durable record and what it says.
 #[derive(Debug, Clone)]
@@ -160,10 +160,27 @@ impl<'t> Story<'t> {
         shows.collect()
     }
 
+    /// Tells whether a session was a backend's that another one has replaced since: nobody can keep what it promised.
+    pub(super) fn is_gone(&self, session: &str) -> bool {
+        let wiped = |entry: &&Entry| matches!(&entry.event, Event::Step { step, .. } if step.get("wipe").is_some());
+        let newest = self.entries.iter().filter(wiped).count() + 1;
+        backend_of(session) < newest
+    }
+
     /// Tells whether the world had nothing left to do at the end.
     pub(super) fn settled(&self) -> bool {
         self.entries.iter().any(|entry| entry.event == Event::Settled)
     }
+}
+
+/// Gives a chat's name without its backend's number.
+pub(super) fn backend_chat(session: &str) -> &str {
+    session.rsplit_once(OF_BACKEND).map_or(session, |(chat, _)| chat)
+}
+
+/// Gives the number of the backend that has a session, from 1.
+fn backend_of(session: &str) -> usize {
+    session.rsplit_once(OF_BACKEND).and_then(|(_, number)| number.parse().ok()).unwrap_or(1)
 }
 
 /// Words a safety violation that shows at `at`.

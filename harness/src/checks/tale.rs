@@ -11,7 +11,7 @@ use turnkeep_protocol::{
 use super::story::{Story, decode};
 use crate::outcome::Violation;
 use crate::scenario::Scenario;
-use crate::trace::{Entry, Event, Writer};
+use crate::trace::{Entry, Event, OF_BACKEND, Writer};
 
 /// The chat of every tale, which is also its session's key.
 pub(crate) const CHAT: &str = "chat-1";
@@ -258,6 +258,16 @@ impl Tale {
 
     pub(crate) fn stopped(self, page: &str) -> Self {
         self.log("alice", Event::Stopped { page: page.to_owned(), chat: CHAT.to_owned(), delivered: true })
+    }
+
+    /// Goes on with what `later` tells, of a backend that has come in this one's place.
+    pub(crate) fn replaced_by(self, later: &Tale) -> Self {
+        let tale = self.log("world", Event::Step { index: 0, step: json!({ "wipe": "session" }) });
+        later.entries.iter().fold(tale, |tale, entry| {
+            let told = serde_json::to_string(&entry.event).expect("an event always serialises");
+            let told = told.replace(&format!("{CHAT:?}"), &format!("{:?}", format!("{CHAT}{OF_BACKEND}2")));
+            tale.log(&entry.host, serde_json::from_str(&told).expect("a name is as good as another"))
+        })
     }
 
     pub(crate) fn settled(self) -> Self {

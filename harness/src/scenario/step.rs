@@ -56,12 +56,16 @@ pub enum Step {
     Bfcache(Bfcache),
     /// The token of a person's page is accepted no more.
     ExpireToken(ExpireToken),
+    /// The author's server refuses the next renewal of the token of a person's page, and takes its time over it.
+    LateToken(LateToken),
     /// Waits until a person has been shown so many chunks since her last send or load.
     WaitChunks(WaitChunks),
     /// Waits until a person's page has no stream open and no send under way.
     WaitAnswer(WaitFor),
     /// Waits until a person's page may send, or may not because another tab of hers has the chat.
     WaitReadOnly(WaitReadOnly),
+    /// Waits until so many answers stream from the session server to a person's device.
+    WaitStreams(WaitStreams),
     /// Waits until a channel holds so many records, trimmed ones included.
     WaitStored(WaitStored),
     /// Waits until the author's database has so many messages of the chat.
@@ -90,6 +94,8 @@ pub enum Step {
     Crash(String),
     /// Cuts a host's power: as a crash, but its peers hear nothing.
     PowerLoss(String),
+    /// Puts an empty backend in the place of host `session`, which is down: it knows no session, and no object is left.
+    Wipe(String),
     /// Starts a host again that crashed or lost power.
     Restart(String),
 }
@@ -118,10 +124,12 @@ impl Step {
             | Self::Hide(client)
             | Self::Show(client) => Some(&client.client),
             Self::ExpireToken(expire) => Some(&expire.client),
+            Self::LateToken(late) => Some(&late.client),
             Self::Bfcache(away) => Some(&away.client),
             Self::WaitChunks(wait) => Some(&wait.client),
             Self::WaitAnswer(wait) => Some(&wait.client),
             Self::WaitReadOnly(wait) => Some(&wait.client),
+            Self::WaitStreams(wait) => Some(&wait.client),
             _ => None,
         }
     }
@@ -154,6 +162,16 @@ pub struct Bfcache {
     pub client: String,
     /// How long she is away, in virtual milliseconds.
     pub away_ms: u64,
+}
+
+/// A renewal that comes late, and to nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LateToken {
+    /// The person.
+    pub client: String,
+    /// How long it takes until the refusal, in virtual milliseconds.
+    pub after_ms: u64,
 }
 
 /// A message.
@@ -288,6 +306,19 @@ pub struct WaitReadOnly {
     pub client: String,
     /// Whether another tab is to have the chat.
     pub read_only: bool,
+    /// The longest wait, in virtual milliseconds.
+    #[serde(default = "default_within_ms")]
+    pub within_ms: u64,
+}
+
+/// A wait for streams.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WaitStreams {
+    /// The person.
+    pub client: String,
+    /// How many streams, no more and no less.
+    pub count: usize,
     /// The longest wait, in virtual milliseconds.
     #[serde(default = "default_within_ms")]
     pub within_ms: u64,

@@ -167,6 +167,7 @@ impl Story<'_, '_> {
             }
             Step::Abort(client) => self.tell_page(&client.client, Command::Abort),
             Step::Dispose(client) => self.tell_page(&client.client, Command::Dispose),
+            Step::LateToken(late) => self.tell_page(&late.client, Command::LateToken { after_ms: late.after_ms }),
             Step::ExpireToken(ExpireToken { client, for_good }) => {
                 // A token is known by its text, and two of the same second have the same.
                 self.advance(SECOND_MS - (EPOCH.as_millis() + self.stage.trace.now()) % SECOND_MS)?;
@@ -249,18 +250,28 @@ impl Story<'_, '_> {
                 );
                 self.wait(&awaited, wait.within_ms, move |_| person.is_read_only() == read_only)
             }
+            Step::WaitStreams(wait) => {
+                let awaited = format!("{} streams to {}", wait.count, wait.client);
+                let (who, count) = (wait.client.as_str(), wait.count);
+                self.wait(&awaited, wait.within_ms, move |story| story.stage.machines.streams("session", who) == count)
+            }
             Step::WaitStored(wait) => {
                 let awaited = format!("{} records on `{}`", wait.count, io_name(wait.channel));
                 let (channel, count) = (wait.channel, wait.count);
                 self.wait(&awaited, wait.within_ms, move |story| match channel {
-                    IoName::In => story.watch.in_tail(CHAT) >= count,
-                    IoName::Out => story.watch.out_tail(CHAT) >= count,
+                    IoName::In => story.watch.in_tail(&story.chat()) >= count,
+                    IoName::Out => story.watch.out_tail(&story.chat()) >= count,
                 })
             }
             Step::WaitApp(wait) => {
                 let awaited = format!("{} messages in the author's database", wait.messages);
                 let messages = wait.messages;
                 self.wait(&awaited, wait.within_ms, move |story| story.watch.app_messages(CHAT) >= messages)
+            }
+            Step::Wipe(_) => {
+                self.stage.replace_backend();
+                self.watch.forget();
+                Ok(None)
             }
             Step::AdvanceMs(ms) => self.advance(*ms).map(|()| None),
             _ => {
@@ -356,6 +367,11 @@ impl Story<'_, '_> {
         }
         self.stage.machines.shut_down();
         Ok(())
+    }
+
+    /// Names the chat as the trace does.
+    fn chat(&self) -> String {
+        self.stage.backend.name(CHAT)
     }
 
     fn person(&self, name: &str) -> Result<std::sync::Arc<Person>, String> {

@@ -12,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use turmoil::net::{TcpListener, TcpStream};
 use turnkeep_host::{Connection, Listener, Net};
 
+use super::head::Head;
 use crate::trace::{Event, Trace, fingerprint};
 
 /// What a story does to the bytes that one host reads from another.
@@ -33,6 +34,8 @@ struct Shaping {
     offline: BTreeSet<String>,
     /// How often each host has lost its network, which only ever grows; what it had open then is silent for good.
     outages: BTreeMap<String, u64>,
+    /// How many answers stream from each host to each other one, at the end that gives them.
+    streams: BTreeMap<(String, String), usize>,
 }
 
 impl Shapes {
@@ -58,6 +61,18 @@ impl Shapes {
         } else {
             shapes.offline.remove(host);
         }
+    }
+
+    /// Counts the answers that stream from `source` to `reader`, as `source` knows it.
+    pub(super) fn streams(&self, source: &str, reader: &str) -> usize {
+        let shapes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        shapes.streams.get(&(source.to_owned(), reader.to_owned())).copied().unwrap_or_default()
+    }
+
+    fn count_streams(&self, source: &str, reader: &str, change: impl FnOnce(usize) -> usize) {
+        let mut shapes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = shapes.streams.entry((source.to_owned(), reader.to_owned())).or_default();
+        *count = change(*count);
     }
 
     /// Counts the outages of both ends of a connection.
@@ -106,6 +121,10 @@ impl WorldNet {
             shapes: self.shapes.clone(),
             outages,
             ended: false,
+            is_dialled: op == "dial",
+            asked: Head::default(),
+            answer: Head::default(),
+            is_streaming: false,
         };
         wire.log(op, &[]);
         Box::new(wire)
@@ -175,7 +194,29 @@ struct Wire {
     /// The outages of both ends before it was opened.
     outages: u64,
     ended: bool,
+    /// Whether this end asks and the other one answers.
+    is_dialled: bool,
+    /// The heads of the newest request and of its answer.
+    asked: Head,
+    answer: Head,
+    /// Whether this end gives an answer that streams.
+    is_streaming: bool,
 }
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        self.end_stream();
+    }
+}
+
+/// How a page says whose it is, when it asks another site.
+const ORIGIN: &str = "origin: ";
+
+/// What a browser wants to read in the head of an answer to a page of another site.
+const ALLOWS: &str = "access-control-allow-origin: ";
+
+/// What streams, as its head says.
+const STREAMS: &str = "content-type: text/event-stream";
 
 /// The most bytes of one shaped read.
 const SCRATCH_BYTES: usize = 4096;
@@ -191,6 +232,29 @@ impl Wire {
     /// Tells whether an end has lost its network since: then nothing arrives here any more, not even an end, and nothing leaves.
     fn is_silent(&self) -> bool {
         self.shapes.outages([&self.host, &self.peer]) != self.outages
+    }
+
+    /// Takes in a piece of a request; the first one behind an answer begins the next exchange.
+    fn take_request(&mut self, bytes: &[u8]) {
+        if self.answer.has_begun() && !bytes.is_empty() {
+            self.end_stream();
+            (self.asked, self.answer) = Default::default();
+        }
+        self.asked.take(bytes);
+    }
+
+    /// Gives an answer that streams, from the end of its head on.
+    fn take_own_answer(&mut self, bytes: &[u8]) {
+        if self.answer.take(bytes) && self.answer.has(STREAMS) {
+            self.is_streaming = true;
+            self.shapes.count_streams(&self.host, &self.peer, |count| count + 1);
+        }
+    }
+
+    fn end_stream(&mut self) {
+        if std::mem::take(&mut self.is_streaming) {
+            self.shapes.count_streams(&self.host, &self.peer, |count| count.saturating_sub(1));
+        }
     }
 
     fn end(&mut self, op: &str) {
@@ -241,6 +305,17 @@ impl AsyncRead for Wire {
         } else {
             ready!(Pin::new(&mut self.stream).poll_read(cx, buf))
         };
+        if self.is_dialled {
+            let is_head_over = self.answer.take(&buf.filled()[before..]);
+            if is_head_over && self.asked.has(ORIGIN) && !self.answer.has(ALLOWS) {
+                // As a browser does: of an answer that does not allow the page's origin nobody learns anything (S-121).
+                buf.set_filled(before);
+                self.end("not allowed");
+                return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+            }
+        } else {
+            self.take_request(&buf.filled()[before..]);
+        }
         let got = &buf.filled()[before..];
         match &polled {
             Ok(()) if got.is_empty() && room > 0 => self.log("end", &[]),
@@ -263,6 +338,10 @@ impl AsyncWrite for Wire {
             return Poll::Ready(Ok(bytes.len()));
         }
         let written = ready!(Pin::new(&mut self.stream).poll_write(cx, bytes))?;
+        match self.is_dialled {
+            true => self.take_request(&bytes[..written]),
+            false => self.take_own_answer(&bytes[..written]),
+        }
         self.log("write", &bytes[..written]);
         Poll::Ready(Ok(written))
     }

@@ -5,8 +5,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::AUTHORIZATION;
-use http::{HeaderValue, Request};
+use http::header::{AUTHORIZATION, ORIGIN};
+use http::{HeaderMap, HeaderValue, Request};
 use serde_json::Value;
 use turnkeep_client::{ChatSessionState, Listening, PageEvent, SendMessages, SessionsApi, StartRequest, Transport};
 use turnkeep_host::http::{Deadlines, HttpClient};
@@ -49,7 +49,7 @@ impl Page {
         let session = session.or(viewed);
         let cursor = session.as_ref().and_then(|session| session.last_event_id);
         let opened =
-            Event::PageOpened { page: page.clone(), chat: person.chat.clone(), messages: messages.clone(), cursor };
+            Event::PageOpened { page: page.clone(), chat: person.told_chat(), messages: messages.clone(), cursor };
         person.trace.log(&person.name, opened);
         let seat = person.room.as_ref().map(|room| room.enter(&page));
         let screen = Arc::new(Screen::new(page, person.clone(), messages, session.clone()));
@@ -246,6 +246,12 @@ impl Page {
         self.person.heard.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Lets the author's server refuse the next renewal of the page's token, after so long.
+    pub(super) fn late_token(&self, after_ms: u64) {
+        self.person.device().late_token_ms = Some(after_ms);
+        self.person.heard.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Ends the page as a browser does when it has the time: the other tabs hear that it goes (C-125).
     pub(super) fn unload(&self) {
         if self.seat.is_some() {
@@ -342,7 +348,7 @@ fn connect(
     let base = SESSION_URL.parse().expect("a fixed address parses");
     let sessions = Arc::new(SessionsApi::new(host.clone(), base, SECRET_KEY));
     let is_watching = person.is_watching();
-    let (starter, renewer) = (sessions.clone(), sessions);
+    let (starter, renewer, renewing) = (sessions.clone(), sessions, person.clone());
     let task = TaskId::new(&person.agent);
     let saved = screen.clone();
     let noticed = screen.clone();
@@ -353,11 +359,19 @@ fn connect(
         task,
         Arc::new(move |request| {
             let sessions = renewer.clone();
-            Box::pin(async move { Ok(sessions.public_token(&request.chat_id).await?) })
+            let late_ms = renewing.device().late_token_ms.take();
+            Box::pin(async move {
+                if let Some(ms) = late_ms {
+                    tokio::time::sleep(Duration::from_millis(ms)).await;
+                    return Err("the author's server is overloaded".into());
+                }
+                Ok(sessions.public_token(&request.chat_id).await?)
+            })
         }),
     )
     .name(screen.page.clone())
     .stream_timeout_seconds(person.window_s)
+    .headers(HeaderMap::from_iter([(ORIGIN, HeaderValue::from_static("https://chat.example"))]))
     .start_session(Arc::new(move |request: StartRequest| {
         let sessions = starter.clone();
         let base_payload = [

@@ -13,7 +13,9 @@ use turnkeep_client::{ChatSessionState, PageEvent, SessionsApi};
 use turnkeep_host::Host;
 use turnkeep_protocol::UiMessage;
 
+use super::backend::Backend;
 use super::page::Page;
+use super::program;
 use super::screen::Screen;
 use super::stage::{SECRET_KEY, SESSION_URL};
 use super::tabs::{Room, person_of_tab};
@@ -40,6 +42,7 @@ pub(super) enum Command {
     Watch,
     Hear(PageEvent),
     ExpireToken { for_good: bool },
+    LateToken { after_ms: u64 },
 }
 
 /// What a person's device keeps between pages.
@@ -54,6 +57,8 @@ pub(super) struct Device {
     expired: BTreeSet<String>,
     /// Whether none is.
     is_locked_out: bool,
+    /// After how many milliseconds the author's server refuses the next renewal.
+    pub(super) late_token_ms: Option<u64>,
 }
 
 /// A person in front of one tab, as driver and host share her.
@@ -67,6 +72,10 @@ pub(super) struct Person {
     pub(super) history: HistorySource,
     /// Seconds after which a page's read ends and begins anew.
     pub(super) window_s: u32,
+    /// Whether she is a program, and has no page.
+    is_program: bool,
+    /// Which backend the session server is.
+    pub(super) backend: Backend,
     pub(super) trace: Trace,
     commands: Mutex<VecDeque<Command>>,
     arrived: Notify,
@@ -107,6 +116,8 @@ impl Person {
             agent: agent.to_owned(),
             history: scenario.history,
             window_s: scenario.window_s,
+            is_program: scenario.programs.iter().any(|program| program == name),
+            backend: Backend::default(),
             trace,
             commands: Mutex::default(),
             arrived: Notify::new(),
@@ -130,12 +141,17 @@ impl Person {
     /// Makes the same person in front of another tab.
     pub(super) fn in_tab(&self, name: &str, scenario: &Scenario) -> Self {
         let other = Self::new(name, &self.chat, &self.agent, scenario, self.trace.clone());
-        Self { device: self.device.clone(), room: self.room.clone(), ..other }
+        Self { device: self.device.clone(), room: self.room.clone(), backend: self.backend.clone(), ..other }
     }
 
     /// Tells whether a page is open.
     pub(super) fn is_open(&self) -> bool {
         self.open.load(Ordering::Relaxed)
+    }
+
+    /// Names her chat as the trace does.
+    pub(super) fn told_chat(&self) -> String {
+        self.backend.name(&self.chat)
     }
 
     /// Tells whether another tab holds the chat, as the page on screen knows it.
@@ -225,7 +241,7 @@ impl Person {
         Busy(self.clone())
     }
 
-    async fn next_command(&self) -> Command {
+    pub(super) async fn next_command(&self) -> Command {
         loop {
             let arrived = self.arrived.notified();
             if let Some(command) = self.commands.lock().unwrap_or_else(PoisonError::into_inner).pop_front() {
@@ -252,6 +268,9 @@ pub(super) async fn live(tabs: Vec<Arc<Person>>, host: Host) {
 }
 
 async fn live_in_tab(person: Arc<Person>, host: Host) {
+    if person.is_program {
+        return program::run(person, host).await;
+    }
     let mut page = match person.is_first() {
         true => Some(Page::open(&person, &host).await),
         false => None,
@@ -304,6 +323,7 @@ fn do_on(page: &Page, gesture: Command) {
         Command::Stop => page.stop(),
         Command::Hear(event) => page.hear(event),
         Command::ExpireToken { for_good } => page.expire_token(for_good),
+        Command::LateToken { after_ms } => page.late_token(after_ms),
         Command::Abort => page.abort(),
         Command::Dispose => page.dispose(),
         Command::CancelRun | Command::Reload | Command::Close | Command::Open | Command::Crash | Command::Watch => {

@@ -113,7 +113,7 @@ impl Screen {
     }
 
     pub(super) fn log(&self, event: impl FnOnce(String, String) -> Event) {
-        self.person.trace.log(&self.person.host, event(self.page.clone(), self.person.chat.clone()));
+        self.person.trace.log(&self.person.host, event(self.page.clone(), self.person.told_chat()));
     }
 
     /// Puts a question on screen; gives the whole conversation, as the UI library hands it to its transport.

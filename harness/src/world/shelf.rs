@@ -4,8 +4,8 @@ use std::fmt;
 use std::io;
 
 use async_trait::async_trait;
-use futures::StreamExt as _;
 use futures::stream::{self, BoxStream};
+use futures::{FutureExt as _, StreamExt as _};
 use object_store::path::Path;
 use object_store::{
     CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
@@ -31,6 +31,15 @@ impl Shelf {
     /// Gives the objects as they lie there, whatever the disk does.
     pub(super) fn objects(&self) -> &InMemoryObjects {
         &self.objects
+    }
+
+    /// Takes all objects away.
+    pub(super) fn wipe(&self) {
+        let wiped = async {
+            let places = self.objects.list(None).map(|meta| meta.map(|meta| meta.location)).boxed();
+            self.objects.delete_stream(places).all(async |gone| gone.is_ok()).await
+        };
+        assert_eq!(wiped.now_or_never(), Some(true), "objects in memory are gone at once");
     }
 
     fn read(&self) -> Result<()> {
@@ -100,11 +109,22 @@ impl ObjectStore for Shelf {
 
 #[cfg(test)]
 mod tests {
-    use futures::FutureExt as _;
     use object_store::ObjectStoreExt as _;
     use turnkeep_session::conformance::{DiskFault, FaultyDisk};
 
     use super::*;
+
+    #[tokio::test]
+    async fn a_wipe_leaves_nothing() {
+        let shelf = Shelf::new(FaultyDisk::new().life());
+        for place in ["a/b", "c"] {
+            shelf.put(&Path::from(place), "x".into()).await.unwrap();
+        }
+
+        shelf.wipe();
+
+        assert_eq!(shelf.list(None).count().await, 0);
+    }
 
     #[tokio::test]
     async fn each_fault_of_its_disk_refuses_what_it_is_about_until_it_is_mended_d50() {

@@ -204,6 +204,11 @@ impl<'a> Machines<'a> {
         self.shapes.change(reader, source, |shape| shape.piece = Some(bytes));
     }
 
+    /// Counts the answers that stream from `source` to `reader`.
+    pub(super) fn streams(&self, source: &str, reader: &str) -> usize {
+        self.shapes.streams(source, reader)
+    }
+
     pub(super) fn crash(&mut self, host: &str) {
         self.fault(format!("crash {host}"));
         self.kill(host);
@@ -230,6 +235,14 @@ impl<'a> Machines<'a> {
         self.fault(format!("the disk of {host} is mended"));
         if let Some(disk) = self.disk(host) {
             disk.mend();
+        }
+    }
+
+    /// Takes everything away that the disk of a host holds.
+    pub(super) fn wipe(&mut self, host: &str) {
+        self.fault(format!("wipe {host}"));
+        if let Some(disk) = self.disk(host) {
+            disk.wipe();
         }
     }
 

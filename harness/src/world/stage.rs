@@ -10,6 +10,7 @@ use turnkeep_host::{Entropy, Host};
 use turnkeep_session::conformance::{DiskLife, FaultyDisk};
 use turnkeep_session::{Environment, MemoryStorage, RedbStorage, Server, Storage, StorageError};
 
+use super::backend::Backend;
 use super::host::world_host;
 use super::net::Shapes;
 use super::person::{Person, live};
@@ -58,6 +59,9 @@ pub(super) struct Stage<'a> {
     pub(super) people: BTreeMap<String, Arc<Person>>,
     pub(super) model: MockLanguageModel,
     pub(super) trace: Trace,
+    pub(super) backend: Backend,
+    /// What keeps the session server's objects.
+    objects: Arc<Shelf>,
     /// Whom each step of the story concerns, if a person.
     clients: Vec<Option<String>>,
 }
@@ -70,21 +74,29 @@ impl Stage<'_> {
         let model = scripted_model(scenario, &trace);
         let site = Site { trace: trace.clone(), shapes: shapes.clone(), entropy: entropy.child("hosts") };
         let mut machines = Machines::new(seed, trace.clone(), shapes);
-        add_session(&mut machines, &site, scenario);
+        let backend = Backend::default();
+        let objects = add_session(&mut machines, &site, scenario, &backend);
         add_app(&mut machines, &site);
         for number in 1..=scenario.workers {
             add_worker(&mut machines, &site, scenario, &format!("worker-{number}"), agent, cast, &model);
         }
         let mut people = BTreeMap::new();
         for name in &scenario.people {
-            let tabs = tabs_of(scenario, name, agent, &trace, &entropy.child("tabs"));
+            let tabs = tabs_of(scenario, name, agent, (&trace, &backend), &entropy.child("tabs"));
             people.extend(tabs.iter().map(|tab| (tab.name.clone(), tab.clone())));
             let (site, boots, host) = (site.clone(), Boots::default(), name.clone());
             machines.add(name, FaultyDisk::new(), move || live(tabs.clone(), site.boot(&host, &boots)));
         }
         machines.draw_latencies(&entropy.child("latencies"), scenario.latency_ms);
         let clients = scenario.steps.iter().map(|step| step.client().map(str::to_owned)).collect();
-        Self { machines, people, model, trace, clients }
+        Self { machines, people, model, trace, backend, objects, clients }
+    }
+
+    /// Puts an empty backend in the place of the session server, which is down.
+    pub(super) fn replace_backend(&mut self) {
+        self.machines.wipe("session");
+        self.objects.wipe();
+        self.backend.replace();
     }
 
     /// Gives the person whom a step concerns.
@@ -94,8 +106,15 @@ impl Stage<'_> {
 }
 
 /// Makes a person in front of each tab that the story names, her first one first.
-fn tabs_of(scenario: &Scenario, name: &str, agent: &str, trace: &Trace, seed: &Entropy) -> Vec<Arc<Person>> {
+fn tabs_of(
+    scenario: &Scenario,
+    name: &str,
+    agent: &str,
+    (trace, backend): (&Trace, &Backend),
+    seed: &Entropy,
+) -> Vec<Arc<Person>> {
     let mut first = Person::new(name, CHAT, agent, scenario, trace.clone());
+    first.backend = backend.clone();
     let named = scenario.steps.iter().filter_map(Step::client);
     let others: BTreeSet<&str> = named.filter(|tab| *tab != name && person_of_tab(tab) == name).collect();
     if !others.is_empty() {
@@ -137,13 +156,14 @@ fn scripted_model(scenario: &Scenario, trace: &Trace) -> MockLanguageModel {
         .observe(observer)
 }
 
-fn add_session(machines: &mut Machines<'_>, site: &Site, scenario: &Scenario) {
+fn add_session(machines: &mut Machines<'_>, site: &Site, scenario: &Scenario, backend: &Backend) -> Arc<Shelf> {
     let site = site.clone();
     let (disk, boots) = (FaultyDisk::new(), Boots::default());
     let shelf_disk = FaultyDisk::new();
     let objects = Arc::new(Shelf::new(shelf_disk.life()));
     machines.add_shelf(OBJECTS, shelf_disk);
-    let teller = Teller::new(site.trace.clone(), objects.clone());
+    let teller = Teller::new(site.trace.clone(), objects.clone(), backend.clone());
+    let kept = objects.clone();
     let (lease, store) = (Duration::from_millis(scenario.lease_ms), scenario.store);
     machines.add("session", disk.clone(), move || {
         let host = site.boot("session", &boots);
@@ -161,6 +181,7 @@ fn add_session(machines: &mut Machines<'_>, site: &Site, scenario: &Scenario) {
             trace.log("session", Event::ServerFailed { error: failed });
         }
     });
+    kept
 }
 
 /// Gives the environment of every story.

@@ -12,6 +12,7 @@ use turnkeep_session::{
     object_place,
 };
 
+use super::backend::Backend;
 use super::shelf::Shelf;
 use super::stage::environment;
 use crate::overheard::Ears;
@@ -25,6 +26,7 @@ const READ: Bounds = Bounds { records: 256, bytes: 1024 * 1024 };
 pub(super) struct Teller {
     trace: Trace,
     objects: Arc<Shelf>,
+    backend: Backend,
     seen: Arc<Mutex<Seen>>,
 }
 
@@ -48,8 +50,8 @@ struct Untold {
 }
 
 impl Teller {
-    pub(super) fn new(trace: Trace, objects: Arc<Shelf>) -> Self {
-        Self { trace, objects, seen: Arc::default() }
+    pub(super) fn new(trace: Trace, objects: Arc<Shelf>, backend: Backend) -> Self {
+        Self { trace, objects, backend, seen: Arc::default() }
     }
 
     /// Gives the body of a snapshot that has just become durable. Objects in memory are there at once.
@@ -71,7 +73,7 @@ impl Teller {
     async fn unheard(&self, loaded: &Loaded, store: &dyn Storage) -> Result<Vec<Event>, StorageError> {
         let (behind, ended) = {
             let mut seen = self.seen();
-            seen.keys.extend(loaded.sessions.iter().map(|it| (it.row.id.clone(), it.row.key().to_owned())));
+            seen.keys.extend(loaded.sessions.iter().map(|it| (it.row.id.clone(), self.backend.name(it.row.key()))));
             (seen.behind(loaded), seen.out_of_sight(loaded))
         };
         let mut untold = Untold::default();
@@ -99,7 +101,7 @@ impl Teller {
         let mut seen = self.seen();
         match change {
             Change::Session { row } => {
-                seen.keys.insert(row.id.clone(), row.key().to_owned());
+                seen.keys.insert(row.id.clone(), self.backend.name(row.key()));
                 None
             }
             Change::Record { session, channel, record, writer, .. } => {
@@ -164,10 +166,11 @@ impl Seen {
         }
         for LoadedSession { row, standing, .. } in &loaded.sessions {
             let first = standing.output.first;
+            let key = self.key(&row.id);
             let told = self.firsts.entry(row.id.clone()).or_default();
             if *told < first {
                 *told = first;
-                events.push(trimmed(row.key().to_owned(), first));
+                events.push(trimmed(key, first));
             }
         }
         // One that ended comes before the one that has its slot.
@@ -184,7 +187,7 @@ impl Seen {
         for LoadedSession { row, standing, .. } in &loaded.sessions {
             let Some(object) = standing.summary.snapshot else { continue };
             if self.snapshots.insert(row.id.clone(), object) != Some(object) {
-                news.push((row.key().to_owned(), row.id.clone(), object));
+                news.push((self.key(&row.id), row.id.clone(), object));
             }
         }
         news

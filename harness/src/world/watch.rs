@@ -53,6 +53,11 @@ impl Watch {
         }
     }
 
+    /// Forgets every session: the backend that had them is gone.
+    pub(super) fn forget(&mut self) {
+        self.sessions.clear();
+    }
+
     pub(super) fn in_tail(&self, session: &str) -> u64 {
         self.sessions.get(session).map_or(0, |ledger| ledger.in_tail)
     }

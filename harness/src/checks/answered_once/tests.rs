@@ -123,3 +123,11 @@ fn a_stop_excuses_only_the_newest_owed_input_before_it() {
     check_tale(&asked().ask("alice-2", "Bye").stop().boundary(2), &[want]);
     check_tale(&asked().stop().ask("alice-2", "Bye").boundary(0), &[]);
 }
+
+#[test]
+fn what_a_backend_owed_that_was_replaced_is_owed_no_more() {
+    let later = Tale::new().ask("alice-2", "Bye");
+
+    check_tale(&asked().replaced_by(&later).settled(), &["message alice-2 at seq_num 0 was never answered"]);
+    check_tale(&asked().replaced_by(&later.say("a2", &["B"]).boundary(0)).settled(), &[]);
+}

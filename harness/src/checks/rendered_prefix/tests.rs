@@ -152,3 +152,12 @@ fn an_answer_that_no_turn_has_taken_yet_may_be_on_the_page() {
 
     assert_eq!(judge(check, &tale.shows("alice#1", &[answered])), [""; 0]);
 }
+
+#[test]
+fn what_a_backend_told_that_was_replaced_may_stay_on_screen() {
+    let shows = |text| answered().boundary(0).replaced_by(&Tale::new().shows("alice#1", &[reply("a1", text)]));
+
+    assert_eq!(judge(check, &shows("Hello you.")), [""; 0]);
+    let want = r#"shows "Hello me." in message a1 at the end, where `out` tells "Hello you.""#;
+    assert_eq!(judge(check, &shows("Hello me.")), [want]);
+}

@@ -123,3 +123,13 @@ fn what_another_person_s_turn_told_after_all_was_settled_may_be_missing() {
 
     assert_eq!(judge(check, &meanwhile.ended("alice#2", "settled")), [""; 0]);
 }
+
+#[test]
+fn a_page_is_shown_the_first_places_of_a_backend_that_has_replaced_another() {
+    let later = Tale::new().sent("alice#1", "alice-2", "Bye", 0).begin("a2", &["C"]).shown("alice#1", 0, "a2", "");
+    let tale = answered().watch("alice#1").replaced_by(&later);
+
+    assert_eq!(judge(check, &tale), [""; 0]);
+    let twice = answered().watch("alice#1").replaced_by(&later.shown("alice#1", 0, "a2", ""));
+    assert_eq!(judge(check, &twice), ["was shown seq_num 0 after seq_num 0"]);
+}

@@ -41,6 +41,7 @@ enum Role {
     Person,
     Host,
     Disk,
+    Backend,
 }
 
 /// Says what is first found to make no sense; without a vocabulary every agent and check may be meant.
@@ -117,6 +118,10 @@ fn check_people(scenario: &Scenario) -> Result<(), Complaint> {
             return Err(Complaint::new(at, "a person's name is a host's name: `a-z`, `0-9` and `-`"));
         }
     }
+    for (index, program) in scenario.programs.iter().enumerate() {
+        let path = vec!["programs".into(), index.into()];
+        check_mention(scenario, Mention { path, name: program, role: Role::Person })?;
+    }
     Ok(())
 }
 
@@ -155,6 +160,7 @@ fn check_mention(scenario: &Scenario, mention: Mention<'_>) -> Result<(), Compla
     let (what, allowed) = match mention.role {
         Role::Tab | Role::Person => ("person", scenario.people.clone()),
         Role::Host => ("host", hosts(scenario)),
+        Role::Backend => ("backend", vec!["session".to_owned()]),
         Role::Disk => ("disk of", faults::WITH_DISKS.map(str::to_owned).to_vec()),
     };
     if allowed.iter().any(|word| word == name) {
@@ -207,9 +213,11 @@ fn mentions(step: &Step) -> Vec<Mention<'_>> {
         Step::Show(who) => vec![person("show", &who.client)],
         Step::Bfcache(away) => vec![whole("bfcache", &away.client)],
         Step::ExpireToken(who) => vec![person("expire_token", &who.client)],
+        Step::LateToken(late) => vec![person("late_token", &late.client)],
         Step::WaitChunks(wait) => vec![person("wait_chunks", &wait.client)],
         Step::WaitAnswer(wait) => vec![person("wait_answer", &wait.client)],
         Step::WaitReadOnly(wait) => vec![person("wait_read_only", &wait.client)],
+        Step::WaitStreams(wait) => vec![whole("wait_streams", &wait.client)],
         Step::WaitStored(_) | Step::WaitApp(_) | Step::AdvanceMs(_) => Vec::new(),
         Step::Hold(ends) => link(vec!["hold".into()], ends),
         Step::Release(ends) => link(vec!["release".into()], ends),
@@ -224,6 +232,7 @@ fn mentions(step: &Step) -> Vec<Mention<'_>> {
         Step::DiskMends(name) => vec![disk(["disk_mends"], name)],
         Step::Crash(name) => vec![host(["crash"], name)],
         Step::PowerLoss(name) => vec![host(["power_loss"], name)],
+        Step::Wipe(name) => vec![Mention { role: Role::Backend, ..host(["wipe"], name) }],
         Step::Restart(name) => vec![host(["restart"], name)],
     }
 }

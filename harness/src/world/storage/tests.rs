@@ -64,7 +64,7 @@ fn told(trace: &Trace, from: usize) -> Vec<String> {
 async fn what_a_failed_commit_made_durable_is_told_though_nothing_of_it_is_loaded_d12_d37() {
     let trace = Trace::new();
     let objects = Arc::new(Shelf::new(FaultyDisk::new().life()));
-    let teller = Teller::new(trace.clone(), objects.clone());
+    let teller = Teller::new(trace.clone(), objects.clone(), Backend::default());
     let inner: Arc<dyn Storage> = Arc::new(MemoryStorage::without_journal());
     let store = Overheard::new(inner.clone(), teller);
     let windows = Windows { live: NOTHING, idle: NOTHING };

@@ -93,6 +93,12 @@ impl FaultyDisk {
         file.seen = file.durable.clone();
     }
 
+    /// Takes everything away that the file holds, and every process's use of it.
+    pub fn wipe(&self) {
+        let mut file = self.file();
+        *file = File { life: file.life + 1, ..File::default() };
+    }
+
     fn file(&self) -> MutexGuard<'_, File> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -338,5 +344,17 @@ mod tests {
         }
         disk.fail_after(1, DiskFault::Full);
         assert_eq!((life.append(b"x").is_ok(), life.append(b"x").is_ok()), (true, false), "from the second one on");
+    }
+    #[test]
+    fn a_wipe_leaves_an_empty_file_and_nobody_who_uses_it() {
+        let disk = FaultyDisk::new();
+        let life = disk.life();
+        life.append(b"kept").unwrap();
+        life.sync().unwrap();
+
+        disk.wipe();
+
+        assert!(life.append(b"from the grave").is_err());
+        assert_eq!(Disk::read(&disk.life()).unwrap(), b"");
     }
 }

@@ -21,6 +21,7 @@ struct Broken<'a> {
     parted: BTreeSet<Link<'a>>,
     failing: BTreeSet<&'a str>,
     offline: BTreeSet<&'a str>,
+    wiped: BTreeSet<&'a str>,
 }
 
 /// Says which fault is the first that does nothing.
@@ -60,7 +61,12 @@ impl<'a> Broken<'a> {
             Step::Bfcache(away) if self.offline.contains(away.client.as_str()) => {
                 ("bfcache", false, format!("`{}` is offline here", away.client))
             }
-            Step::Restart(host) => ("restart", self.down.remove(host.as_str()), format!("`{host}` is up here")),
+            Step::Wipe(host) if !self.down.contains(host.as_str()) => ("wipe", false, format!("`{host}` is up here")),
+            Step::Wipe(host) => ("wipe", self.wiped.insert(host), format!("`{host}` is empty already here")),
+            Step::Restart(host) => {
+                self.wiped.remove(host.as_str());
+                ("restart", self.down.remove(host.as_str()), format!("`{host}` is up here"))
+            }
             Step::Hold(ends) => ("hold", self.held.insert(link(ends)), among(ends, "are already on hold here")),
             Step::Release(ends) => ("release", self.held.remove(&link(ends)), among(ends, "are not on hold here")),
             Step::Partition(ends) => {
@@ -127,6 +133,16 @@ mod tests {
                 check_steps(&json!([{ first: "a" }, { second: "a" }]), Err(&want));
             }
         }
+    }
+
+    #[test]
+    fn a_host_that_is_down_is_wiped_once() {
+        let down_and_wiped = json!([{ "crash": "session" }, { "wipe": "session" }, { "restart": "session" }]);
+
+        check_steps(&down_and_wiped, Ok(()));
+        check_steps(&json!([{ "wipe": "session" }]), Err("`session` is up here: `wipe` would do nothing"));
+        let twice = "`session` is empty already here: `wipe` would do nothing";
+        check_steps(&json!([{ "crash": "session" }, { "wipe": "session" }, { "wipe": "session" }]), Err(twice));
     }
 
     #[test]

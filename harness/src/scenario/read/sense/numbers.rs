@@ -43,6 +43,7 @@ const BOUNDS: &[(&str, u64, u64)] = &[
     ("seed", 0, u64::MAX),
     ("wait_ms", 0, MAX_MS),
     ("advance_ms", 0, MAX_MS),
+    ("after_ms", 0, MAX_MS),
     ("away_ms", 0, MAX_AWAY_MS),
     ("within_ms", 0, MAX_MS),
     ("ms", 0, MAX_MS),

@@ -16,6 +16,12 @@ struct Pages<'a> {
 pub(super) fn check(scenario: &Scenario) -> Result<(), Complaint> {
     let mut pages = Pages { open: scenario.people.iter().map(String::as_str).collect(), hidden: BTreeSet::new() };
     for (index, step) in scenario.steps.iter().enumerate() {
+        if let Some(program) = step.client().filter(|name| scenario.programs.iter().any(|program| program == name))
+            && !is_for_programs(step)
+        {
+            let message = format!("`{program}` is a program: it has no page");
+            return Err(Complaint::new(["steps".into(), index.into(), Segment::from(verb_of(step).as_str())], message));
+        }
         let Some(tab) = step.client().filter(|_| wants_page(step)) else { continue };
         if let Some(message) = pages.take(tab, step) {
             return Err(Complaint::new(["steps".into(), index.into(), Segment::from(verb_of(step).as_str())], message));
@@ -26,7 +32,21 @@ pub(super) fn check(scenario: &Scenario) -> Result<(), Complaint> {
 
 /// Tells whether a step is about one page, rather than about the person, her device or what she owes nobody.
 fn wants_page(step: &Step) -> bool {
-    !matches!(step, Step::CancelRun(_) | Step::GoOffline(_) | Step::GoOnline(_))
+    !matches!(step, Step::CancelRun(_) | Step::GoOffline(_) | Step::GoOnline(_) | Step::WaitStreams(_))
+}
+
+/// Tells whether a step is about what a program does, too, or its machine.
+fn is_for_programs(step: &Step) -> bool {
+    matches!(
+        step,
+        Step::Send(_)
+            | Step::WaitChunks(_)
+            | Step::WaitAnswer(_)
+            | Step::WaitStreams(_)
+            | Step::CancelRun(_)
+            | Step::GoOffline(_)
+            | Step::GoOnline(_)
+    )
 }
 
 /// Gives a step's verb as files write it.
@@ -104,5 +124,19 @@ mod tests {
             &[("hide", "alice"), ("reload", "alice"), ("show", "alice")],
             Err("the page of `alice` is in sight here"),
         );
+    }
+    #[test]
+    fn a_program_sends_and_has_no_page() {
+        let read = |steps: Value, programs: &[&str]| {
+            let story = json!({ "why": "w", "agent": "plain", "model": [], "steps": steps, "programs": programs });
+            parse("story", &story.to_string()).map(drop).map_err(|error| error.message)
+        };
+        let asks = json!([{ "send": { "client": "alice", "text": "Hi" } }, { "wait_answer": { "client": "alice" } }]);
+
+        assert_eq!(read(asks.clone(), &["alice"]), Ok(()));
+        let reloads = json!([{ "reload": { "client": "alice" } }]);
+        assert_eq!(read(reloads.clone(), &["alice"]), Err("`alice` is a program: it has no page".to_owned()));
+        assert_eq!(read(reloads, &[]), Ok(()));
+        assert_eq!(read(asks, &["bob"]), Err("there is no person `bob` in this story".to_owned()));
     }
 }
