@@ -10,8 +10,8 @@ mod step;
 pub use expect::{Careless, Expectation};
 pub use read::{ScenarioError, Vocabulary, load_all, load_file, parse, schema};
 pub use step::{
-    Act, AnswerCall, Bfcache, Client, Cut, Decide, DiskFails, DiskFailure, Dribble, ExpireToken, IoName, LateToken,
-    LinkEnds, Send, SendUntil, Slow, Steer, Step, WaitApp, WaitChunks, WaitFor, WaitStored, WaitStreams,
+    Act, AnswerCall, Bfcache, Claim, Client, Cut, Decide, DiskFails, DiskFailure, Dribble, ExpireToken, IoName,
+    LateToken, LinkEnds, Send, SendUntil, Slow, Steer, Step, WaitApp, WaitChunks, WaitFor, WaitStored, WaitStreams,
 };
 
 use schemars::JsonSchema;

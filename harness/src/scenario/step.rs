@@ -16,6 +16,8 @@ fn default_within_ms() -> u64 {
 pub enum Step {
     /// A person sends a message.
     Send(Send),
+    /// A person takes the chat in one of her tabs, by sending; the story goes on when every other tab of hers knows.
+    Claim(Claim),
     /// A person writes into the answer that streams, beside her page's stream.
     Steer(Steer),
     /// A person asks for the last answer again.
@@ -105,6 +107,7 @@ impl Step {
     pub(crate) fn client(&self) -> Option<&str> {
         match self {
             Self::Send(send) => Some(&send.client),
+            Self::Claim(claim) => Some(&claim.client),
             Self::Steer(steer) => Some(&steer.client),
             Self::Decide(decide) => Some(&decide.client),
             Self::Answer(answer) => Some(&answer.client),
@@ -197,6 +200,16 @@ fn once() -> usize {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
 fn is_once(times: &usize) -> bool {
     *times == 1
+}
+
+/// A message that takes the chat.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Claim {
+    /// The person, in one of her tabs.
+    pub client: String,
+    /// What she writes.
+    pub text: String,
 }
 
 /// A message to an answer that streams.

@@ -1,5 +1,6 @@
 //! Tells a story: one step after the other, each until it has come true, then healing, then silence.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use turnkeep_client::PageEvent;
@@ -10,7 +11,9 @@ use super::tabs::person_of_tab;
 use super::watch::Watch;
 use crate::EPOCH;
 use crate::outcome::{Violation, ViolationKind};
-use crate::scenario::{Act, AnswerCall, Bfcache, Decide, DiskFails, ExpireToken, IoName, Scenario, SendUntil, Step};
+use crate::scenario::{
+    Act, AnswerCall, Bfcache, Claim, Decide, DiskFails, ExpireToken, IoName, Scenario, SendUntil, Step,
+};
 use crate::trace::{Entry, Event};
 
 /// Virtual milliseconds for hosts to boot before the story begins.
@@ -96,6 +99,19 @@ impl Story<'_, '_> {
             Step::Send(send) => {
                 let text = send.text.repeat(send.times);
                 self.post(&send.client, Command::Send { text }, send.until)
+            }
+            Step::Claim(Claim { client, text }) => {
+                let missed = self.post(client, Command::Send { text: text.clone() }, SendUntil::Pressed)?;
+                if missed.is_some() {
+                    return Ok(missed);
+                }
+                let (claims, all) = (client.clone(), self.stage.people.clone());
+                let others = |tab: &&Arc<Person>| {
+                    person_of_tab(&tab.name) == person_of_tab(&claims) && tab.name != claims && tab.is_open()
+                };
+                self.wait("the other tabs' hearing of it", GESTURE_MS, |_| {
+                    all.values().filter(others).all(|tab| tab.is_read_only())
+                })
             }
             Step::Regenerate(client) => self.post(&client.client, Command::Regenerate, SendUntil::Accepted),
             Step::Decide(Decide { client, approved, reason, until }) => {

@@ -193,6 +193,7 @@ fn hosts(scenario: &Scenario) -> Vec<String> {
 fn mentions(step: &Step) -> Vec<Mention<'_>> {
     match step {
         Step::Send(send) => vec![person("send", &send.client)],
+        Step::Claim(claim) => vec![person("claim", &claim.client)],
         Step::Steer(steer) => vec![person("steer", &steer.client)],
         Step::Regenerate(who) => vec![person("regenerate", &who.client)],
         Step::Decide(decide) => vec![person("decide", &decide.client)],

@@ -63,6 +63,9 @@ impl<'a> Pages<'a> {
             Step::OpenPage(_) if is_open => return Some(format!("`{tab}` has a page open already here")),
             Step::OpenPage(_) => _ = self.open.insert(tab),
             _ if !is_open => return Some(format!("`{tab}` has no page open here")),
+            Step::Claim(_) if !self.has_others(tab) => {
+                return Some(format!("`{tab}` has no other tab open here that could hear of it: `send` says that"));
+            }
             Step::Hide(_) if !self.hidden.insert(tab) => return Some(format!("the page of `{tab}` is hidden already")),
             Step::Show(_) if !self.hidden.remove(tab) => return Some(format!("the page of `{tab}` is in sight here")),
             Step::ClosePage(_) | Step::CrashPage(_) => _ = self.open.remove(tab),
@@ -73,6 +76,14 @@ impl<'a> Pages<'a> {
             self.hidden.remove(tab);
         }
         None
+    }
+}
+
+impl Pages<'_> {
+    /// Tells whether the person has a page open in another tab.
+    fn has_others(&self, tab: &str) -> bool {
+        let person = |tab: &str| tab.split_once('/').map_or(tab, |(person, _)| person).to_owned();
+        self.open.iter().any(|other| *other != tab && person(other) == person(tab))
     }
 }
 
@@ -113,6 +124,19 @@ mod tests {
         check_steps(&[("open_page", "bob/b")], Err("there is no person `bob` in this story"));
         check_steps(&[("open_page", "alice/B")], Err("a tab's name is made of `a-z`, `0-9` and `-`"));
         check_steps(&[("go_offline", "alice/b")], Err("there is no person `alice/b` in this story"));
+    }
+
+    #[test]
+    fn a_chat_is_taken_from_somebody_c124() {
+        let story = |open: &str| {
+            let steps = json!([{ "open_page": { "client": "alice/b" } }, { open: { "client": "alice/b" } },
+                { "claim": { "client": "alice", "text": "Hi" } }]);
+            json!({ "why": "w", "agent": "plain", "model": [], "steps": steps, "expect": [] }).to_string()
+        };
+
+        assert!(parse("story", &story("reload")).is_ok());
+        let alone = parse("story", &story("close_page")).unwrap_err().to_string();
+        assert!(alone.contains("`alice` has no other tab open here"), "{alone}");
     }
 
     #[test]
