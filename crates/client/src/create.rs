@@ -6,7 +6,7 @@ use turnkeep_protocol::session_api::{CreateSession, TriggerConfig};
 use turnkeep_protocol::{JsonObject, TaskId};
 
 /// The session type of chats.
-const CHAT_AGENT: &str = "chat.agent";
+pub const CHAT_AGENT: &str = "chat.agent";
 
 /// How many run tags a session may have (C-156).
 const MAX_TAGS: usize = 5;
@@ -75,11 +75,16 @@ impl ChatBody<'_> {
     }
 
     fn tags(self, call: &TriggerConfig) -> Vec<String> {
-        let own = format!("chat:{}", self.chat_id);
         let rest = call.options.tags.as_ref().or(self.options.options.tags.as_ref()).cloned().unwrap_or_default();
-        let rest = rest.into_iter().filter(|tag| *tag != own);
-        std::iter::once(own.clone()).chain(rest).take(MAX_TAGS).collect()
+        chat_tags(self.chat_id, rest)
     }
+}
+
+/// Gives the run tags of a chat's session: its own first, then `rest`, five in all (C-156, C-186, C-218).
+pub fn chat_tags(chat_id: &str, rest: impl IntoIterator<Item = String>) -> Vec<String> {
+    let own = format!("chat:{chat_id}");
+    let rest = rest.into_iter().filter(|tag| *tag != own);
+    std::iter::once(own.clone()).chain(rest).take(MAX_TAGS).collect()
 }
 
 #[cfg(test)]

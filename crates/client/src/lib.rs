@@ -36,6 +36,7 @@ pub use agent_chat::{
     AgentChat, AgentChatBuilder, OnTriggered, OnTurnComplete, Triggered, TurnComplete, random_chat_id,
 };
 pub use api::MAX_CALL_ATTEMPTS;
+pub use create::{CHAT_AGENT, chat_tags};
 pub use error::{CallbackError, Error, Refused};
 pub use listeners::Listening;
 pub use pending::{MAX_PENDING_MESSAGES, PendingMessage, PendingMessages, PendingStage};

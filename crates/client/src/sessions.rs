@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use turnkeep_host::Host;
 use turnkeep_host::http::{BaseUrl, segment};
-use turnkeep_protocol::run_api::CancelledRun;
+use turnkeep_protocol::run_api::{CancelledRun, OutBatch, OutBatchResponse};
 use turnkeep_protocol::session_api::{
     CloseSession, CreateSession, CreatedSession, DrainedRecord, DrainedRecords, EndAndContinue, SessionItem, Swapped,
 };
-use turnkeep_protocol::{ChannelName, ChatInputChunk, PartId, RunId, SeqNum, TaskId};
+use turnkeep_protocol::{ChannelName, ChatInputChunk, NewRecord, PartId, RunId, SeqNum, TaskId};
 
 use crate::Error;
 use crate::api::{Api, Call, Secret, channel_path};
@@ -195,6 +195,22 @@ impl SessionsApi {
             headers: self.headers_for(),
         };
         append.post(&self.api, &self.secret_key).await
+    }
+
+    /// Writes records to `out` that belong to no run, all or nothing; gives their places (C-188, D-39).
+    ///
+    /// The same part id twice is one batch, so the attempts of one call are one batch too.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::SessionClosed`] on a closed session; other refusals and failures as [`Error`].
+    pub async fn write_out(&self, key: &str, records: Vec<NewRecord>, part_id: &PartId) -> Result<Vec<SeqNum>, Error> {
+        let path = format!("{}/batch", channel_path(key, ChannelName::Out));
+        let json = serde_json::to_vec(&OutBatch { records }).expect("a wire type always serialises");
+        let call = Call::post(about(Endpoint::Out, key), path, json)
+            .header(HeaderName::from_static("x-part-id"), part_id.as_str());
+        let written: OutBatchResponse = self.api.json(&self.signed(call), "batch response").await?;
+        Ok(written.seqs)
     }
 
     async fn post<T: serde::de::DeserializeOwned>(

@@ -15,17 +15,21 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("session", &["host", "protocol"]),
     ("client", &["host", "protocol"]),
     ("agent", &["client", "host", "model", "protocol"]),
+    ("head-start", &["client", "host", "model", "protocol"]),
     ("harness", &["agent", "client", "host", "model", "protocol", "session"]),
     ("mcp", &["client", "host", "protocol"]),
     ("reference-agents", &["agent"]),
 ];
 
 /// What only tests of a crate may use besides.
-const DEV_ARROWS: &[(&str, &[&str])] =
-    &[("mcp", &["agent", "reference-agents", "session"]), ("reference-agents", &["harness"])];
+const DEV_ARROWS: &[(&str, &[&str])] = &[
+    ("head-start", &["session"]),
+    ("mcp", &["agent", "reference-agents", "session"]),
+    ("reference-agents", &["harness"]),
+];
 
 /// What must not be among all that these depend on, however far down.
-const SHIPPED: &[&str] = &["turnkeep-agent", "turnkeep-session"];
+const SHIPPED: &[&str] = &["turnkeep-agent", "turnkeep-head-start", "turnkeep-session"];
 const NOT_SHIPPED: &[&str] = &["turmoil", "turnkeep-harness", "mock"];
 
 /// One arrow, as a manifest has it.
