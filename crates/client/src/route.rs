@@ -30,6 +30,8 @@ pub enum Endpoint {
     Sessions,
     /// Mints tokens.
     Auth,
+    /// The author's warm server, for a chat's first turn (C-203).
+    HeadStart,
 }
 
 impl Endpoint {
@@ -40,6 +42,7 @@ impl Endpoint {
             Self::Out => "out",
             Self::Sessions => "sessions",
             Self::Auth => "auth",
+            Self::HeadStart => "head-start",
         }
     }
 }

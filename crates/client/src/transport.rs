@@ -1,4 +1,4 @@
-//! The chat transport: send and get a stream of chunks, reconnect, stop (C §3, without head start).
+//! The chat transport: send and get a stream of chunks, reconnect, stop (C §3, §5.3).
 //!
 //! ```text
 //! send ──▶ start once ──▶ append (one part id) ──▶ register ──▶ ChatStream
@@ -11,6 +11,7 @@
 mod backlog;
 mod drive;
 mod event;
+mod head_start;
 mod inner;
 mod options;
 mod payload;
@@ -117,6 +118,10 @@ impl Transport {
     pub async fn send_messages(&self, chat_id: &str, send: SendMessages) -> Result<ChatStream, Error> {
         let (client_data, store) = (self.inner.callbacks().client_data, self.inner.queued_store(chat_id));
         let ambient = Ambient { client_data: client_data.as_ref(), store: store.as_ref() };
+        if self.inner.is_head_start(chat_id) && !send.is_action() {
+            let outgoing = Outgoing::head_start(chat_id, send, ambient)?;
+            return self.inner.head_start(chat_id, outgoing).await;
+        }
         let outgoing = Outgoing::messages(chat_id, send, ambient)?;
         self.inner.dispatch(chat_id, outgoing).await
     }

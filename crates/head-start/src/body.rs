@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue};
@@ -11,6 +12,7 @@ use http_body::Frame;
 use http_body_util::{Either, Full};
 use serde_json::Value;
 use tokio::sync::mpsc;
+use tokio::time::{Instant, Sleep};
 use turnkeep_protocol::UiMessageChunk;
 
 use crate::error::Error;
@@ -19,13 +21,23 @@ use crate::step::frame;
 /// How many frames wait for a slow browser; then the step waits too.
 const MAX_UNREAD_FRAMES: usize = 64;
 
+/// How long a response is silent before it says that its handler lives: a model thinks, a tool works. A page that hears nothing for a
+/// minute takes the connection for dead.
+const QUIET_TIME: Duration = Duration::from_secs(15);
+
+/// A comment, which readers of events skip.
+const QUIET_FRAME: &[u8] = b":\n\n";
+
 /// The body of an answer: a stream of chunks, or the text of a failure.
 #[derive(Debug)]
 pub struct HeadStartBody(Either<Frames, Full<Bytes>>);
 
 /// The browser's end of a stream; dropping it tells the handler that the browser is gone (C-195).
 #[derive(Debug)]
-pub(crate) struct Frames(mpsc::Receiver<Bytes>);
+pub(crate) struct Frames {
+    frames: mpsc::Receiver<Bytes>,
+    quiet: Pin<Box<Sleep>>,
+}
 
 /// The handler's end.
 #[derive(Clone, Debug)]
@@ -34,7 +46,21 @@ pub(crate) struct Events(mpsc::Sender<Bytes>);
 /// Makes the two ends of one response.
 pub(crate) fn events() -> (Events, Frames) {
     let (sender, receiver) = mpsc::channel(MAX_UNREAD_FRAMES);
-    (Events(sender), Frames(receiver))
+    (Events(sender), Frames { frames: receiver, quiet: Box::pin(tokio::time::sleep(QUIET_TIME)) })
+}
+
+impl Frames {
+    /// Gives the next frame, or a comment when there was none for long.
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        let polled = match self.frames.poll_recv(context) {
+            Poll::Pending => self.quiet.as_mut().poll(context).map(|()| Some(Bytes::from_static(QUIET_FRAME))),
+            ready => ready,
+        };
+        if polled.is_ready() {
+            self.quiet.as_mut().reset(Instant::now() + QUIET_TIME);
+        }
+        polled
+    }
 }
 
 impl Events {
@@ -90,7 +116,7 @@ impl http_body::Body for HeadStartBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         match &mut self.0 {
-            Either::Left(Frames(frames)) => frames.poll_recv(context).map(|bytes| Some(Ok(Frame::data(bytes?)))),
+            Either::Left(frames) => frames.poll(context).map(|bytes| Some(Ok(Frame::data(bytes?)))),
             Either::Right(text) => Pin::new(text).poll_frame(context),
         }
     }

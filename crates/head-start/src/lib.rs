@@ -42,6 +42,10 @@ mod step;
 mod stitch;
 mod stream_text;
 
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/guide/head-start.md")]
+mod guide {}
+
 pub use body::HeadStartBody;
 pub use detached::{Completion, DetachedHeadStart, StartHeadStart};
 pub use error::{Error, RunError};

@@ -247,14 +247,17 @@ impl Posted {
         // A page that was not shown the turn, because a later send took its stream over or the turn was over before it looked, would
         // load it from the records.
         if matches!(outcome, None | Some(Outcome::Superseded | Outcome::Settled)) {
-            let told =
-                raw.iter().filter_map(|record| Some(Delivered { seq_num: record.seq_num, chunk: chunk(record)? }));
+            let told = raw
+                .iter()
+                .filter_map(|record| Some(Delivered { seq_num: Some(record.seq_num), chunk: chunk(record)? }));
             shown = told.collect();
         }
         let mut page = self.continued(&shown).map_or_else(MessageReducer::new, MessageReducer::resume);
+        // Every chunk of a turn that a run made has a place.
+        let chunks: Vec<_> = shown.into_iter().filter_map(|told| Some((told.seq_num?, told.chunk))).collect();
         let mut told = MessageReducer::new();
         let mut misfits = Vec::new();
-        for Delivered { seq_num, chunk } in &shown {
+        for (seq_num, chunk) in &chunks {
             // What belongs to a call of an earlier turn has no place in what this turn told.
             let _ = told.apply(chunk);
             if let Err(error) = page.apply(chunk) {
@@ -263,7 +266,6 @@ impl Posted {
         }
         let (message, told) = (page.into_message(), told.into_message());
         self.remember(&message);
-        let chunks = shown.into_iter().map(|delivered| (delivered.seq_num, delivered.chunk)).collect();
         Ok(MockTurn {
             label: self.from.label.clone(),
             chunks,

@@ -189,7 +189,10 @@ impl Screen {
         let (message_id, text) = self.state().apply(&chunk);
         self.changed.notify_one();
         self.person.shown.fetch_add(1, Ordering::Relaxed);
-        self.log(|page, chat| Event::Shown { page, chat, seq_num, chunk, message_id, text });
+        // The chunks of a head start have no places: what is judged by place cannot judge them.
+        if let Some(seq_num) = seq_num {
+            self.log(|page, chat| Event::Shown { page, chat, seq_num, chunk, message_id, text });
+        }
     }
 
     fn ended(&self, how: String) {

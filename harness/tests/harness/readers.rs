@@ -15,7 +15,7 @@ async fn joins(page: &Transport, n_chunks: usize) -> Vec<String> {
     let mut kinds = Vec::new();
     while kinds.len() < n_chunks {
         let delivered = stream.next().await.expect("the answer goes on").unwrap();
-        kinds.push(format!("{} {}", delivered.seq_num, delivered.chunk.kind()));
+        kinds.push(format!("{} {}", delivered.seq_num.unwrap(), delivered.chunk.kind()));
     }
     kinds
 }

@@ -232,7 +232,7 @@ impl AgentChatBuilder {
             if let Some(heard) = &heard {
                 heard(event);
             }
-            if let (Some(complete), ChatEventKind::TurnCompleted { last_event_id, .. }) =
+            if let (Some(complete), ChatEventKind::TurnCompleted { last_event_id: Some(last_event_id), .. }) =
                 (&on_turn_complete, &event.kind)
             {
                 let told = complete(TurnComplete { chat_id: event.chat_id.clone(), last_event_id: *last_event_id });

@@ -8,6 +8,7 @@ use turnkeep_host::Draws;
 use turnkeep_protocol::SeqNum;
 
 use super::backlog::Backlog;
+use super::head_start::Told;
 use super::inner::Inner;
 use super::store::StoreNews;
 use super::stream::{Delivered, Ended, Outcome, Slot};
@@ -24,6 +25,8 @@ pub(crate) struct Drive {
     pub(crate) slot: Arc<Slot>,
     pub(crate) turn: Turn,
     pub(crate) backlog: Backlog,
+    /// What was shown already, and comes again (D-24).
+    pub(crate) told: Told,
     pub(crate) reader: Reader,
     pub(crate) draws: Draws,
     /// When the current read window began.
@@ -120,6 +123,9 @@ impl Drive {
         match verdict {
             Verdict::Drop | Verdict::EarlierTurn | Verdict::NextTurn { .. } => None,
             Verdict::Deliver { delivered, is_first } => {
+                if self.told.takes(&delivered.chunk) {
+                    return None;
+                }
                 if is_first {
                     self.emit_first_chunk(&delivered);
                 }
@@ -164,18 +170,8 @@ impl Drive {
         self.fail(error)
     }
 
-    /// Ends with an error: the flag is cleared and told first, so that a reload opens no doomed stream (C-150).
     fn fail(&self, error: Error) -> Option<Ended> {
-        let cleared = self.inner.as_active(&self.chat_id, self.id, |state| state.is_streaming = Some(false));
-        if cleared.is_none() {
-            return Some(Ok(Outcome::Superseded));
-        }
-        self.inner.release(&self.chat_id, self.id);
-        self.inner.notify(&self.chat_id);
-        self.inner.let_go(&self.chat_id);
-        let event = ChatEventKind::StreamError { error: error.to_string(), status: error.status() };
-        self.inner.emit(&self.chat_id, event);
-        Some(Err(error))
+        Some(self.inner.fail(&self.chat_id, self.id, error))
     }
 
     fn end(&self, ended: Ended) -> Option<Ended> {
@@ -185,26 +181,44 @@ impl Drive {
     }
 
     fn emit_connected(&self) {
-        let (message_id, _) = self.last_send();
+        let (message_id, _) = self.inner.last_send(&self.chat_id);
         let (resumed, last_event_id) = (self.opened != Opened::Sent, self.started_after);
         self.inner.emit(&self.chat_id, ChatEventKind::StreamConnected { resumed, last_event_id, message_id });
     }
 
     fn emit_first_chunk(&self, delivered: &Delivered) {
-        let (message_id, since_send) = self.last_send();
+        let (message_id, since_send) = self.inner.last_send(&self.chat_id);
         let chunk_type = chunk_type(&delivered.chunk);
         let last_event_id = delivered.seq_num;
         self.inner.emit(&self.chat_id, ChatEventKind::FirstChunk { chunk_type, last_event_id, message_id, since_send });
     }
 
     fn emit_completed(&self, last_event_id: SeqNum, session_in_event_id: Option<SeqNum>) {
-        let (message_id, since_send) = self.last_send();
+        let (message_id, since_send) = self.inner.last_send(&self.chat_id);
+        let last_event_id = Some(last_event_id);
         let event = ChatEventKind::TurnCompleted { last_event_id, session_in_event_id, message_id, since_send };
         self.inner.emit(&self.chat_id, event);
     }
+}
 
-    fn last_send(&self) -> (Option<String>, Option<std::time::Duration>) {
-        let last = self.inner.chat(&self.chat_id, |chat| chat.last_send.clone());
+impl Inner {
+    /// Ends stream `id` with an error: the flag is cleared and told first, so that a reload opens no doomed stream (C-150).
+    pub(crate) fn fail(&self, chat_id: &str, id: u64, error: Error) -> Ended {
+        let cleared = self.as_active(chat_id, id, |state| state.is_streaming = Some(false));
+        if cleared.is_none() {
+            return Ok(Outcome::Superseded);
+        }
+        self.release(chat_id, id);
+        self.notify(chat_id);
+        self.let_go(chat_id);
+        let event = ChatEventKind::StreamError { error: error.to_string(), status: error.status() };
+        self.emit(chat_id, event);
+        Err(error)
+    }
+
+    /// Gives what response events refer to: the last send that wants a turn, and since when (C-145).
+    pub(crate) fn last_send(&self, chat_id: &str) -> (Option<String>, Option<std::time::Duration>) {
+        let last = self.chat(chat_id, |chat| chat.last_send.clone());
         last.map_or((None, None), |last| (last.message_id, Some(last.acknowledged.elapsed())))
     }
 }

@@ -33,6 +33,8 @@ pub enum Source {
     Stop,
     /// The end of the run, which only servers ask for.
     Close,
+    /// A first turn, posted to the author's warm server (C-203).
+    HeadStart,
 }
 
 impl Source {
@@ -45,12 +47,13 @@ impl Source {
             Self::Action => "action",
             Self::Stop => "stop",
             Self::Close => "close",
+            Self::HeadStart => "head-start",
         }
     }
 
     /// Tells whether response events refer to this send (C-145).
     pub(crate) const fn produces_turn(self) -> bool {
-        matches!(self, Self::SubmitMessage | Self::RegenerateMessage)
+        matches!(self, Self::SubmitMessage | Self::RegenerateMessage | Self::HeadStart)
     }
 }
 
@@ -81,8 +84,8 @@ pub struct Sent {
     pub source: Source,
     /// From the first attempt to the answer, internal retries included.
     pub duration: Duration,
-    /// The one part id of all attempts.
-    pub part_id: PartId,
+    /// The one part id of all attempts; none for a head start, which is no record.
+    pub part_id: Option<PartId>,
     /// UTF-8 length of the record (C-148).
     pub body_bytes: usize,
 }
@@ -114,8 +117,8 @@ pub enum ChatEventKind {
     FirstChunk {
         /// The chunk's type.
         chunk_type: Option<String>,
-        /// Its place.
-        last_event_id: SeqNum,
+        /// Its place; a head start's chunks have none.
+        last_event_id: Option<SeqNum>,
         /// The message this is the answer to.
         message_id: Option<String>,
         /// Since that message was acknowledged.
@@ -123,8 +126,8 @@ pub enum ChatEventKind {
     },
     /// `turn-completed`: the stream's own boundary was accepted.
     TurnCompleted {
-        /// The boundary's place.
-        last_event_id: SeqNum,
+        /// The boundary's place; a head start tells it later.
+        last_event_id: Option<SeqNum>,
         /// The committed input.
         session_in_event_id: Option<SeqNum>,
         /// The message this is the answer to.

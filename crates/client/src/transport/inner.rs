@@ -34,6 +34,8 @@ pub(crate) struct Inner {
     pub(crate) task: TaskId,
     pub(crate) headers: HeadersFor,
     pub(crate) stream_timeout_seconds: u32,
+    /// Whether a warm server makes first turns (C-203).
+    pub(crate) has_head_start: bool,
     /// Stops posted by aborts.
     pub(crate) tasks: Tasks,
     entropy: turnkeep_host::Entropy,
@@ -96,7 +98,7 @@ impl Chat {
 
 impl Inner {
     pub(crate) fn new(builder: TransportBuilder) -> Self {
-        let base = builder.base_for();
+        let (base, has_head_start) = (builder.base_for(), builder.head_start.is_some());
         let TransportBuilder {
             host,
             fetch,
@@ -125,6 +127,7 @@ impl Inner {
             task,
             headers,
             stream_timeout_seconds,
+            has_head_start,
             tasks: Tasks::new(),
             part_ids: entropy.child("part-ids").draws(),
             entropy,

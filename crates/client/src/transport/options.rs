@@ -61,6 +61,7 @@ pub struct TransportBuilder {
     pub(crate) host: Host,
     pub(crate) base: BaseUrlFor,
     pub(crate) stream_base: Option<BaseUrl>,
+    pub(crate) head_start: Option<BaseUrl>,
     pub(crate) fetch: Option<Fetch>,
     pub(crate) task: TaskId,
     pub(crate) name: String,
@@ -78,6 +79,7 @@ impl TransportBuilder {
             host,
             base: Arc::new(move |_| base.clone()),
             stream_base: None,
+            head_start: None,
             fetch: None,
             task,
             name: "transport".to_owned(),
@@ -121,6 +123,14 @@ impl TransportBuilder {
     #[must_use]
     pub fn stream_base_url(self, base: BaseUrl) -> Self {
         Self { stream_base: Some(base), ..self }
+    }
+
+    /// Posts the very first turn of a chat to the author's warm server, at this address (`headStart`, C-184, C-203).
+    ///
+    /// The response is the whole turn; later ones go the usual way.
+    #[must_use]
+    pub fn head_start(self, url: BaseUrl) -> Self {
+        Self { head_start: Some(url), ..self }
     }
 
     /// Shows every append and every read to `fetch`, which may change it.
@@ -188,9 +198,9 @@ impl TransportBuilder {
 
     /// Says where requests go: the base, unless reading has one of its own.
     pub(crate) fn base_for(&self) -> BaseUrlFor {
-        let (base, stream_base) = (self.base.clone(), self.stream_base.clone());
-        Arc::new(move |context| match &stream_base {
-            Some(own) if context.endpoint == Endpoint::Out => own.clone(),
+        let (base, stream_base, head_start) = (self.base.clone(), self.stream_base.clone(), self.head_start.clone());
+        Arc::new(move |context| match (context.endpoint, &stream_base, &head_start) {
+            (Endpoint::Out, Some(own), _) | (Endpoint::HeadStart, _, Some(own)) => own.clone(),
             _ => base(context),
         })
     }

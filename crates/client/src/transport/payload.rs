@@ -32,6 +32,11 @@ impl SendMessages {
         Self::new(Trigger::RegenerateMessage, Vec::new())
     }
 
+    /// Tells whether it is sent as an action (C-84).
+    pub(crate) fn is_action(&self) -> bool {
+        self.body.contains_key("action")
+    }
+
     fn new(trigger: Trigger, messages: Vec<UiMessage>) -> Self {
         Self { trigger, messages, message_id: None, metadata: None, body: JsonObject::new() }
     }
@@ -96,6 +101,24 @@ impl Outgoing {
         let message_id = message_id.or_else(|| last.map(|last| last.id.clone()).filter(|id| !id.is_empty()));
         let store = ambient.store.cloned();
         Ok(Self { record: encode(&ChatInputChunk::message(payload)), source, message_id, store })
+    }
+
+    /// Builds what the author's warm server gets: the payload alone, with all messages (C §5.2, step 1).
+    pub(crate) fn head_start(chat_id: &str, send: SendMessages, ambient: Ambient<'_>) -> Result<Self, Error> {
+        let SendMessages { trigger, messages, message_id, metadata, body } = send;
+        if trigger == Trigger::SubmitMessage && messages.is_empty() {
+            return Err(Error::NothingToSubmit);
+        }
+        let last_id = messages.last().map(|last| last.id.clone()).filter(|id| !id.is_empty());
+        let mut payload = ChatTaskWirePayload::new(chat_id, trigger);
+        payload.head_start_messages = Some(messages);
+        payload.message_id.clone_from(&message_id);
+        payload.metadata = merge(ambient.client_data, metadata.as_ref());
+        payload.incoming_store = ambient.store.map(|queued| queued.value.clone());
+        payload.extra = strip(body);
+        let record = serde_json::to_vec(&payload).expect("a payload always serialises");
+        let (message_id, store) = (message_id.or(last_id), ambient.store.cloned());
+        Ok(Self { record, source: Source::HeadStart, message_id, store })
     }
 
     /// Builds an action (C-118).
@@ -190,6 +213,23 @@ mod tests {
         let payload = json!({ "chatId": "chat", "trigger": "regenerate-message", "messageId": "m1" });
         check(&again, json!({ "kind": "message", "payload": payload }));
         assert_eq!((submit.message_id.as_deref(), again.message_id.as_deref()), (Some("c"), Some("m1")));
+    }
+
+    #[test]
+    fn a_head_start_carries_the_whole_first_history_and_is_no_record_ca86() {
+        let messages = ["a", "b"].map(|id| UiMessage::user(id, id));
+        let client = object(json!({ "user": "u" }));
+        let ambient = Ambient { client_data: Some(&client), store: None };
+
+        let outgoing = Outgoing::head_start("chat", SendMessages::submit(messages), ambient).unwrap();
+
+        let message = |id: &str| json!({ "id": id, "role": "user", "parts": [{ "type": "text", "text": id }] });
+        let want = json!({ "chatId": "chat", "trigger": "submit-message", "metadata": { "user": "u" },
+            "headStartMessages": [message("a"), message("b")] });
+        check(&outgoing, want);
+        assert_eq!(outgoing.message_id.as_deref(), Some("b"));
+        let nothing = Outgoing::head_start("chat", SendMessages::submit([]), Ambient::default());
+        assert!(matches!(nothing, Err(Error::NothingToSubmit)));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use turnkeep_protocol::{ChannelName, SeqNum};
 
 use super::backlog::Backlog;
 use super::drive::Drive;
+use super::head_start::Told;
 use super::inner::{Active, Chat, Inner, LastSend};
 use super::payload::Outgoing;
 use super::stream::{ChatStream, OnAbort, Outcome, StreamCell};
@@ -19,11 +20,11 @@ use crate::append::Append;
 use crate::reader::{ReadOptions, Reader, ResolveHeaders, RetryPolicy, StallBudget};
 use crate::{ChatSessionState, Error};
 
-/// The longest window of a recovery reading, in seconds (CA-64, D-83).
+/// The longest window of a recovery reading, and behind a head start that broke off, in seconds (CA-64, D-24, D-83).
 const RECOVERY_WINDOW_S: u32 = 30;
 
 /// Silence after which the transport drops a connection (C-136).
-const STALL_TIMEOUT: Duration = Duration::from_secs(60);
+pub(super) const STALL_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Stalls in a row without a sign of life (C-136).
 const MAX_STALLS: u32 = 5;
@@ -73,12 +74,12 @@ impl Inner {
     }
 
     /// Refuses what another tab's turn forbids (C-76).
-    fn check_writable(&self, chat_id: &str) -> Result<(), Error> {
+    pub(super) fn check_writable(&self, chat_id: &str) -> Result<(), Error> {
         let is_read_only = self.tabs.as_ref().is_some_and(|tabs| tabs.is_read_only(chat_id));
         if is_read_only { Err(Error::ActiveInAnotherTab) } else { Ok(()) }
     }
 
-    fn claim(self: &Arc<Self>, chat_id: &str) -> Result<Sending, Error> {
+    pub(super) fn claim(self: &Arc<Self>, chat_id: &str) -> Result<Sending, Error> {
         // Counted before it is claimed, so that a send that ends meanwhile does not let this one's claim go.
         let sending = Sending::new(self, chat_id);
         let is_claimed = self.tabs.as_ref().is_none_or(|tabs| tabs.claim(chat_id));
@@ -127,7 +128,7 @@ impl Inner {
             message_id: outgoing.message_id.clone(),
             source: outgoing.source,
             duration: started.elapsed(),
-            part_id: append.part_id,
+            part_id: Some(append.part_id),
             body_bytes: append.body.len(),
         };
         match &result {
@@ -161,30 +162,37 @@ impl Inner {
 
     /// Makes the stream of a registered reader; nothing is requested before it is read.
     pub(crate) fn open(self: &Arc<Self>, opening: Opening<'_>, state: &ChatSessionState) -> ChatStream {
-        let Opening { chat_id, id, cell, baseline, on_abort, opened } = opening;
+        let drive = self.drive(&opening, state, Told::default());
+        let Opening { chat_id, id, cell, baseline, on_abort, .. } = opening;
+        cell.start(Box::pin(drive.run()));
+        ChatStream::new(self.clone(), chat_id, id, cell, baseline, on_abort)
+    }
+
+    /// Makes the read loop of a registered reader, which leaves out what was told already.
+    pub(super) fn drive(self: &Arc<Self>, opening: &Opening<'_>, state: &ChatSessionState, told: Told) -> Drive {
+        let Opening { chat_id, id, baseline, opened, .. } = *opening;
         let mut options = self.read_options(chat_id, opened).after(state.last_event_id);
         // Only a reload peeks, and not while its own input is known: the boundary before may still be the tail (C-100, CR-1).
         if opened == Opened::Resumed && baseline.is_none() && self.span == Span::Turn {
             options = options.peek_settled();
         }
         let reader = Reader::over(self.host.clone(), self.route.clone(), options, self.jitter("reader", id));
-        cell.set_reader(reader.handle());
-        let drive = Drive {
+        opening.cell.set_reader(reader.handle());
+        Drive {
             reader,
             inner: self.clone(),
             chat_id: chat_id.to_owned(),
             id,
-            slot: cell.slot(),
-            turn: Turn::new(baseline, self.span, opened),
+            slot: opening.cell.slot(),
+            turn: Turn::new(baseline, self.span, opened).has_shown_first_chunk(told.has_any()),
             // A watcher wants the turns of others.
             backlog: Backlog::new(baseline.filter(|_| self.span == Span::Turn)),
             draws: self.jitter("windows", id),
             window: Instant::now(),
             opened,
             started_after: state.last_event_id,
-        };
-        cell.start(Box::pin(drive.run()));
-        ChatStream::new(self.clone(), chat_id, id, cell, baseline, on_abort)
+            told,
+        }
     }
 
     /// Says how this transport reads: with the token of the moment, which is renewed at most once per record (C-139, C-140).
@@ -196,7 +204,9 @@ impl Inner {
             // A successor drops this future with its reader, so a late answer changes nothing (C-143).
             Box::pin(async move { Ok(inner.renew(&chat_id).await.map(|_| HeaderMap::new())?) })
         });
-        let longest_s = if opened == Opened::Recovering { RECOVERY_WINDOW_S } else { u32::MAX };
+        // Whoever made the head start may be dead, and then nothing will come: the budget of empty windows must end (C-94, D-24).
+        let is_short = matches!(opened, Opened::Recovering | Opened::HeadStart);
+        let longest_s = if is_short { RECOVERY_WINDOW_S } else { u32::MAX };
         ReadOptions::with_token(chat_id.to_owned(), ChannelName::Out, Arc::new(token))
             .timeout_seconds(self.stream_timeout_seconds.min(longest_s))
             .headers_for(self.headers.clone())

@@ -25,8 +25,8 @@ use crate::{Error, ReaderHandle};
 /// A chunk and its place on `out`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Delivered {
-    /// The record's place.
-    pub seq_num: SeqNum,
+    /// The record's place; the chunks of a head start's response have none (C-203).
+    pub seq_num: Option<SeqNum>,
     /// The chunk, unchanged (C-88).
     pub chunk: UiMessageChunk,
 }

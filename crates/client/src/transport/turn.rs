@@ -86,6 +86,8 @@ pub(crate) enum Opened {
     Sent,
     /// What a reload or a watcher reads on.
     Resumed,
+    /// The rest of a head start whose response broke off (D-24).
+    HeadStart,
     /// What a reply that broke off may still bring (CA-64, D-83).
     Recovering,
 }
@@ -155,6 +157,12 @@ impl Turn {
             has_upgrade: false,
             empty_windows: 0,
         }
+    }
+
+    /// Says that the turn's first chunk was shown before this stream began.
+    pub(crate) fn has_shown_first_chunk(mut self, has_shown: bool) -> Self {
+        self.has_first_chunk = has_shown;
+        self
     }
 
     /// Decides what becomes of `part`, and moves the chat's state.
@@ -253,7 +261,7 @@ impl Turn {
             state.is_streaming = Some(true);
         }
         state.is_streaming.get_or_insert(true);
-        Verdict::Deliver { delivered: Delivered { seq_num, chunk }, is_first }
+        Verdict::Deliver { delivered: Delivered { seq_num: Some(seq_num), chunk }, is_first }
     }
 
     /// Decides what follows a clean end of body after a window of a length; `unit` is a draw in [0, 1).

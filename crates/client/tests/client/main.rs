@@ -5,6 +5,7 @@ mod consuming;
 mod cutting;
 mod duties;
 mod fake;
+mod head_start;
 mod keeping;
 mod net;
 mod os;

@@ -4,12 +4,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::json;
+use turnkeep_head_start::HeadStart;
 use turnkeep_model::{ModelError, StreamPart};
 
 use crate::rig::{CHAT, Rig, Say, Seen, call, kinds, question, text};
 
 #[tokio::test(start_paused = true)]
-async fn a_model_that_fails_is_told_to_the_page_and_the_run_is_let_go_c190_a222() {
+async fn a_model_that_fails_is_told_to_the_page_and_the_run_is_let_go_a222_d87() {
     let parts = [StreamPart::text_start("1"), StreamPart::Error(ModelError::unavailable("out of order"))];
     let rig = Rig::start(parts.map(Say::Part).to_vec()).await;
 
@@ -27,7 +28,11 @@ async fn a_model_that_fails_is_told_to_the_page_and_the_run_is_let_go_c190_a222(
 
 #[tokio::test(start_paused = true)]
 async fn a_run_that_throws_lets_the_run_go_before_it_fails_c193_cf4() {
-    let rig = Rig::running(Vec::new(), |head_start| head_start, |_, _| Err("no budget left".into())).await;
+    // The skip is not taken at once.
+    let seen = Arc::new(Seen::default());
+    let fetch = seen.fetch(|request, n_before| request.uri().path().ends_with("/in/append") && n_before < 3);
+    let adjust = |head_start: HeadStart| head_start.fetch(fetch);
+    let rig = Rig::running(Vec::new(), adjust, |_, _| Err("no budget left".into())).await;
 
     let error = rig.head_start.respond(question()).await.unwrap_err();
 
@@ -66,10 +71,13 @@ async fn a_step_may_take_as_long_as_the_run_waits_c194() {
 #[tokio::test(start_paused = true)]
 async fn a_step_that_cannot_be_written_is_said_once_and_the_turn_goes_on_c191_cr31() {
     let seen = Arc::new(Seen::default());
-    let mut step = vec![Say::Part(StreamPart::text_start("1")), Say::Wait(Duration::from_secs(1))];
+    let delta = Say::Part(StreamPart::text_delta("1", "Hm."));
+    let wait = |seconds| Say::Wait(Duration::from_secs(seconds));
+    let mut step = vec![Say::Part(StreamPart::text_start("1")), wait(1), delta, wait(45)];
     step.extend(call());
-    // The first batch is stored; all later ones are lost on the way.
-    let fetch = seen.fetch(|request, n_before| request.uri().path().ends_with("/out/batch") && n_before > 0);
+    // The first batch is stored and the second is lost on the way, with all its tries; a third would get through.
+    let fetch =
+        seen.fetch(|request, n_before| request.uri().path().ends_with("/out/batch") && (1..=10).contains(&n_before));
     let rig = Rig::with(step, |head_start| head_start.fetch(fetch)).await;
 
     let mut answer = rig.ask().await;

@@ -59,6 +59,24 @@ async fn words_arrive_as_they_are_said_c214_ca85() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_handler_that_waits_says_that_it_lives() {
+    let mut step = text(["Rain", "."]);
+    step.insert(1, Say::Wait(Duration::from_secs(50)));
+    let rig = Rig::start(step).await;
+    let (client, _serving) = author(&rig).await;
+    let mut answer = client.open(ask()).await.unwrap();
+    while !piece(&mut answer).await.contains("text-start") {}
+
+    let mut pieces = Vec::new();
+    for _ in 0..3 {
+        let waited = tokio::time::Instant::now();
+        pieces.push((piece(&mut answer).await, waited.elapsed().as_secs()));
+    }
+
+    assert!(pieces.iter().all(|(piece, waited)| piece == ":\n\n" && (14..=16).contains(waited)), "{pieces:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_connection_that_closes_ends_the_step_c213_c195_ca85() {
     let mut step = text(["Rain", "."]);
     step.insert(1, Say::Hang);
