@@ -6,12 +6,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::{Frame, Incoming};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
-use turnkeep_client::{ChatEventKind, Error, Outcome, SendMessages, Source};
+use turnkeep_client::{ChatEventKind, Error, Outcome, SendMessages, Source, TabChannel, TabMessage};
 use turnkeep_host::{Host, Task, http::serve};
 use turnkeep_protocol::{SeqNum, UiMessage};
 
@@ -99,6 +100,21 @@ impl Warm {
 
     fn n_asked(&self) -> usize {
         self.seen.lock().unwrap().len()
+    }
+}
+
+/// A channel to other tabs that keeps what was told to them.
+#[derive(Default)]
+struct Tabs(Mutex<Vec<String>>);
+
+impl TabChannel for Tabs {
+    fn send(&self, message: &TabMessage) {
+        let told = serde_json::to_value(message).unwrap();
+        self.0.lock().unwrap().push(told["type"].as_str().unwrap().to_owned());
+    }
+
+    fn receive(&self) -> BoxFuture<'_, Option<TabMessage>> {
+        Box::pin(std::future::pending())
     }
 }
 
@@ -204,6 +220,26 @@ async fn its_reader_is_registered_so_a_reload_effect_opens_no_second_one_c131_cr
     warm.end();
     text_of(stream).await;
     assert_eq!(rig.fake.reads().len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn its_claim_is_let_go_of_with_the_response_and_with_a_refusal_c131_c130() {
+    let tabs = Arc::new(Tabs::default());
+    let channel = tabs.clone();
+    let rig = Rig::with(|builder| builder.head_start("http://app/api/chat".parse().unwrap()).multi_tab(channel)).await;
+    let warm = Arc::new(Warm::default());
+    let _serving = warm.serve(&rig.host).await;
+    warm.refusals.lock().unwrap().push((500, true));
+
+    rig.send("hi").await.unwrap_err();
+    assert_eq!(*tabs.0.lock().unwrap(), ["claim", "release"], "nothing came of it");
+    let stream = rig.send("hi").await.unwrap();
+    assert_eq!(tabs.0.lock().unwrap().len(), 3, "the turn runs");
+    warm.complete(7);
+    warm.end();
+    text_of(stream).await;
+
+    assert_eq!(tabs.0.lock().unwrap()[2..], ["claim", "release", "session"]);
 }
 
 #[tokio::test(start_paused = true)]
