@@ -130,7 +130,7 @@ async fn scene() -> (Rig, Arc<Warm>, Task) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_first_turn_is_one_post_and_the_second_goes_the_usual_way_c184_c203_c206_c209_ca86_cr29() {
+async fn the_first_turn_is_one_post_and_the_second_goes_the_usual_way_c61_c184_c203_c206_c209_ca86_cr29() {
     let (rig, warm, _serving) = scene().await;
 
     let history = [UiMessage::user("u0", "Hello"), UiMessage::user("u1", "How is it?")];
@@ -146,7 +146,7 @@ async fn the_first_turn_is_one_post_and_the_second_goes_the_usual_way_c184_c203_
     assert_eq!((asked, seen.path.as_str()), (1, "/api/chat"));
     let want = json!({ "chatId": CHAT, "trigger": "submit-message", "headStartMessages": history });
     assert_eq!(seen.body, want, "the whole history, and nothing of a record");
-    assert!(!seen.headers.contains_key("authorization"), "c61");
+    assert!(!seen.headers.contains_key("authorization"), "a warm server has no use for a session's token");
     assert_eq!((rig.heard.n_starts(), rig.heard.n_renewals(), rig.fake.reads().len()), (0, 0, 0));
     let saved = rig.heard.last_change();
     assert_eq!((saved.is_streaming, saved.last_event_id), (Some(false), Some(SeqNum::new(0))));
@@ -326,6 +326,22 @@ async fn a_response_that_breaks_off_is_read_on_from_out_without_what_was_shown_d
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_step_that_never_reached_out_hides_nothing_of_what_follows_it_d24_c191() {
+    let (rig, warm, _serving) = scene().await;
+    let mut stream = rig.send("hi").await.unwrap();
+    warm.say("Let ");
+    next_text(&mut stream).await;
+    rig.fake.data(&delta("look"));
+    rig.fake.boundary(0);
+
+    warm.cut();
+
+    assert_eq!(text_of(stream).await, "look");
+    let names = rig.heard.event_names();
+    assert_eq!(names.iter().filter(|name| **name == "first-chunk").count(), 1, "{names:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_chat_that_was_there_is_read_on_behind_its_old_turns_d24_c198_d87() {
     let (rig, warm, _serving) = scene().await;
     rig.fake.say("old");
@@ -357,6 +373,8 @@ async fn a_silent_response_is_given_up_for_out_and_a_turn_that_nobody_makes_ends
     assert_eq!(text, "");
     assert!(matches!(failure, Some(Error::ReconnectBudget { .. } | Error::RetriesExhausted { .. })), "{failure:?}");
     assert!(silent.elapsed() >= Duration::from_secs(60));
+    // Short windows, so that their budget ends even while a server is there and quiet.
+    assert_eq!(rig.fake.reads()[0].window.as_deref(), Some("30"));
     assert_eq!(rig.heard.last_change().is_streaming, Some(false));
     assert_eq!(rig.heard.event_names().last(), Some(&"stream-error"));
 }
