@@ -3,6 +3,7 @@
 use std::fmt;
 
 use turnkeep_host::http;
+use turnkeep_protocol::SeqNum;
 use turnkeep_protocol::session_api::{CODE_SESSION_CLOSED, Refusal};
 
 /// Why a callback of the application failed.
@@ -71,6 +72,14 @@ pub enum Error {
     ReconnectBudget {
         /// How many windows were empty.
         windows: u32,
+    },
+    /// What was read is not there any more: the chat's records are another backend's (C-142).
+    #[error("cursor {cursor} is past the tail {tail}: the chat is another backend's")]
+    CursorPastTail {
+        /// What was read last.
+        cursor: SeqNum,
+        /// What the chat's next record gets.
+        tail: SeqNum,
     },
     /// A recovery reading's window brought nothing: read again, or wait; the chat is as it was (CA-64).
     #[error("nothing more of the reply has come yet")]

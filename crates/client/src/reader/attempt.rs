@@ -53,7 +53,11 @@ impl Reader {
         }
         match opened {
             Ok(Opened { head, version, body }) => {
-                self.head = head.for_cursor(self.decoder.cursor());
+                let cursor = self.decoder.cursor();
+                self.head = head.for_cursor(cursor);
+                if let (true, Some(cursor), Some(tail)) = (self.options.ends_past_the_tail, cursor, self.head.clamped) {
+                    return self.give_up(Error::CursorPastTail { cursor, tail });
+                }
                 self.decoder.begin(version);
                 self.phase = Phase::Reading { body, stall_at: None, last_sign: None, left_at: None };
             }

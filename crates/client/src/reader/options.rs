@@ -39,6 +39,7 @@ pub struct ReadOptions {
     pub(super) cursor: Option<SeqNum>,
     timeout_seconds: Option<u32>,
     peek_settled: bool,
+    pub(super) ends_past_the_tail: bool,
     headers: Option<HeadersFor>,
     pub(super) policy: RetryPolicy,
     pub(super) fetch: Option<Fetch>,
@@ -63,6 +64,7 @@ impl ReadOptions {
             cursor: None,
             timeout_seconds: None,
             peek_settled: false,
+            ends_past_the_tail: false,
             headers: None,
             policy: RetryPolicy::default(),
             fetch: None,
@@ -89,6 +91,12 @@ impl ReadOptions {
     #[must_use]
     pub fn peek_settled(self) -> Self {
         Self { peek_settled: true, ..self }
+    }
+
+    /// Ends with [`Error::CursorPastTail`] when the server's records end before the cursor (D-57); without this it reads on at their end.
+    #[must_use]
+    pub fn end_past_the_tail(self) -> Self {
+        Self { ends_past_the_tail: true, ..self }
     }
 
     /// Adds the caller's own headers; the fixed ones win (C-59).

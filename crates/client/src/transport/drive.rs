@@ -167,6 +167,10 @@ impl Drive {
             self.inner.mark_closed(&self.chat_id, reason, ClosedSource::Stream);
             return Some(Ok(Outcome::Closed));
         }
+        if let Error::CursorPastTail { .. } = error {
+            // It counts another backend's records, and would hide the first of this one's (C-142, CR-24).
+            self.inner.as_active(&self.chat_id, self.id, |state| state.last_event_id = None);
+        }
         self.fail(error)
     }
 

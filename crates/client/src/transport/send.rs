@@ -207,11 +207,14 @@ impl Inner {
         // Whoever made the head start may be dead, and then nothing will come: the budget of empty windows must end (C-94, D-24).
         let is_short = matches!(opened, Opened::Recovering | Opened::HeadStart);
         let longest_s = if is_short { RECOVERY_WINDOW_S } else { u32::MAX };
-        ReadOptions::with_token(chat_id.to_owned(), ChannelName::Out, Arc::new(token))
+        let options = ReadOptions::with_token(chat_id.to_owned(), ChannelName::Out, Arc::new(token))
             .timeout_seconds(self.stream_timeout_seconds.min(longest_s))
             .headers_for(self.headers.clone())
             .policy(read_policy(self.span))
-            .resolve_headers(renew)
+            .resolve_headers(renew);
+        // A watcher has no turn that could be gone, and what a head start has told need not be on `out` yet.
+        let is_of_out = self.span == Span::Turn && opened != Opened::HeadStart;
+        if is_of_out { options.end_past_the_tail() } else { options }
     }
 }
 

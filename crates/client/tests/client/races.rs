@@ -104,3 +104,25 @@ async fn a_state_of_another_backend_is_made_anew_and_its_cursor_hides_nothing_cr
 
     assert_eq!((rig.heard.n_starts(), rig.fake.reads()[0].cursor.as_deref()), (1, None));
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_whose_records_are_gone_ends_with_an_error_and_its_cursor_hides_nothing_cr24_c142_d57() {
+    // 1 a reply has begun; 2 the connection breaks, and another backend is there, with fewer records than were read; 3 nothing will ever
+    // come of the reply: the page is told; 4 the next reply is read from the beginning.
+    let rig = Rig::start().await;
+    rig.fake.say("Half ");
+    rig.fake.on_read(ReadPlan::serve(1, After::Break));
+    let headers = vec![("x-clamped-cursor", "0")];
+    rig.fake.on_read(ReadPlan::Serve { max: 0, after: After::Silent, headers });
+
+    let (text, failure, outcome) = drain(&mut rig.send("hi").await.unwrap()).await;
+
+    assert_eq!((text.as_str(), outcome), ("Half ", Outcome::Failed));
+    assert!(matches!(failure, Some(Error::CursorPastTail { .. })), "{failure:?}");
+    assert_eq!((rig.state().is_streaming, rig.state().last_event_id), (Some(false), None));
+    let second = rig.send("again").await.unwrap();
+    rig.fake.say("new");
+    rig.fake.boundary(1);
+    text_of(second).await;
+    assert_eq!(rig.fake.reads().last().unwrap().cursor, None);
+}
