@@ -21,6 +21,7 @@ mod stage;
 mod task;
 mod tokens;
 mod turn;
+mod warm;
 mod wire;
 
 use std::fmt;
@@ -38,7 +39,6 @@ pub use failure::{SendError, SendFailure, SetupError};
 pub use faults::{Fault, FaultPoint, Faults};
 pub use leaks::Leaks;
 pub use lifecycle::MockOutcome;
-pub use members::Handover;
 pub use options::{MockChat, MockMode};
 pub use restart::Restart;
 pub use sending::{Posted, Sending};
@@ -46,6 +46,7 @@ pub use stage::{MOCK_SECRET_KEY, MOCK_SESSION_URL};
 pub use task::{MockTaskContext, MockTaskDrivers, run_in_mock_task_context};
 pub use tokens::TokenAnswer;
 pub use turn::MockTurn;
+pub use warm::Handover;
 
 use crate::model::MockLanguageModel;
 use sending::History;

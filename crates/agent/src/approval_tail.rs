@@ -1,4 +1,5 @@
-//! Keeps a person's approvals where the step loop looks for them (A-97, A-234, AR-31).
+//! Keeps at the end of the history what the step loop acts on first: a person's approvals, or the calls that a head start has left
+//! open (A-97, A-234, AR-31).
 
 use turnkeep_protocol::{ContentPart, ModelMessage, ModelRole};
 
@@ -18,6 +19,46 @@ pub(crate) fn keep_approval_tail(input: Option<ModelMessage>, mut output: Vec<Mo
     output.retain(|message| !answers_same(message, &tail));
     output.push(tail);
     output
+}
+
+/// Gives what a hook has made of `input`, with the message that makes the open calls, and the results behind it, last and as they were
+/// . Options for a provider on the message, such as a cache mark, are the hook's.
+pub(crate) fn keep_call_tail(
+    input: &[ModelMessage],
+    mut output: Vec<ModelMessage>,
+    open_calls: &[String],
+) -> Vec<ModelMessage> {
+    let Some(at) =
+        input.iter().rposition(|message| calls(message).any(|call| open_calls.iter().any(|open| open == call)))
+    else {
+        return output;
+    };
+    let tail = &input[at..];
+    let same = |(kept, was): (&ModelMessage, &ModelMessage)| kept.role == was.role && kept.content == was.content;
+    if output.len() >= tail.len() && output[output.len() - tail.len()..].iter().zip(tail).all(same) {
+        return output;
+    }
+    let own: Vec<&str> = tail.iter().flat_map(calls).collect();
+    // Calls and results of older steps stay where they are.
+    output.retain(|message| !calls(message).chain(results(message)).any(|call| own.contains(&call)));
+    output.extend_from_slice(tail);
+    output
+}
+
+/// Lists the calls that a message makes.
+fn calls(message: &ModelMessage) -> impl Iterator<Item = &str> {
+    message.content.iter().filter_map(|part| match part {
+        ContentPart::ToolCall(call) => Some(call.tool_call_id.as_str()),
+        _ => None,
+    })
+}
+
+/// Lists the calls whose results a message holds.
+fn results(message: &ModelMessage) -> impl Iterator<Item = &str> {
+    message.content.iter().filter_map(|part| match part {
+        ContentPart::ToolResult(result) if message.role == ModelRole::Tool => Some(result.tool_call_id.as_str()),
+        _ => None,
+    })
 }
 
 fn is_approval_tail(message: &ModelMessage) -> bool {

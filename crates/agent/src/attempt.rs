@@ -3,6 +3,7 @@
 //! [`crate::run`] drives one with the turn loop; a custom agent's own code drives one by hand.
 
 mod boundary;
+mod handover;
 mod take_over;
 mod wait;
 
@@ -80,6 +81,8 @@ pub(crate) struct Attempt {
     pub(crate) boundaries: Boundaries,
     /// Turns that recovery wants first.
     pub(crate) recovered: VecDeque<Owed>,
+    /// Whether the run was started for a head start whose signal nobody has taken yet.
+    pub(crate) awaits_handover: bool,
     /// A close was found at boot: the run ends when the recovered turns are through (D-32).
     pub(crate) ends_after_recovered: bool,
     pub(crate) part_ids: Arc<Draws>,
@@ -121,6 +124,7 @@ impl Attempt {
             queued,
             boundaries,
             recovered: VecDeque::new(),
+            awaits_handover: payload.trigger == Some(Trigger::HandoverPrepare) && payload.continuation != Some(true),
             ends_after_recovered: false,
             part_ids: Arc::new(entropy.child("data-ids").draws()),
             message_ids: MessageIds(Arc::new(entropy.child("message-ids").draws())),

@@ -195,7 +195,10 @@ impl CustomRun {
             self.attempt.start_fresh();
         }
         // Seeded first: whatever the code attaches finds no record of turns that are over (AR-8, A-57).
-        self.attempt.input.listen_for_signals();
+        self.attempt.input.listen_for_stops();
+        if !self.attempt.awaits_handover {
+            self.attempt.input.ignore_handovers();
+        }
         self.attempt.input.connect();
         self.attempt.gate.reach(Place::Booted).await;
         Ok(())

@@ -4,6 +4,7 @@
 
 mod approvals;
 mod compaction;
+mod handed_over;
 mod history;
 mod prepare;
 mod steering;
@@ -237,6 +238,11 @@ impl Generation {
     async fn run(&mut self) -> Result<FinishReason, Cut> {
         self.emit(GenerationEvent::Start).await?;
         self.resume_approved().await?;
+        if self.take_up_handed_over().await? {
+            let finish_reason = FinishReason::ToolCalls;
+            self.emit(GenerationEvent::Finish { finish_reason, total_usage: Usage::default() }).await?;
+            return Ok(finish_reason);
+        }
         loop {
             let plan = self.prepare().await?;
             self.emit(GenerationEvent::StartStep).await?;

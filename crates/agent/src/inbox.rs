@@ -144,10 +144,14 @@ impl Inbox {
         self.joined.insert(seq_num);
     }
 
-    /// Takes everything out of the buffer: boot decides by itself what becomes of each record.
-    pub(crate) fn clear_buffer(&mut self) {
-        for (seq_num, _) in std::mem::take(&mut self.buffer) {
-            self.consume(seq_num);
+    /// Takes everything but one record out of the buffer: boot decides by itself what becomes of each.
+    pub(crate) fn clear_buffer(&mut self, kept: Option<SeqNum>) {
+        for (seq_num, input) in std::mem::take(&mut self.buffer) {
+            if Some(seq_num) == kept {
+                self.buffer.push_back((seq_num, input));
+            } else {
+                self.consume(seq_num);
+            }
         }
     }
 

@@ -118,12 +118,19 @@ impl InputChannel {
         self.with(|inbox| inbox.take(Facade::Messages))
     }
 
-    /// Attaches the stop and handover listeners; what they find buffered has no turn to act on and is dropped.
-    pub(crate) fn listen_for_signals(&self) {
-        self.with(|inbox| {
-            inbox.attach(Facade::Stops);
-            inbox.attach(Facade::Handovers);
-        });
+    /// Takes the oldest signal of a head start that waits.
+    pub(crate) fn take_handover(&self) -> Option<(SeqNum, ChatInputChunk)> {
+        self.with(|inbox| inbox.take(Facade::Handovers))
+    }
+
+    /// Attaches the stop listener; what it finds buffered has no turn to act on and is dropped.
+    pub(crate) fn listen_for_stops(&self) {
+        self.with(|inbox| inbox.attach(Facade::Stops));
+    }
+
+    /// Drops the signals of head starts from now on: no one waits for them (C-199).
+    pub(crate) fn ignore_handovers(&self) {
+        self.with(|inbox| inbox.attach(Facade::Handovers));
     }
 
     /// Gives stops to `turn` from now on.

@@ -53,6 +53,7 @@ mod deferred;
 mod error;
 mod event;
 mod generation;
+mod handover;
 mod history;
 mod http_link;
 mod inbox;
@@ -106,6 +107,7 @@ pub use event::{
     RunContext, SuspendPhase, Suspension, TaskComplete, TaskEvent, TaskFailure, TurnComplete, TurnStart,
     ValidateMessages,
 };
+pub use handover::{Handover, HandoverSignal};
 pub use history::{ChatHistory, PendingCall, ResolvedCall};
 pub use inject::{InjectQueueFull, MAX_INJECTED};
 pub use locals::{ChatLocal, Local, LocalError, LocalKey, Locals};

@@ -15,8 +15,8 @@ use std::sync::Arc;
 use turnkeep_model::{ConvertError, ModelOutputs};
 use turnkeep_protocol::{Messages, ModelMessage, UiMessage, Withheld};
 
-use self::entry::Entry;
 pub(crate) use self::entry::convert_pieces;
+use self::entry::{Entry, Look};
 use self::spot::{Move, is_same};
 pub(crate) use self::spot::{Spot, n_steps};
 pub(crate) use self::withheld::{whole, withheld};
@@ -30,6 +30,15 @@ pub(crate) struct ModelHistory {
     summary: Option<Summary>,
     /// What people do not get of the newest answer (D-68).
     withheld: Option<Withheld>,
+    /// The calls that a head start has left to this turn, by the message that makes them.
+    open_calls: Option<OpenCalls>,
+}
+
+/// Calls without a result that the model's view keeps, since they are about to run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct OpenCalls {
+    pub(crate) message_id: String,
+    pub(crate) tool_call_ids: Vec<String>,
 }
 
 /// Messages that only the model sees here.
@@ -83,7 +92,10 @@ impl ModelHistory {
             let hidden = until.n_steps.filter(|_| until.index == index);
             let cuts = hidden.into_iter().chain(inside.filter_map(|(spot, _)| spot.n_steps)).collect();
             let is_followed = last_user.is_some_and(|last| index < last);
-            for (behind, piece) in entry.convert(cuts, is_followed, self.withheld.as_ref(), &self.outputs)? {
+            let open_calls = self.open_calls.as_ref().filter(|open| open.message_id == entry.source().id);
+            let open_calls = open_calls.map_or(&[][..], |open| &open.tool_call_ids);
+            let look = Look { cuts, is_followed, withheld: self.withheld.as_ref(), open_calls };
+            for (behind, piece) in entry.convert(look, &self.outputs)? {
                 tell(&mut messages, behind.and_then(|n_steps| notes.get(&Spot::within(index, n_steps))));
                 if hidden.is_none_or(|hidden| *behind >= Some(hidden)) {
                     messages.extend(piece.iter().cloned());
@@ -106,6 +118,19 @@ impl ModelHistory {
         let is_changed = |entry: &&mut Entry| changed.contains(&Some(&entry.source().id));
         self.entries.iter_mut().filter(is_changed).for_each(Entry::forget_outputs);
         self.withheld = withheld;
+    }
+
+    /// Keeps calls that are about to run in the model's view, or none any more: others without a result are left out.
+    pub(crate) fn keep_open(&mut self, open_calls: Option<OpenCalls>) {
+        let changed = [&self.open_calls, &open_calls].map(|open| open.as_ref().map(|open| &open.message_id));
+        let is_changed = |entry: &&mut Entry| changed.contains(&Some(&entry.source().id));
+        self.entries.iter_mut().filter(is_changed).for_each(Entry::forget_outputs);
+        self.open_calls = open_calls;
+    }
+
+    /// Tells which calls are kept although they have no result.
+    pub(crate) fn open_calls(&self) -> Option<&OpenCalls> {
+        self.open_calls.as_ref()
     }
 
     /// Gives what people do not get of the newest answer.

@@ -4,6 +4,7 @@ mod action;
 mod boot;
 mod boundary;
 mod errored;
+mod handover;
 mod hooks;
 mod store;
 mod tools;
@@ -31,6 +32,7 @@ use crate::input::InputChannel;
 use crate::link::Link;
 use crate::model_history::ModelHistory;
 use crate::record::Asks;
+use crate::signal::Signal;
 use crate::steering::SharedSteering;
 use crate::task::Task;
 use crate::tool::ServerTools;
@@ -94,6 +96,8 @@ struct Run {
     n_turns: usize,
     previous_turn_usage: Option<Usage>,
     total_usage: Usage,
+    /// Stops the first turn of a run that waits for a head start.
+    first_stop: Signal,
 }
 
 impl Run {
@@ -117,6 +121,7 @@ impl Run {
             n_turns: 0,
             previous_turn_usage: None,
             total_usage: Usage::default(),
+            first_stop: Signal::new(),
             agent,
             model,
         };
@@ -135,6 +140,9 @@ impl Run {
         self.out.stand_apart();
         self.boot().await?;
         self.gate.reach(Place::Booted).await;
+        if self.awaits_handover && !self.take_over_first_turn().await? {
+            return self.leaving().leave().await;
+        }
         let mut next = self.first().await?;
         while let Some(owed) = next {
             if owed.seq_num.is_some() {

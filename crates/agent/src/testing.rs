@@ -196,7 +196,7 @@ impl State {
         Some(self.append(record))
     }
 
-    fn append(&mut self, record: &NewRecord) -> SeqNum {
+    pub(crate) fn append(&mut self, record: &NewRecord) -> SeqNum {
         let seq_num = SeqNum::new(self.next_out);
         self.next_out += 1;
         match record.kind() {

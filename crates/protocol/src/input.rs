@@ -50,6 +50,11 @@ impl ChatInputChunk {
         Self::Message { payload: Box::new(payload) }
     }
 
+    /// Tells whether the record is a head start's word to the run that waits for it.
+    pub fn is_handover_signal(&self) -> bool {
+        matches!(self, Self::Handover { .. } | Self::HandoverSkip)
+    }
+
     /// Tells whether the record wants a turn: submit, regenerate or action (D-33).
     pub fn wants_turn(&self) -> bool {
         matches!(self, Self::Message { payload } if payload.trigger.is_some_and(Trigger::wants_turn))

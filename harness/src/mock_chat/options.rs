@@ -28,8 +28,8 @@ pub enum MockMode {
     Preload,
     /// The run boots for a first message; it has one when the test gives it ([`MockChat::first_message`]), and waits otherwise.
     SubmitMessage,
-    /// The run boots for a head start, and the head start's input is what the test sends ([`MockChat::send_head_start`]). The runtime does not
-    /// take a handover up yet: such a run stores the signals and waits for a message.
+    /// The run boots for a head start and waits for its signal: the test is the warm server ([`MockChatAgent::send_head_start`],
+    /// [`MockChatAgent::stream_first_step`], [`MockChatAgent::send_handover`]).
     HandoverPrepare,
     /// A run before this one served the session and has ended; what it left is what the test seeds.
     Continuation,

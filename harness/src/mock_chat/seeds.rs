@@ -107,7 +107,7 @@ impl MockChatAgent {
         }
         let covers = settled.map(|settled| Header::new(SESSION_IN_EVENT_ID, settled.to_string()));
         let boundary = NewRecord::control(control::TURN_COMPLETE, covers);
-        let boundary = self.leave_records(vec![boundary], wire, writer).await?.pop();
+        let boundary = self.leave_records(vec![boundary], wire, Some(writer)).await?.pop();
         let saved_at = self.stage.host.clock().now().as_millis();
         let snapshot = ChatSnapshot::new(saved_at, messages.clone(), boundary, settled);
         let body = serde_json::to_vec(&snapshot).expect("a snapshot always serialises");
@@ -122,21 +122,20 @@ impl MockChatAgent {
             chunks.extend(partial_chunks(partial));
         }
         let records = chunks.iter().map(|chunk| NewRecord::data(&json!(chunk), &PartId::new(self.stage.part_id())));
-        self.leave_records(records.collect(), wire, writer).await.map(drop)
+        self.leave_records(records.collect(), wire, Some(writer)).await.map(drop)
     }
 
-    async fn leave_records(
+    pub(super) async fn leave_records(
         &self,
         records: Vec<NewRecord>,
         wire: &Wire,
-        writer: &Writer,
+        writer: Option<&Writer>,
     ) -> Result<Vec<SeqNum>, SetupError> {
         if records.is_empty() {
             return Ok(Vec::new());
         }
         let path = format!("/realtime/v1/sessions/{}/out/batch", segment(&self.chat_id));
-        let answer: OutBatchResponse =
-            wire.post("the seeds on `out`", &path, &OutBatch { records }, Some(writer)).await?;
+        let answer: OutBatchResponse = wire.post("what is left on `out`", &path, &OutBatch { records }, writer).await?;
         Ok(answer.seqs)
     }
 

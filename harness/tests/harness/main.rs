@@ -7,6 +7,7 @@ mod barriers;
 mod cancels;
 mod crash_points;
 mod faults;
+mod handover;
 mod inbox_races;
 mod leaks;
 mod lost_snapshots;

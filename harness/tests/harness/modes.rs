@@ -229,9 +229,9 @@ async fn a_head_start_makes_the_session_and_its_signals_are_real_records_a277() 
         (&json!("handover"), &json!("a-1"), &json!(true))
     );
     assert_eq!(content(1)["kind"], "handover-skip");
-    // The run has the head start's messages: whoever speaks next goes on from them.
+    // The run has the head start's messages and its answer, and a signal that nobody waits for has no effect (C-199).
     chat.send("more").await.assert_text("a");
-    model.assert_prompt(0).reads(&["user: hi", "user: more"]);
+    model.assert_prompt(0).reads(&["user: hi", "assistant: Hel", "user: more"]);
     chat.finish().await;
 }
 

@@ -15,7 +15,10 @@ impl Attempt {
     /// Takes over where the run or the attempt before has left the channels.
     pub(crate) async fn take_over(&mut self) -> Result<(), Error> {
         let out = self.link.drain(ChannelName::Out, None).await?;
-        let tail = out_tail(self.lease.settled_cursor, &out);
+        let mut tail = out_tail(self.lease.settled_cursor, &out);
+        // Its turn is the first of all: behind a boundary that settles anything it is over (D-87).
+        self.awaits_handover &= tail.cursor.is_none();
+        tail.awaits_handover = self.awaits_handover;
         let input = self.drain_in(tail.drain_from()).await?;
         let in_flight = tail.in_flight(&input);
         let closing = tail.closing(&in_flight);
@@ -23,7 +26,8 @@ impl Attempt {
         self.boundaries = Boundaries::kept_by_author(tail.newest_boundary);
         self.recovered = in_flight.owed.into();
         self.ends_after_recovered = in_flight.closing;
-        self.input.seed(seeded_inbox(tail.cursor, input, &in_flight.dropped), tail.cursor);
+        let kept = in_flight.signal;
+        self.input.seed(seeded_inbox(tail.cursor, input, &in_flight.dropped, kept), tail.cursor);
         if let Some(closing) = closing {
             if closing.aborts {
                 self.out.chunk(&UiMessageChunk::abort(INTERRUPTED)).await?;
@@ -42,13 +46,19 @@ impl Attempt {
     }
 }
 
-/// Gives an inbox that has read everything drained: the recovered records stay open, the rest is finished.
-pub(crate) fn seeded_inbox(cursor: Option<SeqNum>, drained: Vec<InputRecord>, finished: &[SeqNum]) -> Inbox {
+/// Gives an inbox that has read everything drained: the recovered records stay open, the rest is finished; `kept`, a head start's signal,
+/// waits to be taken (D-41).
+pub(crate) fn seeded_inbox(
+    cursor: Option<SeqNum>,
+    drained: Vec<InputRecord>,
+    finished: &[SeqNum],
+    kept: Option<SeqNum>,
+) -> Inbox {
     let mut inbox = Inbox::seeded(cursor);
     for record in drained {
         inbox.receive_drained(record);
     }
-    inbox.clear_buffer();
+    inbox.clear_buffer(kept);
     for seq_num in finished {
         inbox.finish(*seq_num);
     }

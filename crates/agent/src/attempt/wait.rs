@@ -27,9 +27,13 @@ const LONGEST_PAYLOAD_IDLE: Duration = Duration::from_secs(3600);
 impl Attempt {
     /// Gives how long to stay warm: the author's word at run time, then the agent's, then the payload's.
     pub(crate) fn idle_timeout(&self, agents: Option<Duration>) -> Duration {
+        self.idle_timeout_or(agents, DEFAULT_IDLE)
+    }
+
+    pub(super) fn idle_timeout_or(&self, agents: Option<Duration>, default: Duration) -> Duration {
         let payload = self.payload.idle_timeout_in_seconds;
         let payload = payload.map(|idle_s| Duration::from_secs(idle_s).min(LONGEST_PAYLOAD_IDLE));
-        self.chat.idle_timeout().or(agents).or(payload).unwrap_or(DEFAULT_IDLE).min(LONGEST_WAIT)
+        self.chat.idle_timeout().or(agents).or(payload).unwrap_or(default).min(LONGEST_WAIT)
     }
 
     /// Gives how long to sleep: the author's word at run time, then the agent's.
@@ -123,7 +127,7 @@ impl Attempt {
     }
 
     /// Reads what lies after the received cursor, through the same door as the tail; gives how much there was.
-    async fn read_on(&mut self) -> Result<usize, Error> {
+    pub(super) async fn read_on(&mut self) -> Result<usize, Error> {
         let after = self.input.with(|inbox| inbox.received());
         let records = self.drain_in(after).await?;
         let n_records = records.len();

@@ -19,6 +19,10 @@ pub(crate) struct OutTail {
     pub(crate) newest_boundary: Option<SeqNum>,
     /// What a turn without a boundary has left.
     dead_turn: Option<SegmentEnd>,
+    /// How many messages it has begun.
+    n_begun: usize,
+    /// Whether the run waits for a head start; whoever asks the tail says so.
+    pub(crate) awaits_handover: bool,
     /// The messages that joined the answers of closed turns.
     joined: Vec<Joined>,
 }
@@ -40,6 +44,8 @@ pub(crate) struct InFlight {
     pub(crate) dropped: Vec<SeqNum>,
     /// Whether one of them was a close (D-32).
     pub(crate) closing: bool,
+    /// The signal of the head start that the run waits for (D-41).
+    pub(crate) signal: Option<SeqNum>,
 }
 
 /// Looks for the cursor and for a turn that died.
@@ -52,6 +58,8 @@ pub(crate) fn out_tail(row_settled: Option<SeqNum>, out: &[DrainedRecord]) -> Ou
         cursor: row_settled.max(published),
         newest_boundary: boundaries().map(|boundary| boundary.seq_num).max(),
         dead_turn: open.and_then(|turn| turn.segments.last()).map(|last| last.end),
+        n_begun: open.map_or(0, |turn| turn.segments.iter().filter(|segment| !segment.is_apart).count()),
+        awaits_handover: false,
         joined: joined(&turns),
     }
 }
@@ -93,13 +101,21 @@ impl OutTail {
 
     /// Decides how a dead turn is closed. Its record runs again, and the boundary of that turn covers it; where nothing runs, one is
     /// due here, or no reader would ever see the session settled (D-31, D-33).
+    ///
+    /// While the run waits for a head start nothing is closed: the message that is open is the warm server's, which may still write it.
+    /// The handover's own turn runs again.
     pub(crate) fn closing(&self, in_flight: &InFlight) -> Option<Closing> {
         let dead_turn = self.dead_turn?;
+        if self.awaits_handover {
+            let aborts = self.n_begun > 1 && dead_turn == SegmentEnd::Open;
+            return aborts.then_some(Closing { aborts, tells: false, ends: false });
+        }
         let closing = Closing { aborts: dead_turn == SegmentEnd::Open, tells: false, ends: in_flight.owed.is_empty() };
         (closing.aborts || closing.ends).then_some(closing)
     }
 
-    /// Sorts what lies above the cursor.
+    /// Sorts what lies above the cursor. A run that waits for a head start keeps its first signal, unless its turn is over: that is the
+    /// first turn of all (D-41).
     pub(crate) fn in_flight(&self, input: &[InputRecord]) -> InFlight {
         let served = self.served(input);
         let mut in_flight = InFlight::default();
@@ -108,6 +124,11 @@ impl OutTail {
                 Some(ChatInputChunk::Message { payload }) => Some(payload),
                 _ => None,
             };
+            let awaits_it = self.awaits_handover && in_flight.signal.is_none();
+            if awaits_it && record.input.as_ref().is_some_and(ChatInputChunk::is_handover_signal) {
+                in_flight.signal = Some(record.seq_num);
+                continue;
+            }
             match payload {
                 Some(_) if served.contains(&record.seq_num) => in_flight.dropped.push(record.seq_num),
                 // Unreadable ones too: their senders are told when their turn comes (D-33).

@@ -23,6 +23,17 @@ pub(crate) struct Found {
     pub(crate) input: Vec<InputRecord>,
     /// The agent's own tools, for which no client answers.
     pub(crate) server_tools: ServerTools,
+    /// The head start that the session began with, if it did.
+    pub(crate) head_start: Option<HeadStart>,
+}
+
+/// A head start, as a boot looks at it: its turn is the first of all, and the message that opens it on `out` is the warm server's.
+#[derive(Clone, Debug)]
+pub(crate) enum HeadStart {
+    /// This run was started for it, with this history (A-73, D-41).
+    Awaited(Vec<UiMessage>),
+    /// A run before this one was, and has ended.
+    Past,
 }
 
 impl Found {
@@ -64,6 +75,10 @@ pub(crate) struct Replay {
     served: BTreeSet<SeqNum>,
     /// Segments that could not be folded.
     pub(crate) n_malformed: usize,
+    /// Whether the head start's turn is still to come.
+    pub(crate) awaits_handover: bool,
+    /// The signal that it waits for, if it is there (D-41).
+    pub(crate) signal: Option<SeqNum>,
 }
 
 /// A record that wants a turn.
@@ -115,16 +130,40 @@ pub(crate) fn drain_from(
 pub(crate) fn replay(found: &Found) -> Replay {
     let snapshot = found.snapshot.as_ref();
     let mut turns = turns(&found.out);
-    let open = turns.pop_if(|turn| turn.boundary.is_none());
+    let mut open = turns.pop_if(|turn| turn.boundary.is_none());
     let published = turns.iter().filter_map(|turn| turn.boundary?.settled).max();
     let snapshot_cursor = snapshot.and_then(|snapshot| snapshot.last_in_event_id);
     let cursor = found.row_settled.max(snapshot_cursor).max(published);
 
+    let snapshot_boundary = snapshot.and_then(|snapshot| snapshot.last_out_event_id);
+    let mut messages = snapshot.map(|snapshot| snapshot.messages.clone()).unwrap_or_default();
+    let newest_boundary = turns.iter().filter_map(|turn| turn.boundary).map(|boundary| boundary.seq_num).max();
+    let is_first_turn = turns.is_empty() && snapshot_boundary.is_none();
+    let mut awaits_handover = false;
+    match &found.head_start {
+        Some(HeadStart::Awaited(history)) => {
+            // A boundary that settles nothing closes a step that the warm server has given up: nobody's answer, and no turn (D-87).
+            let is_before_all = |turn: &TurnRecords| turn.boundary.is_some_and(|boundary| boundary.settled.is_none());
+            awaits_handover = snapshot_boundary.is_none() && turns.iter().all(is_before_all);
+            if awaits_handover {
+                turns.clear();
+            }
+            // What people said before the first turn is on no channel.
+            if messages.is_empty() {
+                messages = history.clone().into();
+            }
+        }
+        // What the warm server has said answers no record of `in`: whoever spoke meanwhile gets a turn (A-65, D-64).
+        Some(HeadStart::Past) if is_first_turn => open.iter_mut().for_each(TurnRecords::set_first_message_apart),
+        Some(HeadStart::Past) | None => {}
+    }
+
     let mut replay = Replay {
-        settled: Chain::seeded(snapshot.map(|snapshot| snapshot.messages.clone()).unwrap_or_default()),
+        settled: Chain::seeded(messages),
         cursor,
-        snapshot_boundary: snapshot.and_then(|snapshot| snapshot.last_out_event_id),
-        newest_boundary: turns.iter().filter_map(|turn| turn.boundary).map(|boundary| boundary.seq_num).max(),
+        snapshot_boundary,
+        awaits_handover,
+        newest_boundary,
         ..Replay::default()
     };
     let mut history = found
@@ -154,7 +193,7 @@ pub(crate) fn replay(found: &Found) -> Replay {
     for record in found.input.iter().filter(|record| cursor < Some(record.seq_num)) {
         replay.sort_in(record);
     }
-    if let Some(turn) = open {
+    if let Some(turn) = open.filter(|_| replay.takes_open_turn()) {
         replay.fold_open(&turn, found);
     }
     replay
@@ -167,8 +206,32 @@ impl Replay {
         }
     }
 
+    /// Tells whether what is open on `out` is a turn of ours: while no handover is there, it is the warm server's to go on with.
+    fn takes_open_turn(&self) -> bool {
+        let is_handed_over = self.in_flight.first().is_some_and(|first| first.seq_num == self.signal);
+        !self.awaits_handover || (self.signal.is_some() && is_handed_over)
+    }
+
     fn sort_in(&mut self, record: &InputRecord) {
         match &record.input {
+            Some(ChatInputChunk::Handover { .. }) if self.awaits_handover && self.signal.is_none() => {
+                self.signal = Some(record.seq_num);
+                // Its turn is the first, whoever spoke before it.
+                let payload = ChatTaskWirePayload::new("", Trigger::SubmitMessage);
+                self.in_flight.insert(0, Owed { seq_num: Some(record.seq_num), payload });
+                return;
+            }
+            Some(ChatInputChunk::HandoverSkip) if self.awaits_handover && self.signal.is_none() => {
+                self.signal = Some(record.seq_num);
+                return;
+            }
+            // Told behind the first turn: a boundary in front of it would end it.
+            Some(ChatInputChunk::Message { payload })
+                if self.awaits_handover && payload.trigger.is_some_and(Trigger::wants_turn) =>
+            {
+                self.in_flight.push(Owed { seq_num: Some(record.seq_num), payload: (**payload).clone() });
+                return;
+            }
             _ if self.served.contains(&record.seq_num) => {}
             Some(ChatInputChunk::Message { payload }) if wants_turn(payload) => {
                 self.in_flight.push(Owed { seq_num: Some(record.seq_num), payload: (**payload).clone() });
@@ -188,14 +251,17 @@ impl Replay {
 
     /// Takes a closed turn's messages into the chain.
     fn fold_closed(&mut self, turn: &TurnRecords) {
-        for segment in &turn.segments {
+        for (at, segment) in turn.segments.iter().enumerate() {
             let Some(Folded { message, base }) = fold(segment, &self.settled, &mut self.n_malformed) else {
                 continue;
             };
+            // A head start's first step may have no end of its own: the run goes on with its message, and with its calls.
+            let goes_on = turn.segments[at + 1..].iter().any(|next| next.message_id() == Some(&message.id));
             match segment.end {
                 SegmentEnd::Finished => self.settled.commit(message),
                 // Cut before its first word: no message that a reader would miss.
                 _ if adds_nothing(&message, base.as_ref()) => continue,
+                _ if goes_on => self.settled.commit(message),
                 _ => self.settled.commit(cleanup_aborted_parts(message)),
             };
         }
@@ -213,17 +279,24 @@ impl Replay {
                 joined.push(seq_num);
             }
         }
-        let is_open = turn.segments.last().is_some_and(|last| last.end == SegmentEnd::Open);
+        let is_last_open = turn.segments.last().is_some_and(|last| last.end == SegmentEnd::Open);
+        let is_open = is_last_open && !(self.awaits_handover && turn.segments.len() == 1);
         let mut chain = base.clone();
         // Whatever hooks have piped is beside the answer; alone it is only something that was cut (A-60, D-64).
         let has_own = turn.segments.iter().any(|segment| !segment.is_apart);
         let segments: Vec<_> = turn.segments.iter().filter(|segment| segment.is_apart != has_own).collect();
-        let answer = segments.last().filter(|_| has_own).map(|last| last.end);
+        let n_given = usize::from(self.awaits_handover);
+        let answer = segments.iter().skip(n_given).next_back().filter(|_| has_own).map(|last| last.end);
         let mut open_turn = OpenTurn { base, ended: Vec::new(), joined, partial: None, is_open, answer };
         for (at, segment) in segments.iter().enumerate() {
             let Some(Folded { message, base }) = fold(segment, &chain, &mut self.n_malformed) else {
                 continue;
             };
+            if at == 0 && self.awaits_handover {
+                // The warm server's: the run's own goes on with it.
+                chain.commit(message);
+                continue;
+            }
             let cleaned = cleanup_aborted_parts(message.clone());
             let is_last = at + 1 == segments.len();
             match segment.end {

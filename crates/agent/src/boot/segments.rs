@@ -144,6 +144,13 @@ impl TurnRecords {
         })
     }
 
+    /// Says of the message that the turn begins with, and of what goes on with it, that it answers no record (D-64).
+    pub(crate) fn set_first_message_apart(&mut self) {
+        let first = self.segments.iter().find_map(Segment::message_id).map(str::to_owned);
+        let is_its = |segment: &&mut Segment| segment.message_id() == first.as_deref();
+        self.segments.iter_mut().take_while(is_its).for_each(|segment| segment.is_apart = true);
+    }
+
     fn push(&mut self, chunk: UiMessageChunk, is_apart: bool) {
         let opens = matches!(chunk, UiMessageChunk::Start(_));
         let begins = opens || self.segments.last().is_none_or(|last| !last.has_start());

@@ -268,6 +268,7 @@ impl CustomSession {
             compaction: self.options.compaction.clone(),
             surroundings: Surroundings { spent: self.total_usage, ..Surroundings::default() },
             withheld: self.accumulator.model_history.withheld().cloned(),
+            open_calls: Vec::new(),
         }
     }
 

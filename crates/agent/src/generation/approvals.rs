@@ -140,7 +140,9 @@ impl Generation {
             return Ok(());
         }
         let decided: BTreeSet<String> = decisions.iter().map(|decision| decision.call.tool_call_id.clone()).collect();
-        let mut calls = StepCalls::new(self.tools_for(&decisions).await?);
+        let approved = decisions.iter().filter(|decision| decision.is_approved);
+        let names: Vec<String> = approved.map(|decision| decision.call.tool_name.clone()).collect();
+        let mut calls = StepCalls::new(self.tools_for(&names).await?);
         for Decision { call, is_approved } in decisions {
             let refusal = if is_approved {
                 calls.resume(call).map(StreamPart::ToolResult)
@@ -157,14 +159,11 @@ impl Generation {
         Ok(())
     }
 
-    /// Gives the tools that decided calls may run: the answer's, and those that only its first step has, which the author is asked
-    /// for when an approved call is none of the answer's.
-    async fn tools_for(&mut self, decisions: &[Decision]) -> Result<Vec<Tool>, Cut> {
+    /// Gives the tools that calls of an earlier step may run: the answer's, and those that only its first step has, which the author is
+    /// asked for when one of `names` is none of the answer's.
+    pub(super) async fn tools_for(&mut self, names: &[String]) -> Result<Vec<Tool>, Cut> {
         let mut tools = self.stream.tools.clone();
-        let is_missing = |decision: &Decision| {
-            decision.is_approved && !tools.iter().any(|tool| tool.name() == decision.call.tool_name)
-        };
-        if !decisions.iter().any(is_missing) {
+        if names.iter().all(|name| tools.iter().any(|tool| tool.name() == name)) {
             return Ok(tools);
         }
         let messages = self.stream.messages.clone();
@@ -178,7 +177,7 @@ impl Generation {
     }
 
     /// Gives the outcomes of calls in the form a model reads.
-    fn outcomes(&self, decided: &BTreeSet<String>) -> Result<Vec<ContentPart>, Cut> {
+    pub(super) fn outcomes(&self, decided: &BTreeSet<String>) -> Result<Vec<ContentPart>, Cut> {
         let is_decided = |part: &&UiPart| part.as_tool().is_some_and(|call| decided.contains(&call.tool_call_id));
         let parts = self.said().parts.iter().filter(is_decided).cloned().collect();
         let told = to_model_messages(&[UiMessage::assistant("", parts)], &self.setting.model_outputs)

@@ -1,7 +1,7 @@
 //! [`StepHistory`]: what the model gets at each step of an answer.
 
 use turnkeep_model::{ConvertError, ModelOutputs};
-use turnkeep_protocol::{ContentPart, ModelMessage, UiMessage};
+use turnkeep_protocol::{ContentPart, ModelMessage, ModelRole, UiMessage};
 
 use super::approvals::Unrun;
 use crate::model_history::convert_pieces;
@@ -38,6 +38,22 @@ impl StepHistory {
     pub(super) fn answer(&mut self, outcomes: Vec<ContentPart>) {
         if let Some(tail) = self.base.last_mut() {
             tail.content.extend(outcomes);
+        }
+    }
+
+    /// Adds the outcomes of calls that a head start has left open: behind the message that makes each, wherever the author's code has put
+    /// it. A model wants them there, and nothing in between; one whose call the author has taken out is told nothing of it.
+    pub(super) fn answer_calls(&mut self, outcomes: Vec<ContentPart>) {
+        for outcome in outcomes {
+            let ContentPart::ToolResult(result) = &outcome else { continue };
+            let makes_it = |part: &ContentPart| matches!(part, ContentPart::ToolCall(call) if call.tool_call_id == result.tool_call_id);
+            let Some(at) = self.base.iter().rposition(|message| message.content.iter().any(makes_it)) else {
+                continue;
+            };
+            match self.base.get_mut(at + 1).filter(|next| next.role == ModelRole::Tool) {
+                Some(results) => results.content.push(outcome),
+                None => self.base.insert(at + 1, ModelMessage::tool(vec![outcome])),
+            }
         }
     }
 

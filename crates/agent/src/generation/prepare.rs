@@ -24,6 +24,8 @@ pub(crate) struct Preparation {
     pub(crate) surroundings: Surroundings,
     /// What people did not get of the message that an answer goes on with (D-68).
     pub(crate) withheld: Option<Withheld>,
+    /// The calls that a head start has left to the turn; whoever answers first runs them, once.
+    pub(crate) open_calls: Vec<String>,
 }
 
 /// One step, ready to be asked for.

@@ -184,7 +184,8 @@ fn to_result(call: ToolCall, output: Result<ToolOutput, HookError>) -> Result<To
     Ok(result(call, outcome, preliminary))
 }
 
-fn refused(call: ToolCall, why: String) -> ToolResult {
+/// Makes the result of a call that cannot run.
+pub(super) fn refused(call: ToolCall, why: String) -> ToolResult {
     result(call, Err(why), false)
 }
 

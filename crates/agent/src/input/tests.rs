@@ -145,7 +145,8 @@ async fn a_disconnect_stops_the_reading_and_keeps_buffer_listeners_and_waiters_s
     let session = Arc::new(FakeSession::default());
     let channel = over(Arc::new(FakeLink(session.clone())));
     let turn = Signal::new();
-    channel.listen_for_signals();
+    channel.listen_for_stops();
+    channel.ignore_handovers();
     channel.enter_turn(turn.clone());
     channel.connect();
     session.say("a");
@@ -190,7 +191,8 @@ async fn whoever_waits_gets_the_oldest_message_and_listeners_hear_theirs_s147() 
     let session = Arc::new(FakeSession::default());
     let channel = over(Arc::new(FakeLink(session.clone())));
     let turn = Signal::new();
-    channel.listen_for_signals();
+    channel.listen_for_stops();
+    channel.ignore_handovers();
     channel.enter_turn(turn.clone());
     channel.connect();
     let waiter = async {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use turnkeep_model::{ConvertError, ModelOutputs, to_model_messages};
-use turnkeep_protocol::{ModelMessage, ToolPart, ToolState, UiMessage, UiPart, Withheld};
+use turnkeep_protocol::{ContentPart, ModelMessage, ToolApproval, ToolPart, ToolState, UiMessage, UiPart, Withheld};
 
 use super::spot::is_step;
 use super::withheld::whole;
@@ -21,8 +21,20 @@ pub(crate) type Piece = (Option<usize>, Vec<ModelMessage>);
 #[derive(Debug)]
 struct Converted {
     cuts: Vec<usize>,
-    drops_unrun: bool,
+    /// Whether approved calls that have not run are left out, and whether open ones are kept.
+    shape: (bool, bool),
     pieces: Vec<Piece>,
+}
+
+/// How a message is looked at.
+pub(super) struct Look<'l> {
+    /// Behind how many steps it is cut.
+    pub(super) cuts: Vec<usize>,
+    /// Whether a person has spoken after it.
+    pub(super) is_followed: bool,
+    pub(super) withheld: Option<&'l Withheld>,
+    /// The calls without a result that are kept.
+    pub(super) open_calls: &'l [String],
 }
 
 /// What an update has changed.
@@ -61,37 +73,57 @@ impl Entry {
     /// Gives the message in model form, cut behind so many steps each.
     ///
     /// Before a later message of a person, an approved call that has not run is left out: every call is answered by then.
-    pub(super) fn convert(
-        &mut self,
-        mut cuts: Vec<usize>,
-        is_followed: bool,
-        withheld: Option<&Withheld>,
-        outputs: &ModelOutputs,
-    ) -> Result<&[Piece], ConvertError> {
+    pub(super) fn convert(&mut self, look: Look<'_>, outputs: &ModelOutputs) -> Result<&[Piece], ConvertError> {
+        let Look { mut cuts, is_followed, withheld, open_calls } = look;
         cuts.sort_unstable();
         cuts.dedup();
         let drops_unrun = is_followed && self.source.tool_parts().any(is_unrun);
-        let is_fresh = |known: &Converted| known.cuts == cuts && known.drops_unrun == drops_unrun;
+        let is_open = !is_followed && !open_calls.is_empty();
+        let shape = (drops_unrun, is_open);
+        let is_fresh = |known: &Converted| known.cuts == cuts && known.shape == shape;
         if !self.converted.as_ref().is_some_and(is_fresh) {
-            let pieces = convert(&self.source, &cuts, drops_unrun, withheld, outputs)?;
-            self.converted = Some(Converted { cuts, drops_unrun, pieces });
+            let mut parts = whole(&self.source, withheld);
+            if drops_unrun {
+                parts.retain(|part| !part.as_tool().is_some_and(is_unrun));
+            }
+            if is_open {
+                parts.iter_mut().for_each(|part| open(part, open_calls));
+            }
+            let mut pieces = convert_pieces(&self.source, parts, &cuts, outputs)?;
+            if is_open {
+                pieces.iter_mut().for_each(|(_, piece)| strip(piece));
+            }
+            self.converted = Some(Converted { cuts, shape, pieces });
         }
         Ok(self.converted.as_ref().map_or(&[], |converted| &converted.pieces))
     }
 }
 
-fn convert(
-    message: &UiMessage,
-    cuts: &[usize],
-    drops_unrun: bool,
-    withheld: Option<&Withheld>,
-    outputs: &ModelOutputs,
-) -> Result<Vec<Piece>, ConvertError> {
-    let mut parts = whole(message, withheld);
-    if drops_unrun {
-        parts.retain(|part| !part.as_tool().is_some_and(is_unrun));
+/// Marks what stands for a call that is about to run while its message is converted: no provider and no history ever sees it.
+const OPEN: &str = "open-call:";
+
+/// Makes a call one that the conversion keeps in its place.
+fn open(part: &mut UiPart, open_calls: &[String]) {
+    let is_open =
+        |call: &&mut ToolPart| call.state == ToolState::InputAvailable && open_calls.contains(&call.tool_call_id);
+    if let Some(call) = part.as_tool_mut().filter(is_open) {
+        let id = format!("{OPEN}{}", call.tool_call_id);
+        call.state = ToolState::ApprovalResponded;
+        call.approval = Some(ToolApproval { id, approved: Some(true), ..ToolApproval::default() });
     }
-    convert_pieces(message, parts, cuts, outputs)
+}
+
+/// Takes the marks out again, and messages that held nothing else.
+fn strip(messages: &mut Vec<ModelMessage>) {
+    let is_mark = |part: &ContentPart| match part {
+        ContentPart::ApprovalRequest(request) => request.approval_id.starts_with(OPEN),
+        ContentPart::ApprovalResponse(response) => response.approval_id.starts_with(OPEN),
+        _ => false,
+    };
+    for message in messages.iter_mut().filter(|message| message.content.iter().any(is_mark)) {
+        message.content.retain(|part| !is_mark(part));
+    }
+    messages.retain(|message| !message.content.is_empty());
 }
 
 /// Converts `parts` of a message, cut behind so many steps each; `cuts` ascend.

@@ -100,6 +100,16 @@ impl Pipes {
         }
     }
 
+    /// Takes those of them that `response` makes: nobody else runs them then.
+    pub(crate) fn take_open_calls(&self, response: &UiMessage) -> BTreeSet<String> {
+        let mut state = self.state();
+        let Some(outlet) = &mut state.outlet else {
+            return BTreeSet::new();
+        };
+        let is_made = |id: &mut String| response.tool_part(id).is_some();
+        outlet.preparation.open_calls.extract_if(.., is_made).collect()
+    }
+
     /// Tells what an answer needs of the turn; none without a run.
     pub(crate) fn outlet(&self) -> Option<Outlet> {
         self.state().outlet.clone()

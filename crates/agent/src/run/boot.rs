@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use tokio::time::Instant;
-use turnkeep_protocol::{ChannelName, ChatSnapshot, Role, SeqNum, Trigger, UiMessageChunk};
+use turnkeep_protocol::{ChannelName, ChatSnapshot, Role, SeqNum, UiMessageChunk};
 
 use super::Run;
 use crate::attempt::{INTERRUPTED, seeded_inbox};
 use crate::boot::plan::{BootPlan, Choice, pending_tool_calls, plan};
-use crate::boot::replay::{Found, Partial, Replay, drain_from, replay};
+use crate::boot::replay::{Found, HeadStart, Partial, Replay, drain_from, replay};
 use crate::chain::Chain;
 use crate::error::{Error, HookError};
 use crate::event::{Recovery, RecoveryBoot};
@@ -35,22 +35,44 @@ impl Run {
         } else {
             self.start_fresh();
         }
-        self.seed_head_start();
+        if self.seed_head_start() {
+            // Stored before the first hook: these messages are on no channel, and a run that dies for good takes its payload along.
+            self.store_snapshot().await?;
+        }
         // Before the tail opens, so that no stop of an earlier run outlives this line.
-        self.input.listen_for_signals();
+        self.input.listen_for_stops();
+        if !self.awaits_handover {
+            self.input.ignore_handovers();
+        }
         self.on_boot().await?;
+        if self.awaits_handover {
+            // A stop from here on is one of the first turn.
+            self.input.enter_turn(self.first_stop.clone());
+        }
         self.input.connect();
         Ok(())
     }
 
     /// Begins an empty chat with what an author's warm server has answered so far; an author's own history has its own
-    /// way to it.
-    fn seed_head_start(&mut self) {
-        let is_head_start = self.payload.trigger == Some(Trigger::HandoverPrepare);
-        if is_head_start && !self.is_hydrated() && self.chain.messages().is_empty() {
-            let messages = self.payload.head_start_messages.take().unwrap_or_default();
-            self.chain.replace_all(messages);
-            self.chat.history().publish(self.chain.messages());
+    /// way to it. Tells whether there was anything to begin with.
+    fn seed_head_start(&mut self) -> bool {
+        let messages = self.payload.head_start_messages.clone().unwrap_or_default();
+        if !self.awaits_handover || self.is_hydrated() || messages.is_empty() || !self.chain.messages().is_empty() {
+            return false;
+        }
+        self.chain.replace_all(messages);
+        self.chat.history().publish(self.chain.messages());
+        true
+    }
+
+    /// Tells what this boot is to the head start that the session began with, if it did. The payload of a later run keeps the history of
+    /// one only as a sign.
+    fn head_start(&self) -> Option<HeadStart> {
+        let history = self.payload.head_start_messages.clone();
+        if self.awaits_handover {
+            Some(HeadStart::Awaited(history.unwrap_or_default()))
+        } else {
+            history.map(|_| HeadStart::Past)
         }
     }
 
@@ -76,8 +98,13 @@ impl Run {
             choice = self.on_recovery_boot(&replayed, partial).await?;
         }
         let is_aborted = partial.is_some() && asks_hook;
-        let BootPlan { chain, closing, recovered, finished, ends_after_recovered, cursor, boundaries } =
+        let (awaits_handover, signal) = (replayed.awaits_handover, replayed.signal);
+        let BootPlan { chain, closing, mut recovered, finished, ends_after_recovered, cursor, boundaries } =
             plan(replayed, &self.payload, choice);
+        // The wait for it takes it up (D-41); one that was answered as far as it ever will be has no turn any more (D-31).
+        let kept = signal.filter(|signal| !finished.contains(signal));
+        recovered.retain(|owed| kept.is_none() || owed.seq_num != kept);
+        self.awaits_handover = awaits_handover && kept == signal;
 
         self.chain = Chain::seeded(chain);
         self.model_history.withhold(self.chain.messages(), withheld);
@@ -85,7 +112,7 @@ impl Run {
         self.boundaries = boundaries;
         self.recovered = recovered.into();
         self.ends_after_recovered = ends_after_recovered;
-        self.input.seed(seeded_inbox(cursor, found.input, &finished), cursor);
+        self.input.seed(seeded_inbox(cursor, found.input, &finished, kept), cursor);
         if let Some(closing) = closing {
             if closing.aborts && !is_aborted {
                 self.out.chunk(&UiMessageChunk::abort(INTERRUPTED)).await?;
@@ -149,7 +176,8 @@ impl Run {
                 (out, input)
             }
         };
-        Ok(Found { row_settled, snapshot, out, input, server_tools: self.server_tools.clone() })
+        let (server_tools, head_start) = (self.server_tools.clone(), self.head_start());
+        Ok(Found { row_settled, snapshot, out, input, server_tools, head_start })
     }
 
     /// Asks the author what to do with a turn that died inside its answer (A-60…A-66).

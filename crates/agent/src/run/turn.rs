@@ -23,6 +23,7 @@ use crate::compaction::Kept;
 use crate::error::Error;
 use crate::event::ValidateMessages;
 use crate::generation::Arrived;
+use crate::handover::HandedOver;
 use crate::signal::Signal;
 use crate::steering::{Hearing, Joined};
 
@@ -62,6 +63,12 @@ pub(super) struct Turn {
     pub(super) usage: Option<Usage>,
     pub(super) finish_reason: Option<FinishReason>,
     pub(super) error: Option<Arc<str>>,
+    /// What a head start has left to this turn.
+    pub(super) handed_over: Option<HandedOver>,
+    /// What people had said before it, in a run that began with one.
+    pub(super) head_start: Vec<UiMessage>,
+    /// Whether the handed-over step is in the chain.
+    pub(super) is_spliced: bool,
 }
 
 impl Run {
@@ -73,13 +80,18 @@ impl Run {
     pub(super) async fn message_turn(&mut self, owed: Owed) -> Result<(), Error> {
         let stop = Signal::new();
         self.input.enter_turn(stop.clone());
-        let mut turn = Turn::new(self.n_turns, owed, stop);
+        self.serve_turn(Turn::new(self.n_turns, owed, stop)).await
+    }
+
+    /// Runs a turn that hears stops already.
+    pub(super) async fn serve_turn(&mut self, mut turn: Turn) -> Result<(), Error> {
         // What nobody took up belongs to no turn (A-182, AR-27).
         self.chat.history().publish(self.chain.messages());
         self.begin_steering(&mut turn);
         let outcome = self.run_turn(&mut turn).await;
         // The turn no longer hears stops, however it ended (A-85, AR-12).
         self.input.leave_turn();
+        self.model_history.keep_open(None);
         match outcome {
             Ok(Merge::AlreadyAnswered) => self.close_turn(turn.seq_num, None).await.map(drop),
             Ok(_) => {
@@ -90,6 +102,8 @@ impl Run {
             Err(TurnFailure::Turn(text)) => {
                 self.n_turns += 1;
                 self.end_steering(&mut turn);
+                // Readers have it: it stays, whatever failed.
+                self.splice(&mut turn);
                 self.errored_turn(turn, text).await
             }
             Err(TurnFailure::Run(error)) => Err(error),
@@ -105,6 +119,7 @@ impl Run {
             return Ok(Merge::AlreadyAnswered);
         }
         let merge = self.merge(turn).await?;
+        let merge = if self.splice(turn) { Merge::Answer } else { merge };
         if merge == Merge::AlreadyAnswered {
             return Ok(merge);
         }
@@ -115,10 +130,13 @@ impl Run {
         turn.token = self.link.mint_token().await;
         self.on_chat_start(turn).await?;
         self.on_turn_start(turn).await?;
-        if merge == Merge::Answer {
-            self.answer(turn).await?;
+        match merge {
+            Merge::Answer if turn.is_answered() => self.keep_handed_over(turn).await?,
+            Merge::Answer => self.answer(turn).await?,
+            _ => {}
         }
         self.input.leave_turn();
+        self.model_history.keep_open(None);
         self.end_answers(turn);
         self.apply_override();
         self.keep_summary(turn).await?;
@@ -141,12 +159,17 @@ impl Run {
         // An assistant message brings answers to calls; calls it left open are not its to bring.
         turn.incoming =
             incoming.map(|message| if message.is_assistant() { cleanup_aborted_parts(message) } else { message });
-        let (Some(hook), Some(incoming)) = (self.agent.hooks.validate_messages.clone(), turn.incoming.clone()) else {
+        if self.is_hydrated() && turn.handed_over.is_some() {
+            // An author's own history is told what people said before the run began.
+            turn.before_incoming.clone_from(&turn.head_start);
+            turn.incoming = turn.before_incoming.pop();
+        }
+        let Some(hook) = self.agent.hooks.validate_messages.clone().filter(|_| turn.incoming.is_some()) else {
             return Ok(());
         };
         let event = ValidateMessages {
             chat: self.chat.clone(),
-            messages: vec![incoming],
+            messages: turn.before_incoming.iter().chain(&turn.incoming).cloned().collect(),
             turn: turn.number,
             trigger: Trigger::SubmitMessage,
         };
@@ -343,6 +366,9 @@ impl Turn {
             usage: None,
             finish_reason: None,
             error: None,
+            handed_over: None,
+            head_start: Vec::new(),
+            is_spliced: false,
         }
     }
 }

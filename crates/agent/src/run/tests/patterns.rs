@@ -4,7 +4,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::json;
-use turnkeep_protocol::{ChatInputChunk, ChatTaskWirePayload, UiMessage};
+use tokio::time::Instant;
+use turnkeep_protocol::{ChatInputChunk, ChatTaskWirePayload, NewRecord, PartId, UiMessage, UiMessageChunk, control};
 
 use crate::testing::*;
 use crate::{Agent, LocalKey};
@@ -170,23 +171,65 @@ async fn head_start_messages_seed_nothing_outside_a_head_start_a6() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_head_start_that_was_given_up_before_the_run_booted_keeps_the_message_a225_d87_d41() {
+    // 1 the warm server's step fails; 2 it closes the step on `out` and says `handover-skip`; 3 the run boots only now.
+    let planted = json!([{ "id": "planted", "role": "user", "parts": [{ "type": "text", "text": "planted" }] }]);
+    let boot = |session: &FakeSession, more: serde_json::Value| {
+        let mut payload = json!({ "trigger": "handover-prepare", "headStartMessages": planted });
+        payload.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        lease(session, 1, payload)
+    };
+    for is_hydrated in [false, true] {
+        let session = Arc::new(FakeSession::default());
+        let part = PartId::new("part");
+        for chunk in [UiMessageChunk::start("a-1"), UiMessageChunk::error("no")] {
+            session.state().append(&NewRecord::data(&json!(chunk), &part));
+        }
+        session.state().append(&NewRecord::control(control::TURN_COMPLETE, Vec::new()));
+        session.send(ChatInputChunk::HandoverSkip);
+        let own = talker().hydrate_messages(|event| async move { Ok(event.incoming_messages) });
+        let agent = if is_hydrated { own } else { talker() }.idle_timeout(Duration::from_secs(20));
+
+        let began = Instant::now();
+        serve(&session, agent, FakeModel::echo(), boot(&session, json!({}))).await.unwrap();
+
+        assert!(began.elapsed() < Duration::from_secs(1), "it waits for nothing more: {:?}", began.elapsed());
+        assert_eq!(session.story(), "start error(no) done(-)", "the run has ended without a word");
+        assert_eq!(session.saved_texts(), if is_hydrated { vec![] } else { vec!["planted"] });
+        if !is_hydrated {
+            // Whoever speaks next gets an answer of his own.
+            session.say("a");
+            let next =
+                lease(&session, 1, json!({ "continuation": true, "previousRunId": "r", "headStartMessages": planted }));
+            serve(&session, talker(), FakeModel::echo(), next).await.unwrap();
+            assert_eq!(session.saved_texts(), ["planted", "a", "re a"]);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn head_start_messages_seed_turn_0_and_no_chat_that_has_messages_a73_aa13() {
     let planted = json!([{ "id": "planted", "role": "user", "parts": [{ "type": "text", "text": "planted" }] }]);
     let boot = |session: &FakeSession, attempt| {
         lease(session, attempt, json!({ "trigger": "handover-prepare", "headStartMessages": planted }))
     };
+    let clear = json!({ "role": "assistant", "content": "Clear." });
+    let handover =
+        ChatInputChunk::Handover { partial_assistant_message: vec![clear], message_id: None, is_final: true };
     let session = Arc::new(FakeSession::default());
     session.say("a");
+    session.send(handover.clone());
     serve(&session, talker(), FakeModel::echo(), boot(&session, 1)).await.unwrap();
 
-    assert_eq!(session.saved_texts(), ["planted", "a", "re a"]);
+    // What came before the signal waits for its turn (A-227).
+    assert_eq!(session.saved_texts(), ["planted", "Clear.", "a", "re a"]);
 
     // A later attempt has a history of its own; an author's own history is the author's.
     session.say("b");
     serve(&session, talker(), FakeModel::echo(), boot(&session, 2)).await.unwrap();
-    assert_eq!(session.saved_texts(), ["planted", "a", "re a", "b", "re b"]);
+    assert_eq!(session.saved_texts(), ["planted", "Clear.", "a", "re a", "b", "re b"]);
     let session = Arc::new(FakeSession::default());
-    session.say("a");
+    session.send(handover);
     let n_previous = Diary::default();
     let own = n_previous.clone();
     let hydrated = talker().hydrate_messages(move |event| {

@@ -5,7 +5,7 @@ use turnkeep_protocol::UiMessage;
 use super::{Run, Turn, TurnFailure};
 use crate::agent::TurnInput;
 use crate::answer::{Answer, StreamText};
-use crate::approval_tail::keep_approval_tail;
+use crate::approval_tail::{keep_approval_tail, keep_call_tail};
 use crate::event::PrepareMessages;
 use crate::generation::{Ended, generate};
 use turnkeep_protocol::{Trigger, UiMessageChunk};
@@ -54,7 +54,8 @@ impl Run {
     async fn turn_input(&mut self, turn: &Turn) -> Result<TurnInput, TurnFailure> {
         let mut messages = self.drained_history().map_err(|error| TurnFailure::Turn(error.to_string()))?;
         if let Some(hook) = self.agent.hooks.prepare_messages.clone() {
-            let tail = messages.last().cloned();
+            let (tail, open_calls) = (messages.last().cloned(), turn.open_calls());
+            let before = if open_calls.is_empty() { Vec::new() } else { messages.clone() };
             let event = PrepareMessages {
                 chat: self.chat.clone(),
                 messages,
@@ -62,7 +63,7 @@ impl Run {
                 turn: turn.number,
                 client_data: turn.client_data.clone(),
             };
-            messages = keep_approval_tail(tail, hook(event).await?);
+            messages = keep_call_tail(&before, keep_approval_tail(tail, hook(event).await?), &open_calls);
             self.apply_override();
         }
         Ok(TurnInput {
@@ -117,6 +118,11 @@ impl Run {
     /// Gives the message that the answer goes on with, or a fresh one: an answer to calls that something follows goes on
     /// with no other message (D-62).
     fn response_to_fill(&self, turn: &Turn, stream: &StreamText) -> UiMessage {
+        if let Some(handed_over) = &turn.handed_over {
+            // Readers have begun it (A-232, C-187).
+            let id = &handed_over.message.id;
+            return self.chain.find(id).cloned().unwrap_or_else(|| UiMessage::assistant(id.clone(), Vec::new()));
+        }
         let is_late = turn.continued.as_deref().is_some_and(|id| self.chain.is_left_behind(id));
         let last = self.chain.messages().last().filter(|_| !is_late);
         match last {

@@ -51,6 +51,7 @@ impl Run {
                 spent: self.total_usage,
             },
             withheld: self.model_history.withheld().cloned(),
+            open_calls: turn.open_calls(),
         });
     }
 
@@ -64,7 +65,8 @@ impl Run {
     /// Gives the history in model form with everything injected so far (A-96, AR-26).
     pub(super) fn drained_history(&mut self) -> Result<Vec<ModelMessage>, ConvertError> {
         let mut messages = self.model_history()?;
-        if !ends_with_tool_message(&messages) {
+        // Nor behind calls that are about to run.
+        if !ends_with_tool_message(&messages) && self.model_history.open_calls().is_none() {
             let injected = self.chat.take_injected();
             messages.extend(injected.iter().cloned());
             self.model_history.inject(self.chain.messages(), injected);
