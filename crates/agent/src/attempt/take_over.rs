@@ -16,8 +16,8 @@ impl Attempt {
     pub(crate) async fn take_over(&mut self) -> Result<(), Error> {
         let out = self.link.drain(ChannelName::Out, None).await?;
         let mut tail = out_tail(self.lease.settled_cursor, &out);
-        // Its turn is the first of all: behind a boundary that settles anything it is over (D-87).
-        self.awaits_handover &= tail.cursor.is_none();
+        // Its turn is the first of all: behind a boundary it is over.
+        self.awaits_handover &= tail.newest_boundary.is_none();
         tail.awaits_handover = self.awaits_handover;
         let input = self.drain_in(tail.drain_from()).await?;
         let in_flight = tail.in_flight(&input);

@@ -142,12 +142,7 @@ pub(crate) fn replay(found: &Found) -> Replay {
     let mut awaits_handover = false;
     match &found.head_start {
         Some(HeadStart::Awaited(history)) => {
-            // A boundary that settles nothing closes a step that the warm server has given up: nobody's answer, and no turn (D-87).
-            let is_before_all = |turn: &TurnRecords| turn.boundary.is_some_and(|boundary| boundary.settled.is_none());
-            awaits_handover = snapshot_boundary.is_none() && turns.iter().all(is_before_all);
-            if awaits_handover {
-                turns.clear();
-            }
+            awaits_handover = is_first_turn;
             // What people said before the first turn is on no channel.
             if messages.is_empty() {
                 messages = history.clone().into();

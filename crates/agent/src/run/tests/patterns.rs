@@ -4,7 +4,6 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::json;
-use tokio::time::Instant;
 use turnkeep_protocol::{ChatInputChunk, ChatTaskWirePayload, NewRecord, PartId, UiMessage, UiMessageChunk, control};
 
 use crate::testing::*;
@@ -188,12 +187,10 @@ async fn a_head_start_that_was_given_up_before_the_run_booted_keeps_the_message_
         session.state().append(&NewRecord::control(control::TURN_COMPLETE, Vec::new()));
         session.send(ChatInputChunk::HandoverSkip);
         let own = talker().hydrate_messages(|event| async move { Ok(event.incoming_messages) });
-        let agent = if is_hydrated { own } else { talker() }.idle_timeout(Duration::from_secs(20));
+        let agent = if is_hydrated { own } else { talker() };
 
-        let began = Instant::now();
         serve(&session, agent, FakeModel::echo(), boot(&session, json!({}))).await.unwrap();
 
-        assert!(began.elapsed() < Duration::from_secs(1), "it waits for nothing more: {:?}", began.elapsed());
         assert_eq!(session.story(), "start error(no) done(-)", "the run has ended without a word");
         assert_eq!(session.saved_texts(), if is_hydrated { vec![] } else { vec!["planted"] });
         if !is_hydrated {
@@ -204,6 +201,44 @@ async fn a_head_start_that_was_given_up_before_the_run_booted_keeps_the_message_
             serve(&session, talker(), FakeModel::echo(), next).await.unwrap();
             assert_eq!(session.saved_texts(), ["planted", "a", "re a"]);
         }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_first_turn_that_died_behind_its_boundary_is_not_run_again_ar32_a227_d41() {
+    // 1 somebody writes before the signal; 2 the handover's turn is closed, by a boundary that settles nothing yet; 3 the run dies
+    // at the next write, whichever that is.
+    let planted = json!([{ "id": "planted", "role": "user", "parts": [{ "type": "text", "text": "planted" }] }]);
+    for writes_left in 0..6 {
+        let session = Arc::new(FakeSession::default());
+        session.say("before");
+        let part = PartId::new("part");
+        for chunk in [
+            json!({ "type": "start", "messageId": "a-1" }),
+            json!({ "type": "text-start", "id": "t" }),
+            json!({ "type": "text-delta", "id": "t", "delta": "Clear." }),
+            json!({ "type": "text-end", "id": "t" }),
+        ] {
+            session.state().append(&NewRecord::data(&chunk, &part));
+        }
+        let clear = json!({ "role": "assistant", "content": "Clear." });
+        let message_id = Some("a-1".to_owned());
+        session.send(ChatInputChunk::Handover { partial_assistant_message: vec![clear], message_id, is_final: true });
+        let boot =
+            |attempt| lease(&session, attempt, json!({ "trigger": "handover-prepare", "headStartMessages": planted }));
+        session.state().writes_left = Some(writes_left);
+        // Nor does it get as far as a snapshot.
+        session.state().fails_snapshots = true;
+        let first = serve(&session, talker(), FakeModel::echo(), boot(1));
+        let _ = tokio::time::timeout(Duration::from_secs(5), first).await;
+        session.revive();
+        session.state().fails_snapshots = false;
+
+        let second = serve(&session, talker(), FakeModel::echo(), boot(2));
+        let _ = tokio::time::timeout(Duration::from_secs(300), second).await;
+
+        assert_eq!(session.state().boundaries().len(), 2, "died after {writes_left}: {}", session.story());
+        assert_eq!(session.saved_texts(), ["planted", "Clear.", "before", "re before"], "died after {writes_left}");
     }
 }
 
