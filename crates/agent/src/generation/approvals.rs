@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use turnkeep_model::{GenerationEvent, ModelError, StreamPart, ToolCall, to_model_messages};
 use turnkeep_protocol::model_message::ApprovalResponseContent;
-use turnkeep_protocol::{ContentPart, ModelMessage, ModelRole, ToolState, UiMessage, UiPart};
+use turnkeep_protocol::{ContentPart, ModelMessage, ModelRole, ToolPart, ToolState, UiMessage, UiPart};
 
 use super::tools::StepCalls;
 use super::{Cut, Generation};
@@ -77,15 +77,19 @@ fn stored(answer: &ApprovalResponseContent, tool_call_id: &str, response: &UiMes
     let part = response.tool_part(tool_call_id).filter(|part| part.state == ToolState::ApprovalResponded)?;
     let approval = part.approval.as_ref().filter(|approval| approval.id == answer.approval_id)?;
     let is_approved = approval.approved.filter(|approved| *approved == answer.approved)?;
-    let call = ToolCall {
+    Some(Decision { call: as_model_call(part), is_approved })
+}
+
+/// Gives a stored call as a model makes it.
+pub(super) fn as_model_call(part: &ToolPart) -> ToolCall {
+    ToolCall {
         tool_call_id: part.tool_call_id.clone(),
         tool_name: part.tool_name.clone(),
         input: part.input.clone().unwrap_or_default(),
         dynamic: part.dynamic,
         title: part.title.clone(),
         ..ToolCall::default()
-    };
-    Some(Decision { call, is_approved })
+    }
 }
 
 /// Calls that a person has decided about and that have not run.

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use turnkeep_model::{GenerationEvent, StreamPart, ToolCall};
 use turnkeep_protocol::{ToolPart, ToolState};
 
+use super::approvals::as_model_call;
 use super::tools::{StepCalls, refused};
 use super::{Cut, Generation};
 
@@ -40,15 +41,8 @@ impl Generation {
     }
 }
 
-/// Gives an open call as a model makes it.
+/// Gives a call, if it is open, as a model makes it.
 fn call(part: &ToolPart, open: &BTreeSet<String>) -> Option<ToolCall> {
     let is_open = part.state == ToolState::InputAvailable && open.contains(&part.tool_call_id);
-    is_open.then(|| ToolCall {
-        tool_call_id: part.tool_call_id.clone(),
-        tool_name: part.tool_name.clone(),
-        input: part.input.clone().unwrap_or_default(),
-        dynamic: part.dynamic,
-        title: part.title.clone(),
-        ..ToolCall::default()
-    })
+    is_open.then(|| as_model_call(part))
 }
